@@ -1,0 +1,1 @@
+"""usidx: lazy, labelled access to Universal Spectroscopy and Imaging Data, and steps that run out of core."""

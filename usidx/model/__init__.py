@@ -1,0 +1,1 @@
+"""The USID model: numpy only, no files, no dask."""

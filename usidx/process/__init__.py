@@ -1,0 +1,1 @@
+"""A step bound to a source: planned, run block by block, resumed."""

@@ -1,0 +1,1 @@
+"""USID on disk: h5USID files and USID-Zarr stores."""
