@@ -52,18 +52,21 @@ class Dimension:
                 f"units of Dimension {self.name!r} must be text, got {self.units!r}; "
                 "write Dimension(name, units, values)"
             )
-        count = isinstance(self.values, (int, np.integer)) and not isinstance(self.values, bool)
-        values = np.arange(self.values) if count else np.asarray(self.values)
+        given: Any = self.values
+        count = isinstance(given, (int, np.integer)) and not isinstance(given, bool)
+        values = np.arange(given) if count else np.asarray(given)
         if values.ndim != 1 or values.size == 0:
             raise LayoutError(
-                f"values of Dimension {self.name!r} must be 1-D and not empty, got shape {values.shape}"
+                f"values of Dimension {self.name!r} must be 1-D and not empty, "
+                f"got shape {values.shape}"
             )
         object.__setattr__(self, "values", values)
         if self.indices is not None:
             indices = np.asarray(self.indices)
             if indices.shape != values.shape:
                 raise LayoutError(
-                    f"Dimension {self.name!r} has {values.size} values but indices of shape {indices.shape}"
+                    f"Dimension {self.name!r} has {values.size} values "
+                    f"but indices of shape {indices.shape}"
                 )
             object.__setattr__(self, "indices", indices)
 

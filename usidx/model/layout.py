@@ -49,12 +49,11 @@ class Coordinate:
             other.file_label,
         ):
             return False
-        if (self.indices is None) != (other.indices is None):
-            return False
-        if self.indices is not None and other.indices is not None:
-            if not same_values(self.indices, other.indices):
-                return False
-        return same_values(self.values, other.values)
+        if self.indices is None or other.indices is None:
+            same_indices = self.indices is other.indices
+        else:
+            same_indices = same_values(self.indices, other.indices)
+        return same_indices and same_values(self.values, other.values)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -83,7 +82,9 @@ class Grid:
         names = [each.name for each in self.dimensions] + [each.name for each in self.dependent]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise LayoutError(f"the {self.role} side has more than one dimension named {twice[0]!r}")
+            raise LayoutError(
+                f"the {self.role} side has more than one dimension named {twice[0]!r}"
+            )
         if self.order is not None and self.order.shape != (self.size,):
             raise LayoutError(f"order has shape {self.order.shape}, the grid has {self.size} cells")
 
