@@ -1,0 +1,54 @@
+"""Make the environment of pyUSID 0.0.12 that our files are checked against.
+
+    python3 tests/golden/make_environment.py FOLDER
+    USIDX_PYUSID_PYTHON=FOLDER/bin/python python -m pytest -m pyusid
+
+These versions pass pyUSID's own test suite, on Python 3.11 only. A folder that holds them already
+is left as it is. Uses the standard library alone.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import subprocess
+import sys
+
+PINNED = (
+    "numpy==1.26.4",
+    "h5py==3.11.0",
+    "sidpy==0.12.3",
+    "pyUSID==0.0.12",
+    "setuptools<81",
+    "dask==2026.8.0",
+    "joblib==1.6.0",
+    "matplotlib==3.11.2",
+)
+
+
+def python_311() -> str:
+    """Path of a Python 3.11, this one where it is."""
+    if sys.version_info[:2] == (3, 11):
+        return sys.executable
+    found = shutil.which("python3.11")
+    if found is None:
+        raise SystemExit("pyUSID 0.0.12 needs Python 3.11, and there is no python3.11 on the PATH")
+    return found
+
+
+def make(folder: pathlib.Path) -> pathlib.Path:
+    """Path of the interpreter of the environment in `folder`, made where it is not there yet."""
+    python = folder / "bin" / "python"
+    complete = folder / "pinned.txt"
+    if not complete.is_file() or complete.read_text().split() != list(PINNED):
+        subprocess.run([python_311(), "-m", "venv", "--clear", str(folder)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", *PINNED], check=True)
+        subprocess.run([str(python), "-c", "import pyUSID"], check=True)
+        complete.write_text("\n".join(PINNED) + "\n")
+    return python
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit(__doc__)
+    print(make(pathlib.Path(sys.argv[1])))
