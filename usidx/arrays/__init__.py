@@ -1,1 +1,1 @@
-"""The model as xarray and dask objects."""
+"""Mains as labelled xarray objects: labels, fields, and the way between 2-D and N-D."""

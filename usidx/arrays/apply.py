@@ -1,0 +1,153 @@
+"""NumPy functions on the spectra of a labelled array, lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from usidx.errors import PlanError, did_you_mean
+from usidx.model.dimension import Array
+
+
+def spectral_dim(spectra: xr.DataArray, along: str | None) -> str:
+    """The name of the spectroscopic dimension meant by `along`.
+
+    Parameters
+    ----------
+    along : a dimension; None stands for the one spectroscopic dimension with more than one value
+
+    Raises
+    ------
+    PlanError : where there is no such dimension, it is one of positions, or None fits several
+    """
+    dims = [str(each) for each in spectra.dims]
+    if along is None:
+        long = [
+            each
+            for each in dims
+            if role_of(spectra, each) != "position" and spectra.sizes[each] > 1
+        ]
+        if len(long) == 1:
+            return long[0]
+        raise PlanError(
+            f"{_name(spectra)} has {len(long)} spectroscopic dimensions with more than one value"
+            f" ({', '.join(long) or 'none'}); say which one with along=..."
+        )
+    check_dims(spectra, [along])
+    if role_of(spectra, along) == "position":
+        others = [each for each in dims if role_of(spectra, each) != "position"]
+        raise PlanError(
+            f"{along!r} is a position dimension of {_name(spectra)}, and this works along spectra; "
+            f"its other dimensions are {', '.join(others) or 'none'}"
+        )
+    return along
+
+
+def check_dims(array: xr.DataArray | xr.Dataset, names: Sequence[str]) -> None:
+    """Nothing, where all `names` are dimensions of the array.
+
+    Raises
+    ------
+    PlanError : naming all that are not
+    """
+    dims = [str(each) for each in array.dims]
+    unknown = [f"{each!r}{did_you_mean(each, dims)}" for each in names if each not in dims]
+    if unknown:
+        raise PlanError(
+            f"{_name(array)} has no dimension {', '.join(unknown)}; it has {', '.join(dims)}"
+        )
+
+
+def role_of(array: xr.DataArray | xr.Dataset, dim: Hashable) -> str | None:
+    """ "position" or "spectroscopic", or None where the dimension does not say."""
+    for coordinate in (array.coords[dim],) if dim in array.coords else ():
+        role = coordinate.attrs.get("usid_role")
+        return None if role is None else str(role)
+    along = [each for each in array.coords.values() if each.dims == (dim,)]
+    roles = {str(each.attrs["usid_role"]) for each in along if "usid_role" in each.attrs}
+    return roles.pop() if len(roles) == 1 else None
+
+
+def spacing(array: xr.DataArray, dim: str) -> float:
+    """The distance between neighbours along an evenly spaced dimension, in its units.
+
+    1 where the dimension has no values of its own.
+
+    Raises
+    ------
+    PlanError : where the spacing is not even to one part in a hundred
+    """
+    if dim not in array.coords:
+        return 1.0
+    values = np.asarray(array.coords[dim].values, dtype=float)
+    if values.size < 2:
+        return 1.0
+    steps = np.diff(values)
+    mean = float(steps.mean())
+    if mean == 0 or not np.all(np.abs(steps - mean) <= 0.01 * abs(mean)):
+        raise PlanError(
+            f"{dim!r} of {_name(array)} is not evenly spaced (steps from {steps.min():.6g} to "
+            f"{steps.max():.6g}); interpolate first, with array.interp({dim}=...)"
+        )
+    return abs(mean)
+
+
+def apply_over(
+    array: xr.DataArray,
+    function: Callable[..., Any],
+    over: Sequence[str],
+    *,
+    output: Mapping[str, int] | None = None,
+    dtypes: Sequence[npt.DTypeLike],
+    vectorized: bool = True,
+    kwargs: Mapping[str, Any] | None = None,
+) -> tuple[xr.DataArray, ...]:
+    """Lazy results of a NumPy function that gets blocks with the dimensions `over` last.
+
+    Parameters
+    ----------
+    array : source; where it is no dask array, the function runs at once
+    function : ndarray, shape (..., *over) -> ndarray, shape (..., *output), or a tuple of them
+    over : dimensions that the function needs whole; they become one chunk each
+    output : dimensions that the result has in their place, with sizes
+    dtypes : of each result; as many as the function returns
+    vectorized : False calls the function once for each spectrum
+    kwargs : further arguments of the function
+    """
+    check_dims(array, over)
+    sizes = dict(output or {})
+    if array.chunks is not None:
+        array = array.chunk(dict.fromkeys(over, -1))
+    found = xr.apply_ufunc(
+        function,
+        array,
+        input_core_dims=[list(over)],
+        output_core_dims=[list(sizes)] * len(dtypes),
+        exclude_dims=set(over),
+        vectorize=not vectorized,
+        dask="parallelized",
+        output_dtypes=[np.dtype(each) for each in dtypes],
+        dask_gufunc_kwargs={"output_sizes": sizes},
+        kwargs=dict(kwargs or {}),
+    )
+    return found if isinstance(found, tuple) else (found,)
+
+
+def floating(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """The floating (or complex) dtype that holds values of `dtype`: float32 for int16."""
+    dtype = np.dtype(dtype)
+    return dtype if dtype.kind in "fc" else np.result_type(dtype, np.float32)
+
+
+def real(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """The floating dtype of the parts of a value of `dtype`: float32 for complex64."""
+    example: Array = np.empty(0, floating(dtype))
+    return example.real.dtype
+
+
+def _name(array: xr.DataArray | xr.Dataset) -> str:
+    return repr(array.name) if isinstance(array, xr.DataArray) and array.name else "the array"

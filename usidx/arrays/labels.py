@@ -1,0 +1,108 @@
+"""MainSpec and values <-> labelled DataArray."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from usidx.arrays.columns import coordinates_of, label_attrs, layout_from, plain_attrs, single_cell
+from usidx.arrays.origin import Origin, mark_origin, origin_of
+from usidx.arrays.roles import assign_roles, dims_by_role
+from usidx.errors import LayoutError
+from usidx.model.main import MainSpec
+
+__all__ = ["Origin", "as_main", "assign_roles", "origin_of", "spec_of", "to_dataarray"]
+
+OWN_ATTRS = ("quantity", "units", "long_name")
+
+
+def to_dataarray(spec: MainSpec, data: Any, *, origin: Origin | None = None) -> xr.DataArray:
+    """The N-D DataArray of a Main: dimensions, coordinates with roles, and attributes.
+
+    Parameters
+    ----------
+    spec : what the Main is
+    data : array (NumPy, dask, or one that xarray reads lazily), shape `spec.shape`
+    origin : the Main it is, written down in its encoding
+
+    Raises
+    ------
+    LayoutError : where the shape of `data` is not that of `spec`
+    """
+    if tuple(data.shape) != spec.shape:
+        raise LayoutError(
+            f"{spec.path!r} has shape {tuple(data.shape)} but its dimensions "
+            f"({', '.join(spec.dims)}) need {spec.shape}"
+        )
+    coords = coordinates_of(spec.position)
+    for name, variable in coordinates_of(spec.spectroscopic).items():
+        if name in coords:
+            raise LayoutError(
+                f"{spec.path!r} has a dimension {name!r} on both sides; names must differ"
+            )
+        coords[name] = variable
+    variable = xr.Variable(spec.dims, data, main_attrs(spec))
+    array = xr.DataArray(variable, coords=coords, name=spec.name)
+    if origin is not None:
+        mark_origin(array, origin)
+    return array
+
+
+def main_attrs(spec: MainSpec) -> dict[str, Any]:
+    """Attributes of the DataArray of a Main: what the file says, and the three that plots read."""
+    own = {"quantity": spec.quantity, "units": spec.units, "long_name": spec.quantity}
+    return {**plain_attrs(spec.attrs), **own}
+
+
+def spec_of(array: xr.DataArray, *, path: str | None = None) -> MainSpec:
+    """The MainSpec of any DataArray whose dimensions have roles.
+
+    Positions come first, whatever the order in the array; `as_main` brings the array into that
+    order. A side of which nothing is left gets one Dimension of size 1. Scalar coordinates (what
+    `isel` leaves over) are no dimensions.
+
+    Parameters
+    ----------
+    array : the values, of which only dtype, name and labels are looked at
+    path : path of the Main; /Measurement_000/Channel_000/<name> when None
+
+    Raises
+    ------
+    LayoutError : where it cannot be told which dimensions are positions
+    """
+    position, spectroscopic = dims_by_role(array)
+    name = str(array.name) if array.name else "Raw_Data"
+    attrs = array.attrs
+    quantity = attrs.get("quantity") or attrs.get("long_name") or name
+    return MainSpec(
+        path=f"/Measurement_000/Channel_000/{name}" if path is None else path,
+        quantity=str(quantity),
+        units=str(attrs.get("units", "")),
+        dtype=np.dtype(array.dtype),
+        position=layout_from(array, "position", position),
+        spectroscopic=layout_from(array, "spectroscopic", spectroscopic),
+        attrs={key: value for key, value in attrs.items() if key not in OWN_ATTRS},
+    )
+
+
+def as_main(array: xr.DataArray, *, path: str | None = None) -> tuple[MainSpec, xr.DataArray]:
+    """(spec, the array with exactly the dimensions of the spec, in their order), lazily.
+
+    Raises
+    ------
+    LayoutError : as `spec_of`
+    """
+    spec = spec_of(array, path=path)
+    return spec, arrange(array, spec)
+
+
+def arrange(array: xr.DataArray, spec: MainSpec) -> xr.DataArray:
+    """`array` with the dimensions of its `spec` in their order; those of one cell are added."""
+    for layout in (spec.position, spec.spectroscopic):
+        cell = single_cell(layout.role)
+        if layout.dims == (cell.name,) and cell.name not in array.dims:
+            array = array.expand_dims({cell.name: cell.values})
+            array.coords[cell.name].attrs.update(label_attrs(cell, layout.role))
+    return array.transpose(*spec.dims)

@@ -1,0 +1,97 @@
+"""Where an untouched array came from: the Main it is, as long as nobody computed anything on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import xarray as xr
+
+KEY = "usid_origin"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The Main that an array is.
+
+    Parameters
+    ----------
+    store : path of the store
+    main : path of the Main within it
+    identity : digest of the Main, as the store gave it
+    graph : name of the dask graph, by which an array is known to be untouched
+    field : of a compound Main, the field that the array holds; None for the whole Main
+    form : whether the array is N-D or has the two dimensions of the file
+    result : path of the result group that the Main belongs to, None for any other Main
+    """
+
+    store: str
+    main: str
+    identity: str
+    graph: str = ""
+    field: str | None = None
+    form: Literal["nd", "2d"] = "nd"
+    result: str | None = None
+
+
+def mark_origin(obj: xr.DataArray | xr.Dataset, origin: Origin) -> None:
+    """Write down in `obj.encoding` that it is the Main `origin`, as it stands now."""
+    if isinstance(obj, xr.Dataset):
+        for name, variable in obj.data_vars.items():
+            mark_origin(variable, replace(origin, field=str(name)))
+    obj.encoding[KEY] = replace(origin, graph=_graph_name(obj))
+
+
+def origin_of(obj: xr.DataArray | xr.Dataset) -> Origin | None:
+    """The Main that `obj` is, whole and untouched; None as soon as anything was computed on it.
+
+    Selecting, arithmetic and the like give another dask graph, by which this is known. The values
+    of an array that is not lazy can be changed in place, so that it has no origin.
+    """
+    origin = obj.encoding.get(KEY)
+    if not isinstance(origin, Origin) or not origin.graph or origin.graph != _graph_name(obj):
+        return None
+    return origin
+
+
+def _graph_name(obj: xr.DataArray | xr.Dataset) -> str:
+    """What tells one lazy object from any other, "" where it is not lazy.
+
+    That is the name of its dask graph, and a digest of its labels: an array with other
+    coordinates or units is another measurement, though its values are the same.
+    """
+    if isinstance(obj, xr.Dataset):
+        names = [(str(name), _stored_name(each)) for name, each in obj.data_vars.items()]
+        graph = ";".join(f"{name}={stored}" for name, stored in names)
+        lazy = bool(names) and all(stored for _, stored in names)
+    else:
+        graph = _stored_name(obj)
+        lazy = bool(graph)
+    return f"{graph}@{_label_digest(obj)}" if lazy else ""
+
+
+def _stored_name(array: xr.DataArray) -> str:
+    # Asking for .data would read an array that is lazy without dask.
+    stored: Any = array.variable._data
+    return str(stored.name) if hasattr(stored, "dask") else lazy_token(stored)
+
+
+def lazy_token(stored: Any) -> str:
+    """Token of an array that xarray reads lazily, "" where it is not, or is only a part of it."""
+    while not hasattr(stored, "key") and hasattr(stored, "array"):
+        stored = stored.array
+    key = getattr(getattr(stored, "key", None), "tuple", None)
+    if key is None or key != (slice(None),) * len(stored.shape):
+        return ""
+    return str(getattr(stored.array, "usid_token", ""))
+
+
+def _label_digest(obj: xr.DataArray | xr.Dataset) -> str:
+    from dask.base import tokenize
+
+    labels: list[Any] = [
+        (name, each.dims, each.attrs.get("units"), lazy_token(each.variable._data) or each.values)
+        for name, each in sorted(obj.coords.items(), key=lambda item: str(item[0]))
+    ]
+    own = (obj.dims, obj.attrs.get("units"), obj.attrs.get("quantity"))
+    return str(tokenize(own, labels))
