@@ -1,12 +1,12 @@
-"""Time the main job in usidx, in pyUSID 0.0.12 and on the floor of bare NumPy, and print the ratios.
+"""Time the main job in usidx, in pyUSID 0.0.12 and on the floor of bare NumPy; print the ratios.
 
     python benchmarks/main_job.py                    # 256 MiB, three rounds
     python benchmarks/main_job.py --mib 1024 --rounds 5 --json times.json
     python benchmarks/main_job.py --small            # does it run at all
 
 Every contestant runs in a process of its own on a file of its own, one after the other, round after
-round, so that what else the machine does falls on all of them; the fastest of the rounds counts. Files
-are in the page cache. pyUSID is left out where its environment is not there: make it with
+round, so that what else the machine does falls on all of them; the fastest of the rounds counts.
+Files are in the page cache. pyUSID is left out where its environment is not there: make it with
 `python3 tests/golden/make_environment.py FOLDER` and set USIDX_PYUSID_PYTHON=FOLDER/bin/python.
 """
 
@@ -38,7 +38,7 @@ WORKS = (
 
 
 def make_file(path: pathlib.Path, mib: int, columns: int = 1024) -> None:
-    """Write an h5USID file with one contiguous Main of `mib` MiB float32, square in its positions."""
+    """Write an h5USID file with one contiguous Main of `mib` MiB float32 on a square grid."""
     side = max(8, int((mib * 2**20 / 4 / columns) ** 0.5))
     rng = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
@@ -83,8 +83,7 @@ def race(command: list[str], source: pathlib.Path, threads: int) -> dict[str, An
     shutil.copyfile(source, copy)
     done = subprocess.run(
         [*command, str(copy), "--threads", str(threads)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},

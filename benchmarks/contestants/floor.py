@@ -1,4 +1,4 @@
-"""The floor: bare NumPy over pread and pwrite, with nothing of what makes results safe or labelled."""
+"""The floor: bare NumPy over pread and pwrite, without what makes results safe or labelled."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor

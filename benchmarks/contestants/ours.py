@@ -34,8 +34,9 @@ def low_pass(spectra, *, keep):
 
 
 if __name__ == "__main__":
-    import dask
     from concurrent.futures import ThreadPoolExecutor
+
+    import dask
 
     asked = arguments()
     clock = Clock()

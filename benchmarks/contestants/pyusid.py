@@ -1,4 +1,4 @@
-"""The same job in pyUSID 0.0.12, the way its documentation does it; runs in its pinned environment."""
+"""The same job in pyUSID 0.0.12, as its documentation does it, in its pinned environment."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ import os
 with contextlib.redirect_stdout(open(os.devnull, "w")):
     import h5py
     import numpy as np
-    import pyUSID as usid
+    import pyUSID as usid  # noqa: N813
     from clock import KEEP, RAW, Clock, arguments, report
 
 
