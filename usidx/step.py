@@ -1,4 +1,4 @@
-"""A step: a plain function on lazy arrays with a name and a version, so that results can say where they come from."""
+"""A step: a plain function on lazy arrays, with a name and a version that its results carry."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Step(Generic[P, R]):
     name : the tool's name, as result groups carry it ("SHO_Fit" in "Raw_Data-SHO_Fit_000")
     version : changed by its author whenever the same input would give another result
     per_position : whether each position is computed from that position alone
-    function : DataArray or Dataset -> DataArray or Dataset, lazily; its first argument is the source
+    function : DataArray or Dataset -> DataArray or Dataset, lazily; the source comes first
     """
 
     name: str
@@ -97,9 +97,7 @@ class Step(Generic[P, R]):
                 f"step {self.name!r} cannot take these parameters: {'; '.join(wrong)}. "
                 f"Its signature is {self.name}{self.signature}"
             )
-        defaults = {
-            each.name: each.default for each in accepted if each.default is not each.empty
-        }
+        defaults = {each.name: each.default for each in accepted if each.default is not each.empty}
         return defaults | dict(given)
 
     def _is_at_its_place(self) -> bool:

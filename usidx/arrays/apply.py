@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from usidx.arrays.roles import known_roles
 from usidx.errors import PlanError, did_you_mean
 from usidx.model.dimension import Array
 
@@ -24,22 +25,18 @@ def spectral_dim(spectra: xr.DataArray, along: str | None) -> str:
     ------
     PlanError : where there is no such dimension, it is one of positions, or None fits several
     """
-    dims = [str(each) for each in spectra.dims]
+    roles = known_roles(spectra)
+    others = [each for each, role in roles.items() if role != "position"]
     if along is None:
-        long = [
-            each
-            for each in dims
-            if role_of(spectra, each) != "position" and spectra.sizes[each] > 1
-        ]
+        long = [each for each in others if spectra.sizes[each] > 1]
         if len(long) == 1:
             return long[0]
         raise PlanError(
-            f"{_name(spectra)} has {len(long)} spectroscopic dimensions with more than one value"
-            f" ({', '.join(long) or 'none'}); say which one with along=..."
+            f"{_name(spectra)} has {len(long)} spectroscopic dimensions with more than one "
+            f"value ({', '.join(long) or 'none'}); say which one with along=..."
         )
     check_dims(spectra, [along])
-    if role_of(spectra, along) == "position":
-        others = [each for each in dims if role_of(spectra, each) != "position"]
+    if along not in others:
         raise PlanError(
             f"{along!r} is a position dimension of {_name(spectra)}, and this works along spectra; "
             f"its other dimensions are {', '.join(others) or 'none'}"
@@ -60,16 +57,6 @@ def check_dims(array: xr.DataArray | xr.Dataset, names: Sequence[str]) -> None:
         raise PlanError(
             f"{_name(array)} has no dimension {', '.join(unknown)}; it has {', '.join(dims)}"
         )
-
-
-def role_of(array: xr.DataArray | xr.Dataset, dim: Hashable) -> str | None:
-    """ "position" or "spectroscopic", or None where the dimension does not say."""
-    for coordinate in (array.coords[dim],) if dim in array.coords else ():
-        role = coordinate.attrs.get("usid_role")
-        return None if role is None else str(role)
-    along = [each for each in array.coords.values() if each.dims == (dim,)]
-    roles = {str(each.attrs["usid_role"]) for each in along if "usid_role" in each.attrs}
-    return roles.pop() if len(roles) == 1 else None
 
 
 def spacing(array: xr.DataArray, dim: str) -> float:
@@ -103,7 +90,6 @@ def apply_over(
     *,
     output: Mapping[str, int] | None = None,
     dtypes: Sequence[npt.DTypeLike],
-    vectorized: bool = True,
     kwargs: Mapping[str, Any] | None = None,
 ) -> tuple[xr.DataArray, ...]:
     """Lazy results of a NumPy function that gets blocks with the dimensions `over` last.
@@ -115,23 +101,22 @@ def apply_over(
     over : dimensions that the function needs whole; they become one chunk each
     output : dimensions that the result has in their place, with sizes
     dtypes : of each result; as many as the function returns
-    vectorized : False calls the function once for each spectrum
     kwargs : further arguments of the function
     """
     check_dims(array, over)
     sizes = dict(output or {})
     if array.chunks is not None:
         array = array.chunk(dict.fromkeys(over, -1))
+    # not output_dtypes: dask would cast an empty source to them, which warns from complex to real
+    meta = tuple(np.empty(0, dtype) for dtype in dtypes)
     found = xr.apply_ufunc(
         function,
         array,
         input_core_dims=[list(over)],
         output_core_dims=[list(sizes)] * len(dtypes),
         exclude_dims=set(over),
-        vectorize=not vectorized,
         dask="parallelized",
-        output_dtypes=[np.dtype(each) for each in dtypes],
-        dask_gufunc_kwargs={"output_sizes": sizes},
+        dask_gufunc_kwargs={"output_sizes": sizes, "meta": meta if len(meta) > 1 else meta[0]},
         kwargs=dict(kwargs or {}),
     )
     return found if isinstance(found, tuple) else (found,)

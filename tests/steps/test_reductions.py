@@ -1,0 +1,58 @@
+"""Reductions against NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from usidx import steps
+from usidx.errors import PlanError
+from usidx.testing import make_main
+
+
+def test_peak_response_is_the_largest_magnitude() -> None:
+    main = make_main(dtype="complex64")
+    found = steps.peak_response(main)
+    np.testing.assert_allclose(found, np.abs(main.values).max(-1))
+    assert found.dims == ("Y", "X")
+    assert found.attrs["units"] == "V"
+
+
+def test_mean_is_over_spectra_unless_told_otherwise() -> None:
+    main = make_main(chunks={"Y": 1})
+    np.testing.assert_allclose(steps.mean(main), main.values.mean(-1), rtol=1e-6)
+    np.testing.assert_allclose(
+        steps.mean(main, over=["Y", "X"]), main.values.mean((0, 1)), rtol=1e-6
+    )
+    np.testing.assert_allclose(steps.mean(main, over="X"), main.values.mean(1), rtol=1e-6)
+
+
+def test_statistics_are_those_of_numpy() -> None:
+    main = make_main(chunks={"Y": 2})
+    found = steps.statistics(main)
+    for name, function in {
+        "Mean": np.mean,
+        "Standard Deviation": np.std,
+        "Minimum": np.min,
+        "Maximum": np.max,
+    }.items():
+        np.testing.assert_allclose(found[name], function(main.values, axis=-1), rtol=1e-4)
+        assert found[name].attrs["units"] == "V"
+    assert len({each.dtype for each in found.values()}) == 1
+
+
+def test_statistics_of_ints_are_floats() -> None:
+    found = steps.statistics(make_main(dtype="int16"))
+    assert {each.dtype.kind for each in found.values()} == {"f"}
+
+
+def test_complex_values_have_no_minimum() -> None:
+    with pytest.raises(PlanError, match=r"take statistics of abs\(data\)"):
+        steps.statistics(make_main(dtype="complex64"))
+
+
+def test_an_unknown_dimension_is_named() -> None:
+    with pytest.raises(PlanError, match="no dimension 'Freq'.*, 'Z'"):
+        steps.mean(make_main(), over=["Freq", "Z"])
+    with pytest.raises(PlanError, match="no spectroscopic dimension left"):
+        steps.mean(steps.mean(make_main()))

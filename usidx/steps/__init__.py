@@ -1,0 +1,22 @@
+"""Steps that come with usidx: plain lazy functions, DataArray -> DataArray or Dataset.
+
+Each is called like a function on any labelled array, and handed to `da.usid.process` to run out of
+core. `registered()` has them by the name of their tool.
+"""
+
+from usidx.step import find_step as find
+from usidx.step import register, registered
+from usidx.steps.filters import fft_filter
+from usidx.steps.reductions import mean, peak_response, statistics
+from usidx.steps.sho import sho_guess
+
+__all__ = [
+    "fft_filter",
+    "find",
+    "mean",
+    "peak_response",
+    "register",
+    "registered",
+    "sho_guess",
+    "statistics",
+]

@@ -1,0 +1,132 @@
+"""Filters along spectra."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from usidx.arrays.apply import apply_over, floating, spacing, spectral_dim
+from usidx.errors import PlanError
+from usidx.model.dimension import Array
+from usidx.step import register, step
+
+
+@register
+@step("FFT_Filter", version="1", per_position=True)
+def fft_filter(
+    spectra: xr.DataArray,
+    *,
+    along: str | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    order: int = 4,
+) -> xr.DataArray:
+    r"""Spectra of which only the oscillations between two frequencies are left.
+
+    The discrete Fourier transform of each spectrum is multiplied by the magnitude of a Butterworth
+    response, which shifts no phase:
+
+    .. math:: G(\nu) = \frac{1}{\sqrt{1 + (\nu / \nu_{high})^{2n}}}
+                       \frac{1}{\sqrt{1 + (\nu_{low} / \nu)^{2n}}}
+
+    (S. Butterworth, Experimental Wireless 7, 536, 1930). Only `high` is a low-pass, only `low` a
+    high-pass, both a band-pass. A transform takes the spectrum to repeat itself: ends that differ
+    much ring. A spectrum with a NaN is NaN throughout.
+
+    Parameters
+    ----------
+    spectra : values of any real or complex dtype, lazily
+    along : evenly spaced spectroscopic dimension; may be left out where there is only one
+    low, high : edges of the band that passes, in cycles per unit of `along` (per sample where it
+        has no values); at the edge the response is 1/sqrt(2)
+    order : n of the formula, the steepness
+
+    Returns
+    -------
+    DataArray : of the same shape, labels and units; float32 where 32 bits hold the values
+
+    Raises
+    ------
+    PlanError : for edges that leave nothing, uneven spacing, or a dimension that is not there
+
+    Examples
+    --------
+    >>> time = np.arange(200) / 200
+    >>> slow, fast = np.sin(2 * np.pi * 3 * time), np.sin(2 * np.pi * 60 * time)
+    >>> spectra = xr.DataArray([slow + fast], dims=("X", "Time"), coords={"Time": time})
+    >>> bool(np.allclose(fft_filter(spectra, high=15), [slow], atol=0.01))
+    True
+    """
+    dim = spectral_dim(spectra, along)
+    gain = butterworth(spectra.sizes[dim], spacing(spectra, dim), low, high, order)
+    dtype = floating(spectra.dtype)
+    (filtered,) = apply_over(
+        spectra,
+        multiply_transform,
+        [dim],
+        output={dim: spectra.sizes[dim]},
+        dtypes=[dtype],
+        kwargs={"gain": gain, "dtype": dtype},
+    )
+    filtered = filtered.transpose(*spectra.dims).assign_coords(spectra.coords)
+    return filtered.rename(spectra.name).assign_attrs(spectra.attrs)
+
+
+def butterworth(
+    size: int, distance: float, low: float | None, high: float | None, order: int
+) -> Array:
+    """Magnitude of a Butterworth response at the frequencies of a transform.
+
+    Parameters
+    ----------
+    size : samples in a spectrum
+    distance : between samples
+    low, high : edges of the band, in cycles per unit of `distance`
+    order : steepness
+
+    Returns
+    -------
+    ndarray, shape (size,), in the order of `np.fft.fftfreq`
+    """
+    nyquist = 0.5 / distance
+    wrong = []
+    if low is None and high is None:
+        wrong.append("low and high are both left out, so nothing would be filtered")
+    if order < 1:
+        wrong.append(f"order is {order}, it must be 1 or more")
+    for name, edge in (("low", low), ("high", high)):
+        if edge is not None and not 0 < edge <= nyquist:
+            wrong.append(f"{name}={edge} is not within 0 and the Nyquist frequency {nyquist:.6g}")
+    if low is not None and high is not None and low >= high:
+        wrong.append(f"low={low} is not below high={high}")
+    if wrong:
+        raise PlanError(f"this band cannot be filtered: {'; '.join(wrong)}")
+    frequency = np.abs(np.fft.fftfreq(size, distance))
+    gain = np.ones(size)
+    if high is not None:
+        gain /= np.sqrt(1 + (frequency / high) ** (2 * order))
+    if low is not None:
+        ratio = (frequency / low) ** order  # the response at zero frequency is zero
+        gain *= ratio / np.sqrt(1 + ratio**2)
+    return gain
+
+
+def multiply_transform(block: Array, *, gain: Array, dtype: np.dtype[np.generic]) -> Array:
+    """Spectra whose Fourier transforms are multiplied by `gain`.
+
+    Parameters
+    ----------
+    block : ndarray, shape (..., n)
+    gain : ndarray, shape (n,), real and even, in the order of `np.fft.fftfreq`
+    dtype : of the result, floating or complex
+    """
+    values = block.astype(dtype, copy=False)
+    n = values.shape[-1]
+    real = np.empty(0, dtype).real.dtype
+    if dtype.kind == "c":
+        transform = np.fft.fft(values, axis=-1)
+        transform *= gain.astype(real)
+        return np.fft.ifft(transform, axis=-1).astype(dtype, copy=False)
+    transform = np.fft.rfft(values, axis=-1)
+    transform *= gain[: n // 2 + 1].astype(real)
+    return np.fft.irfft(transform, n=n, axis=-1).astype(dtype, copy=False)

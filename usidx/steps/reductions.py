@@ -1,0 +1,128 @@
+"""Numbers that stand for whole spectra or maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import xarray as xr
+
+from usidx.arrays.apply import check_dims, spectral_dim
+from usidx.arrays.roles import known_roles
+from usidx.errors import PlanError
+from usidx.step import register, step
+
+
+@register
+@step("Peak_Response", version="1", per_position=True)
+def peak_response(spectra: xr.DataArray, *, along: str | None = None) -> xr.DataArray:
+    r"""The largest magnitude of each spectrum, :math:`\max_s |d(s)|`.
+
+    Parameters
+    ----------
+    spectra : values of any real or complex dtype, lazily; NaN counts as missing
+    along : spectroscopic dimension; may be left out where there is only one
+
+    Returns
+    -------
+    DataArray : without the dimension `along`, real, in the units of the source
+
+    Raises
+    ------
+    PlanError : where there is no such dimension
+
+    Examples
+    --------
+    >>> spectra = xr.DataArray([[1, -5, 2], [0, 3, 1]], dims=("X", "Bias"))
+    >>> peak_response(spectra, along="Bias").values
+    array([5, 3])
+    """
+    dim = spectral_dim(spectra, along)
+    return abs(spectra).max(dim).assign_attrs(spectra.attrs)
+
+
+@register
+@step("Mean", version="1")
+def mean(data: xr.DataArray, *, over: str | Sequence[str] | None = None) -> xr.DataArray:
+    r"""The arithmetic mean :math:`\frac{1}{n} \sum d` over dimensions, NaN left out.
+
+    Parameters
+    ----------
+    data : values of any numeric dtype, lazily
+    over : one or several dimensions, positions too; all spectroscopic ones when left out
+
+    Returns
+    -------
+    DataArray : without the dimensions `over`, in the units of the source
+
+    Raises
+    ------
+    PlanError : where there is no such dimension
+
+    Examples
+    --------
+    >>> mean(xr.DataArray([[1.0, 2.0], [3.0, 5.0]], dims=("X", "Bias")), over="X").values
+    array([2. , 3.5])
+    """
+    return data.mean(_reduced(data, over)).assign_attrs(data.attrs)
+
+
+@register
+@step("Statistics", version="1")
+def statistics(data: xr.DataArray, *, over: str | Sequence[str] | None = None) -> xr.Dataset:
+    r"""Mean, standard deviation, minimum and maximum over dimensions, NaN left out.
+
+    The standard deviation is that of the values at hand, :math:`\sqrt{\frac{1}{n} \sum (d -
+    \bar d)^2}`.
+
+    Parameters
+    ----------
+    data : real values, lazily
+    over : one or several dimensions, positions too; all spectroscopic ones when left out
+
+    Returns
+    -------
+    Dataset : "Mean", "Standard Deviation", "Minimum" and "Maximum", without the dimensions `over`,
+        in the units of the source
+
+    Raises
+    ------
+    PlanError : for complex values, which have no order, or a dimension that is not there
+
+    Examples
+    --------
+    >>> found = statistics(xr.DataArray([[1.0, 3.0], [5.0, 5.0]], dims=("X", "Bias")), over="Bias")
+    >>> found["Standard Deviation"].values
+    array([1., 0.])
+    """
+    if data.dtype.kind == "c":
+        raise PlanError(
+            "complex values have no minimum and maximum; take statistics of abs(data), data.real "
+            "or data.imag"
+        )
+    dims = _reduced(data, over)
+    found = {
+        "Mean": data.mean(dims),
+        "Standard Deviation": data.std(dims),
+        "Minimum": data.min(dims),
+        "Maximum": data.max(dims),
+    }
+    dtype = found["Mean"].dtype  # one for all: of floats where the data are ints
+    fields = {
+        name: each.astype(dtype).assign_attrs(data.attrs, quantity=name)
+        for name, each in found.items()
+    }
+    quantity = str(data.attrs.get("quantity", "")) or "Values"
+    return xr.Dataset(fields).assign_attrs(
+        quantity=f"Statistics of {quantity}", units=data.attrs.get("units", "")
+    )
+
+
+def _reduced(data: xr.DataArray, over: str | Sequence[str] | None) -> list[str]:
+    if over is None:
+        dims = [dim for dim, role in known_roles(data).items() if role != "position"]
+        if not dims:
+            raise PlanError("there is no spectroscopic dimension left; say over=... which ones")
+        return dims
+    dims = [over] if isinstance(over, str) else list(over)
+    check_dims(data, dims)
+    return dims
