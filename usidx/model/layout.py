@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from usidx.errors import LayoutError
+from usidx.model.blocks import axis_range, contiguous_run
 from usidx.model.dimension import Array, Dimension, Role, same_values
 
 
@@ -177,6 +178,40 @@ class Points:
 
 
 Layout = Grid | Points
+
+
+def file_rows(layout: Layout, key: tuple[int | slice, ...]) -> slice | Array:
+    """The file's rows (or columns) of some cells, in row-major order of the cells.
+
+    Parameters
+    ----------
+    layout : of the side
+    key : ints and slices of step 1 over the N-D axes of the side; missing ones are taken whole
+
+    Returns
+    -------
+    rows : a slice where they are one ascending run, else an array of int64, shape (cells,)
+
+    Examples
+    --------
+    >>> file_rows(Grid("position", (Dimension("Y", "um", 4), Dimension("X", "um", 3))), (1,))
+    slice(3, 6, None)
+    """
+    if layout.order is None:
+        run = contiguous_run(key, layout.shape)
+        if run is not None:
+            return slice(*run)
+    places = [axis_range(each, size) for each, size in zip(key, layout.shape, strict=False)]
+    places += [range(size) for size in layout.shape[len(key) :]]
+    rows: Array = np.zeros((), np.int64)
+    for each, size in zip(places, layout.shape, strict=True):
+        rows = np.add.outer(rows * size, np.asarray(each, np.int64))
+    rows = rows.reshape(-1)
+    if layout.order is not None:
+        rows = np.asarray(layout.order[rows], np.int64)
+        if rows.size and bool((np.diff(rows) == 1).all()):
+            return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
 
 
 def _same_order(left: Array | None, right: Array | None) -> bool:

@@ -1,0 +1,258 @@
+"""The four index and value matrices of a Main, and the layouts they stand for.
+
+`infer_layout` reads the matrices of one side; `index_matrix` and `value_matrix` give them back, in
+the order of the file's rows, with columns from slowest to fastest. A spectroscopic matrix lies
+transposed in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from usidx.errors import LayoutError
+from usidx.model.dimension import Array, Dimension, Role
+from usidx.model.inference import infer_layout, unused
+from usidx.model.layout import Coordinate, Grid, Layout, Points
+
+__all__ = [
+    "disambiguate",
+    "file_labels",
+    "file_units",
+    "index_matrix",
+    "infer_layout",
+    "value_matrix",
+]
+
+
+def index_matrix(layout: Layout, start: int = 0, stop: int | None = None) -> Array:
+    """Indices of the file's rows `start` to `stop`: array of uint32, shape (rows, columns).
+
+    Counters that are no whole numbers from 0 on become their ranks.
+    """
+    columns = file_columns(layout)
+    cells = _cells(layout, start, stop)
+    matrix = np.empty((cells[0].size, len(columns)), np.uint32)
+    for number, column in enumerate(columns):
+        matrix[:, number] = _unsigned(column.indices)[tuple(cells[axis] for axis in column.axes)]
+    return matrix
+
+
+def value_matrix(layout: Layout, start: int = 0, stop: int | None = None) -> Array:
+    """Values of the file's rows `start` to `stop`: array of floats, shape (rows, columns).
+
+    float32, as other programs write them, where that holds all values exactly, else float64.
+
+    Raises
+    ------
+    LayoutError : for values that are no numbers, or that float64 cannot hold either
+    """
+    columns = file_columns(layout)
+    cells = _cells(layout, start, stop)
+    matrix = np.empty((cells[0].size, len(columns)), _float_type(columns))
+    for number, column in enumerate(columns):
+        matrix[:, number] = column.values[tuple(cells[axis] for axis in column.axes)]
+    return matrix
+
+
+def file_labels(layout: Layout) -> tuple[str, ...]:
+    """Labels of the columns of both matrices."""
+    return tuple(column.label for column in file_columns(layout))
+
+
+def file_units(layout: Layout) -> tuple[str, ...]:
+    """Units of the columns of both matrices."""
+    return tuple(column.units for column in file_columns(layout))
+
+
+@dataclass(frozen=True, eq=False)
+class FileColumn:
+    """One column of the matrices.
+
+    Parameters
+    ----------
+    label, units : as the file has them
+    axes : numbers of the side's N-D axes along which it changes
+    indices, values : arrays, one axis for each of `axes`
+    """
+
+    label: str
+    units: str
+    axes: tuple[int, ...]
+    indices: Array
+    values: Array
+
+
+def file_columns(layout: Layout) -> tuple[FileColumn, ...]:
+    """The columns of both matrices, slowest first.
+
+    A coordinate that has the values of a dimension shares the column of that; any other stands
+    after the fastest dimension it varies with.
+    """
+    if isinstance(layout, Points):
+        return tuple(_own_column(each, (0,)) for each in layout.columns)
+    columns: list[FileColumn] = []
+    values_of = paired(layout)
+    shared = {each.name for each in values_of.values()}
+    alone = [each for each in layout.dependent if each.name not in shared]
+    for number, dimension in enumerate(layout.dimensions):
+        coordinate = values_of.get(dimension.name)
+        if coordinate is None:
+            columns.append(_dimension_column(dimension, number))
+        else:
+            columns.append(_shared_column(dimension, coordinate, _axes(layout, coordinate)))
+        for each in alone:
+            axes = _axes(layout, each)
+            if max(axes, default=0) == number:
+                columns.append(_own_column(each, axes))
+    return tuple(columns)
+
+
+def paired(grid: Grid) -> Mapping[str, Coordinate]:
+    """Coordinates that hold the values of a dimension, by the dimension's name.
+
+    Where the values of "DC_Offset" change from cycle to cycle, its dimension is "DC_Offset_index",
+    and the coordinate "DC_Offset" varies with that and the cycle. In the file both are one column.
+    """
+    return {
+        dimension.name: each
+        for dimension in grid.dimensions
+        for each in grid.dependent
+        if each.indices is None
+        and len(each.dims) > 1
+        and dimension.name in each.dims
+        and dimension.file_label == each.file_label
+    }
+
+
+def _axes(grid: Grid, coordinate: Coordinate) -> tuple[int, ...]:
+    unknown = [name for name in coordinate.dims if name not in grid.dims]
+    if unknown:
+        raise LayoutError(
+            f"coordinate {coordinate.name!r} varies with {unknown[0]!r}, which is no dimension of "
+            f"the {grid.role} side; it has {list(grid.dims)}"
+        )
+    return tuple(grid.dims.index(name) for name in coordinate.dims)
+
+
+def _dimension_column(dimension: Dimension, axis: int) -> FileColumn:
+    return FileColumn(
+        dimension.file_label, dimension.units, (axis,), dimension.counters, dimension.values
+    )
+
+
+def _shared_column(
+    dimension: Dimension, coordinate: Coordinate, axes: tuple[int, ...]
+) -> FileColumn:
+    along = [-1 if name == dimension.name else 1 for name in coordinate.dims]
+    indices = np.broadcast_to(dimension.counters.reshape(along), coordinate.values.shape)
+    return FileColumn(
+        coordinate.file_label, coordinate.units, axes, np.asarray(indices), coordinate.values
+    )
+
+
+def _own_column(coordinate: Coordinate, axes: tuple[int, ...]) -> FileColumn:
+    indices = coordinate.indices
+    if indices is None:
+        indices = np.arange(coordinate.values.size).reshape(coordinate.values.shape)
+    return FileColumn(coordinate.file_label, coordinate.units, axes, indices, coordinate.values)
+
+
+def _cells(layout: Layout, start: int, stop: int | None) -> tuple[Array, ...]:
+    """Place along each axis of the cells that the file's rows `start` to `stop` hold."""
+    start, stop, _ = slice(start, stop).indices(layout.size)
+    if layout.order is None:
+        cells = np.arange(start, max(start, stop))
+    else:
+        wanted = np.flatnonzero((layout.order >= start) & (layout.order < stop))
+        cells = np.empty_like(wanted)
+        cells[layout.order[wanted] - start] = wanted
+    return np.unravel_index(cells, layout.shape)
+
+
+def _unsigned(indices: Array) -> Array:
+    if indices.dtype.kind in "iub" and indices.min() >= 0 and indices.max() < 2**32:
+        return indices
+    return np.unique(indices, return_inverse=True)[1].reshape(indices.shape)
+
+
+def _float_type(columns: tuple[FileColumn, ...]) -> type[np.float32] | type[np.float64]:
+    """The smallest of float32 and float64 that holds the values of all columns exactly."""
+    for column in columns:
+        if column.values.dtype.kind not in "fiub":
+            raise LayoutError(
+                f"coordinate {column.label!r} holds {column.values.dtype}, but the values of a "
+                "USID dimension are real numbers; convert it, or drop it from the array"
+            )
+        if not _is_exact(column.values, np.float64):
+            raise LayoutError(
+                f"float64 cannot hold the values of coordinate {column.label!r} exactly, and USID "
+                "knows no wider numbers; subtract an offset from them"
+            )
+    exact = all(_is_exact(column.values, np.float32) for column in columns)
+    return np.float32 if exact else np.float64
+
+
+def _is_exact(values: Array, kind: type[np.float32] | type[np.float64]) -> bool:
+    """Whether floats of a kind hold `values` and give them back."""
+    if values.dtype.kind in "iub":
+        most = 2 ** (np.finfo(kind).nmant + 1)
+        # beyond that only some whole numbers are floats, which is not worth telling apart
+        return bool(values.min() >= -most and values.max() <= most)
+    with np.errstate(over="ignore"):
+        return bool(np.array_equal(values.astype(kind), values, equal_nan=True))
+
+
+def disambiguate(position: Layout, spectroscopic: Layout) -> tuple[Layout, Layout]:
+    """Both sides with names that are unique within the Main.
+
+    A name in use on both sides gets `_spectroscopic` on the spectroscopic side; the label stays.
+
+    Examples
+    --------
+    >>> rows = Grid("position", (Dimension("X", "um", 3),))
+    >>> columns = Grid("spectroscopic", (Dimension("X", "1/nm", 5),))
+    >>> [side.dims for side in disambiguate(rows, columns)]
+    [('X',), ('X_spectroscopic',)]
+    """
+    position = _renamed(position, _axis_names(spectroscopic), "position")
+    taken = {*position.names, *position.dims}
+    return position, _renamed(spectroscopic, taken, "spectroscopic")
+
+
+def _axis_names(layout: Layout) -> set[str]:
+    """Names of axes that no coordinate stands for: they cannot be changed."""
+    return set(layout.dims) - set(layout.names)
+
+
+def _renamed(layout: Layout, taken: set[str], role: Role) -> Layout:
+    known = [*taken, *layout.names, *layout.dims]
+    new: dict[str, str] = {}
+    for name in layout.names:
+        new[name] = unused(f"{name}_{role}", known) if name in taken else name
+        known.append(new[name])
+    if all(name == other for name, other in new.items()):
+        return layout
+    if isinstance(layout, Points):
+        columns = (_coordinate_renamed(each, new) for each in layout.columns)
+        return replace(layout, columns=tuple(columns))
+    return replace(
+        layout,
+        dimensions=tuple(
+            each if new[each.name] == each.name
+            else replace(each, name=new[each.name], label=each.file_label)
+            for each in layout.dimensions
+        ),
+        dependent=tuple(_coordinate_renamed(each, new) for each in layout.dependent),
+    )
+
+
+def _coordinate_renamed(coordinate: Coordinate, new: Mapping[str, str]) -> Coordinate:
+    dims = tuple(new.get(name, name) for name in coordinate.dims)
+    if new[coordinate.name] == coordinate.name:
+        return replace(coordinate, dims=dims)
+    return replace(
+        coordinate, name=new[coordinate.name], dims=dims, label=coordinate.file_label
+    )
