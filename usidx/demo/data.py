@@ -2,12 +2,9 @@
 
 A stiff cantilever scans a polycrystalline ferroelectric film. At each position the tip is excited
 with a chirp and the complex response is recorded over the contact resonance, which answers as a
-simple harmonic oscillator (SHO):
-
-    H(f) = A exp(i phi) f0^2 / (f^2 - i f f0 / Q - f0^2)
-
-(S. Jesse, S. V. Kalinin, R. Proksch, A. P. Baddorf, B. J. Rodriguez, Nanotechnology 18, 435503
-(2007), "The band excitation method in scanning probe microscopy"). Up and down domains answer with
+simple harmonic oscillator (`usidx.steps.sho.sho_response`; S. Jesse, S. V. Kalinin, R. Proksch,
+A. P. Baddorf, B. J. Rodriguez, Nanotechnology 18, 435503 (2007), "The band excitation method in
+scanning probe microscopy"). Up and down domains answer with
 opposite sign, so the phase jumps by pi and the amplitude vanishes at a domain wall; each grain has
 its own elasticity, hence its own resonance; the tip wears, so the resonance drifts from line to
 line.
@@ -20,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from usidx.steps.sho import sho_response
 
 if TYPE_CHECKING:
     import dask.array
@@ -97,19 +96,6 @@ class Sample:
     quality: Floats
 
 
-def sho(frequency: Floats, response: Complexes, resonance: Floats, quality: Floats) -> Complexes:
-    """Response of a simple harmonic oscillator; arguments broadcast against each other.
-
-    Parameters
-    ----------
-    frequency, resonance : arrays in Hz
-    response : array, the complex amplitude A exp(i phi)
-    quality : array, Q
-    """
-    damping = 1j * frequency * resonance / quality
-    return np.asarray(response * resonance**2 / (frequency**2 - damping - resonance**2))
-
-
 def sample(recipe: Recipe) -> Sample:
     """The film under the tip, from the recipe's seed."""
     rng = np.random.default_rng(recipe.seed)
@@ -141,7 +127,7 @@ def sample(recipe: Recipe) -> Sample:
 
 
 def measured(recipe: Recipe, truth: Sample, lines: slice) -> Complexes:
-    """What the instrument records over some lines: complex64, shape (lines, pixels, frequencies), pm.
+    """What the instrument records: complex64, shape (lines, pixels, frequencies), in pm.
 
     Each line has its own random numbers, so blocks of any size give the same data.
     """
@@ -149,13 +135,13 @@ def measured(recipe: Recipe, truth: Sample, lines: slice) -> Complexes:
     chosen = range(*lines.indices(recipe.lines))
     block = np.empty((len(chosen), *recipe.shape[1:]), np.complex64)
     for row, line in enumerate(chosen):
-        resonance, quality = truth.resonance[line, :, None], truth.quality[line, :, None]
-        clean = sho(frequency, 1.0 + 0j, resonance, quality).astype(np.complex64)
+        resonance, quality = truth.resonance[line], truth.quality[line]
+        clean = sho_response(frequency, 1.0, resonance, quality, 0.0).astype(np.complex64)
         rng = np.random.default_rng((recipe.seed, line))
         white = rng.standard_normal((*clean.shape, 2), np.float32).view(np.complex64)[..., 0]
         # Thermal motion passes through the same oscillator as the driven one, and both end in one
         # Gaussian number for each bin: their variances add.
-        spread = np.hypot(recipe.detector, (recipe.thermal / quality) * np.abs(clean))
+        spread = np.hypot(recipe.detector, (recipe.thermal / quality[:, None]) * np.abs(clean))
         driven = truth.response[line, :, None].astype(np.complex64) * clean
         block[row] = driven + spread.astype(np.float32) * white
     return block
@@ -170,13 +156,13 @@ def measurement(recipe: Recipe, block: int = 32 << 20) -> xr.DataArray:
         _lazy(recipe, block),
         quantity=QUANTITY,
         units=UNITS,
-        name="Raw_Data",
         position=[
             usidx.Dimension("Y", "um", pitch * np.arange(recipe.lines)),
             usidx.Dimension("X", "um", pitch * np.arange(recipe.pixels)),
         ],
         spectroscopic=[usidx.Dimension("Frequency", "Hz", recipe.frequency)],
-    ).assign_attrs(made_by=MAKER)
+        attrs={"made_by": MAKER},
+    )
 
 
 def _lazy(recipe: Recipe, block: int) -> dask.array.Array:
@@ -198,7 +184,7 @@ def _lazy(recipe: Recipe, block: int) -> dask.array.Array:
 
 
 def _filtered(recipe: Recipe, rng: np.random.Generator, period: float, spread: float) -> Floats:
-    """Noise of unit variance whose features repeat every `period` um, give or take `spread` of it."""
+    """Noise of unit variance whose features repeat about every `period` um, `spread` octaves wide."""
     lines, pixels = 2 * recipe.lines, 2 * recipe.pixels  # the half that is kept does not wrap round
     noise = np.fft.rfft2(rng.standard_normal((lines, pixels)))
     along_y = np.fft.fftfreq(lines, recipe.pitch)[:, None]
@@ -209,8 +195,10 @@ def _filtered(recipe: Recipe, rng: np.random.Generator, period: float, spread: f
     return np.asarray((kept - kept.mean()) / kept.std())
 
 
-def _grains(recipe: Recipe, rng: np.random.Generator, count: int) -> tuple[npt.NDArray[np.intp], Floats]:
-    """Number of the grain of each position, and how deep in the groove between two grains it lies (0..1)."""
+def _grains(
+    recipe: Recipe, rng: np.random.Generator, count: int
+) -> tuple[npt.NDArray[np.intp], Floats]:
+    """The grain of each position, and how deep in the groove between two grains it is (0 .. 1)."""
     height = recipe.pitch * recipe.lines
     seeds = rng.uniform((-0.1, -0.1), (height + 0.1, recipe.view + 0.1), (count, 2))
     bend = [0.05 * _filtered(recipe, rng, period=0.6, spread=0.7) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Pictures of a Main and of its results, fit for a talk: each function returns a matplotlib Figure."""
+"""What the slides of the demo are made of: colours, maps, scale bars, numbered points."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SLIDE = (13.333, 7.5)  # inches: 16:9, the size of a slide
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a figure: paper, ink, quiet ink for what is secondary, and one colour per point."""
+    """Colours of a figure: paper, ink, quiet ink for what is secondary, one for each point."""
 
     paper: str
     ink: str
@@ -41,7 +41,7 @@ DARK = Theme("#101317", "#eceff4", "#97a0ae", "#323843", ("#56b4e9", "#f0a35e", 
 
 @dataclass(frozen=True, eq=False)
 class Map:
-    """One quantity over the positions: `values` are 2-D (or 1-D over points), `cyclic` is for angles."""
+    """One quantity over positions: 2-D values, or 1-D over points; `cyclic` is for angles."""
 
     values: xr.DataArray
     title: str
@@ -65,7 +65,7 @@ def drawn_in(theme: Theme) -> Iterator[None]:
     """Draw with a theme's colours and quiet axes, whatever the user's own settings are."""
     import matplotlib as mpl
 
-    settings = {
+    settings: Any = {
         "font.family": "DejaVu Sans",
         "font.size": 10,
         "figure.facecolor": theme.paper,
@@ -93,7 +93,9 @@ def drawn_in(theme: Theme) -> Iterator[None]:
         yield
 
 
-def new_figure(title: str, subtitle: str, theme: Theme, size: tuple[float, float] = SLIDE) -> Figure:
+def new_figure(
+    title: str, subtitle: str, theme: Theme, size: tuple[float, float] = SLIDE
+) -> Figure:
     """An empty slide with its title; no window and no global state behind it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -108,7 +110,9 @@ def new_figure(title: str, subtitle: str, theme: Theme, size: tuple[float, float
 
 def pretty(units: str) -> str:
     """Units as they are typeset: "um" is "µm", "a. u." and the like stay."""
-    return "µ" + units[1:] if len(units) > 1 and units[0] == "u" and units[1:] in SCALABLE else units
+    return (
+        "µ" + units[1:] if len(units) > 1 and units[0] == "u" and units[1:] in SCALABLE else units
+    )
 
 
 def scaled(values: Array, units: str) -> tuple[float, str]:
@@ -133,7 +137,11 @@ def draw_map(axes: Axes, drawn: Map, theme: Theme) -> None:
     values = np.asarray(drawn.values.values, float)
     limits = (-180.0, 180.0) if drawn.cyclic else _robust(values)
     factor, units = (1.0, drawn.units) if drawn.cyclic else scaled(np.asarray(limits), drawn.units)
-    style = {"cmap": drawn.colours, "vmin": limits[0] * factor, "vmax": limits[1] * factor}
+    style: dict[str, Any] = {
+        "cmap": drawn.colours,
+        "vmin": limits[0] * factor,
+        "vmax": limits[1] * factor,
+    }
     if values.ndim == 2:
         extent, aspect = _extent(drawn.values)
         artist: Any = axes.imshow(
@@ -144,13 +152,15 @@ def draw_map(axes: Axes, drawn: Map, theme: Theme) -> None:
         x, y = (np.asarray(drawn.values[name].values, float) for name in scatter_axes(drawn.values))
         size = float(np.clip(12000 / max(values.size, 1), 2, 90))
         artist = axes.scatter(x, y, c=values * factor, s=size, marker="s", linewidths=0, **style)
-        axes.set_aspect("equal" if _same_units(drawn.values, scatter_axes(drawn.values)) else "auto")
+        axes.set_aspect(
+            "equal" if _same_units(drawn.values, scatter_axes(drawn.values)) else "auto"
+        )
     axes.set_title(drawn.title)
     bar = axes.inset_axes((1.03, 0.0, 0.035, 1.0))
-    colour_bar = axes.get_figure(root=True).colorbar(artist, cax=bar)  # type: ignore[union-attr]
+    colour_bar = axes.get_figure(root=True).colorbar(artist, cax=bar)
     colour_bar.outline.set_visible(False)  # type: ignore[operator]
     bar.tick_params(length=0, pad=4, colors=theme.quiet)
-    bar.set_title(units, fontsize=9, fontweight="normal", color=theme.quiet, pad=6, loc="left")
+    bar.set_title(units, fontsize=9, fontweight="normal", color=theme.quiet, pad=9, loc="left")
     if drawn.cyclic:
         colour_bar.set_ticks([-180, -90, 0, 90, 180])
     for spine in axes.spines.values():
@@ -160,7 +170,7 @@ def draw_map(axes: Axes, drawn: Map, theme: Theme) -> None:
 
 
 def mark_points(axes: Axes, places: Sequence[tuple[float, float]], theme: Theme) -> None:
-    """Number the points on a map, each in its own colour: a dot at the place, its number beside it."""
+    """Mark points on a map, each in its colour: a dot at the place, its number beside it."""
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     for number, (place, colour) in enumerate(zip(places, theme.points), start=1):
         axes.plot(*place, "o", ms=5.5, mfc=colour, mec="white", mew=1.1, zorder=5)
@@ -174,14 +184,16 @@ def badge(
     *, offset: tuple[float, float] = (0, 11), edge: str = "none",
 ) -> None:  # fmt: skip
     """A number in a coloured disc, `offset` points away from a place."""
-    from matplotlib.patches import Circle
+    from matplotlib.colors import to_rgb
     from matplotlib.offsetbox import AnnotationBbox, DrawingArea
+    from matplotlib.patches import Circle
     from matplotlib.text import Text
 
+    ink = "white" if float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114))) < 0.55 else "black"
     area = DrawingArea(14, 14, 0, 0)
     area.add_artist(Circle((7, 7), 7, fc=colour, ec=edge, lw=1.0))
     area.add_artist(
-        Text(7, 6.7, str(number), color="white", size=8, weight="bold", ha="center", va="center")
+        Text(7, 6.7, str(number), color=ink, size=8, weight="bold", ha="center", va="center")
     )
     axes.add_artist(
         AnnotationBbox(area, place, xybox=offset, boxcoords="offset points", frameon=False, pad=0)
@@ -213,18 +225,25 @@ def _robust(values: Array) -> tuple[float, float]:
     finite = values[np.isfinite(values)]
     if not finite.size:
         return 0.0, 1.0
-    low, high = (float(each) for each in np.percentile(finite, (0.5, 99.5)))
+    low, high = (float(each) for each in np.percentile(finite, (1, 99)))
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _edges(axis: xr.DataArray) -> tuple[float, float]:
-    """Outer edges of the first and last pixel along an axis; counts where values are no ruler."""
+def ruler(axis: xr.DataArray) -> Array:
+    """Where values of an axis are drawn: at themselves if evenly spaced, else counted."""
     values = np.asarray(axis.values)
     if np.issubdtype(values.dtype, np.number) and values.size > 1:
         steps = np.diff(values.astype(float))
         if np.allclose(steps, steps.mean(), rtol=0.05, atol=0) and steps.mean() != 0:
-            return float(values[0] - steps.mean() / 2), float(values[-1] + steps.mean() / 2)
-    return -0.5, values.size - 0.5
+            return values.astype(float)
+    return np.arange(values.size, dtype=float)
+
+
+def _edges(axis: xr.DataArray) -> tuple[float, float]:
+    """Outer edges of the first and last pixel along an axis."""
+    drawn = ruler(axis)
+    half = (drawn[1] - drawn[0]) / 2 if drawn.size > 1 else 0.5
+    return float(drawn[0] - half), float(drawn[-1] + half)
 
 
 def _extent(values: xr.DataArray) -> tuple[tuple[float, float, float, float], Any]:
@@ -238,16 +257,20 @@ def _extent(values: xr.DataArray) -> tuple[tuple[float, float, float, float], An
 
 def _same_units(values: xr.DataArray, names: Sequence[Any]) -> bool:
     units = [values[name].attrs.get("units", "") for name in names]
-    return units[0] == units[1]
+    return bool(units[0] == units[1])
 
 
 def _scale_bar(axes: Axes, values: xr.DataArray) -> bool:
     """Draw a round length over a map whose axes are lengths; False where they are not."""
     from matplotlib.patches import Rectangle
 
-    names = (values.dims[1], values.dims[0]) if values.ndim == 2 else scatter_axes(values)
+    names = tuple(reversed(values.dims))
     units = values[names[0]].attrs.get("units", "")
-    if units not in ("m", "mm", "um", "µm", "nm", "pm") or not _same_units(values, names):
+    if (
+        values.ndim != 2
+        or units not in ("m", "mm", "um", "µm", "nm", "pm")
+        or not _same_units(values, names)
+    ):
         return False
     axes.set_xticks([])
     axes.set_yticks([])
@@ -258,7 +281,7 @@ def _scale_bar(axes: Axes, values: xr.DataArray) -> bool:
     length = float(round_one * 10 ** np.floor(np.log10(rough)))
     factor, shown = scaled(np.asarray([length]), units.replace("µ", "u"))
     corner = (left + 0.045 * width, low + 0.05 * height)
-    box = dict(transform=axes.transData, zorder=4, linewidth=0)
+    box: dict[str, Any] = dict(transform=axes.transData, zorder=4, linewidth=0)
     pad = 0.022
     axes.add_patch(
         Rectangle(
@@ -281,6 +304,15 @@ def _scale_bar(axes: Axes, values: xr.DataArray) -> bool:
 
 def _label_axes(axes: Axes, values: xr.DataArray) -> None:
     names = (values.dims[1], values.dims[0]) if values.ndim == 2 else scatter_axes(values)
-    for name, place in zip(names, (axes.set_xlabel, axes.set_ylabel)):
-        units = pretty(str(values[name].attrs.get("units", "")))
-        place(f"{name} ({units})" if units else str(name))
+    labels = []
+    for name in names:
+        counted = values.ndim == 2 and not np.array_equal(ruler(values[name]), values[name].values)
+        labels.append(f"{name} (counted)" if counted else axis_label(values[name]))
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
+
+
+def axis_label(axis: xr.DataArray, units: str | None = None) -> str:
+    """ "Frequency (kHz)", or the bare name where there are no units."""
+    units = pretty(str(axis.attrs.get("units", ""))) if units is None else units
+    return f"{axis.name} ({units})" if units else str(axis.name)

@@ -1,15 +1,15 @@
-"""Whole slides of the demo: a map with spectra for any Main, and the resonances of the made-up one."""
+"""A slide of resonances: maps of what the fit of an oscillator found, over three fitted spectra."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from usidx.demo.data import sho
 from usidx.demo.pictures import (
     Map,
     Theme,
@@ -21,12 +21,28 @@ from usidx.demo.pictures import (
     placed,
     scaled,
 )
+from usidx.demo.places import clear_of, eroded, place_of
+from usidx.steps.sho import sho_response
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Oscillator:
+    """What was found at one position: amplitude at rest, f0 in Hz, Q, and phase in rad."""
+
+    amplitude: float
+    resonance: float
+    quality: float
+    phase: float
+
+    def response(self, frequency: Array) -> Array:
+        """Complex response at frequencies in Hz."""
+        return sho_response(frequency, self.amplitude, self.resonance, self.quality, self.phase)
 
 
 def resonance_slide(
@@ -54,14 +70,10 @@ def resonance_slide(
         for column, drawn in enumerate(maps):
             axes = placed(figure, 0.6 + 4.24 * column, 2.78, 3.5, 3.5)
             draw_map(axes, drawn, theme)
-            mark_points(axes, [_place(drawn.values, at) for at in places], theme)
+            mark_points(axes, [place_of(drawn.values, at) for at in places], theme)
         below = [placed(figure, 0.6, 0.62, 6.0, 1.52), placed(figure, 7.32, 0.62, 5.42, 1.52)]
         fits = [
-            {
-                "response": complex(amplitude[at]) * np.exp(1j * float(phase[at])),
-                "resonance": float(resonance[at]),
-                "quality": float(quality[at]),
-            }
+            Oscillator(*(float(each[at]) for each in (amplitude, resonance, quality, phase)))
             for at in places
         ]
         _draw_resonances(below, raw, places, fits, theme)
@@ -71,7 +83,7 @@ def resonance_slide(
 def _three_resonances(
     peak: xr.DataArray, degrees: Array, resonance: xr.DataArray
 ) -> list[tuple[int, int]]:
-    """Three strong positions apart from each other: low, middle and high resonance, in both domains."""
+    """Three strong positions, far apart: low, middle and high resonance, in both domains."""
     strength, f0 = np.asarray(peak.values), np.asarray(resonance.values)
     # The axis between the two domains: the mean of doubled angles does not see a flip by pi.
     axis = np.angle(np.nanmean(np.exp(2j * np.radians(degrees)))) / 2
@@ -79,56 +91,27 @@ def _three_resonances(
     strong = strength > np.nanpercentile(strength, 25)
     chosen: list[tuple[int, int]] = []
     for side, percentile in ((up, 12), (~up, 50), (up, 90)):
-        inside = _eroded(strong & side, by=max(1, min(f0.shape) // 48))
+        inside = eroded(strong & side, by=max(1, min(f0.shape) // 48))
         wanted = np.where(inside, np.abs(f0 - np.nanpercentile(f0, percentile)), np.inf)
-        chosen.append(_clear_of(wanted, chosen))
+        chosen.append(clear_of(wanted, chosen))
     return chosen
-
-
-def _eroded(mask: Array, by: int) -> Array:
-    """The cells of a mask that are at least `by` cells away from its edge."""
-    for _ in range(by):
-        padded = np.pad(mask, 1)
-        mask = (
-            mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-        )
-    return mask
-
-
-def _clear_of(misfit: Array, others: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """A cell of small misfit, far from the border and from the others."""
-    rows, columns = np.indices(misfit.shape)
-    height, width = misfit.shape
-    inside = np.minimum.reduce([rows + 1, height - rows, columns + 1, width - columns])
-    room = np.minimum(inside / max(min(height, width), 1), 0.15) / 0.15
-    for row, column in others:
-        away = np.hypot((rows - row) / height, (columns - column) / width)
-        room = np.minimum(room, np.minimum(away, 0.35) / 0.35)
-    # the best fiftieth of the cells, and of these the one with the most room round it
-    finite = np.isfinite(misfit)
-    if not finite.any():
-        return height // 2, width // 2
-    good = misfit <= np.quantile(misfit[finite], 0.02)
-    best = np.argmax(np.where(good, room, -1.0))
-    row, column = np.unravel_index(best, misfit.shape)
-    return int(row), int(column)
 
 
 def _draw_resonances(
     axes: Sequence[Axes], raw: xr.DataArray, places: Sequence[tuple[int, int]],
-    fits: Sequence[Mapping[str, Any]], theme: Theme,
+    fits: Sequence[Oscillator], theme: Theme,
 ) -> None:  # fmt: skip
     loud, turned = axes
     frequency = np.asarray(raw[raw.dims[-1]].values, float)
     fine = np.linspace(frequency[0], frequency[-1], 4 * frequency.size)
     factor, units = scaled(
-        np.asarray([abs(fit["response"]) * fit["quality"] for fit in fits]),
+        np.asarray([fit.amplitude * fit.quality for fit in fits]),
         str(raw.attrs.get("units", "")),
     )
     for number, (at, fit, colour) in enumerate(zip(places, fits, theme.points), start=1):
         spectrum = np.asarray(raw[at].values)
-        curve, fitted = sho(fine, **fit), sho(frequency, **fit)
-        dots = {"ms": 5, "mew": 0, "color": colour, "alpha": 0.5}
+        curve, fitted = fit.response(fine), fit.response(frequency)
+        dots: dict[str, Any] = {"ms": 5, "mew": 0, "color": colour, "alpha": 0.5}
         loud.plot(frequency / 1e3, abs(spectrum) * factor, ".", **dots)
         loud.plot(fine / 1e3, abs(curve) * factor, color=colour, lw=1.6)
         # An oscillator turns by pi through its resonance, so unwrap along the curve from below;
@@ -138,16 +121,16 @@ def _draw_resonances(
         noise = np.degrees(np.angle(spectrum / fitted))
         turned.plot(frequency / 1e3, np.interp(frequency, fine, line) + noise, ".", **dots)
         turned.plot(fine / 1e3, line, color=colour, lw=1.6)
-        peak = abs(fit["response"]) * fit["quality"] * factor
-        badge(loud, number, (fit["resonance"] / 1e3, peak), colour)
+        peak = fit.amplitude * fit.quality * factor
+        badge(loud, number, (fit.resonance / 1e3, peak), colour)
         loud.text(
             1.0, 1.06 - 0.16 * number,
-            f"$f_0$ = {fit['resonance'] / 1e3:.1f} kHz,  $Q$ = {fit['quality']:.0f}",
+            f"$f_0$ = {fit.resonance / 1e3:.1f} kHz,  $Q$ = {fit.quality:.0f}",
             transform=loud.transAxes, color=colour, size=9.5, weight="bold", ha="right",
         )  # fmt: skip
-    centres = [fit["resonance"] / 1e3 for fit in fits]
+    centres = [fit.resonance / 1e3 for fit in fits]
     spread = max(max(centres) - min(centres), 6.0)
-    tallest = max(abs(fit["response"]) * fit["quality"] for fit in fits) * factor
+    tallest = max(fit.amplitude * fit.quality for fit in fits) * factor
     for each in axes:
         each.set_xlim(min(centres) - 0.7 * spread, max(centres) + 1.0 * spread)
         each.set_xlabel("Frequency (kHz)")
@@ -158,9 +141,3 @@ def _draw_resonances(
     turned.set_title("Phase (deg)")
     turned.set_yticks(np.arange(-180, 181, 90))
     turned.set_ylim(-225, 250)
-
-
-def _place(values: xr.DataArray, at: tuple[int, ...]) -> tuple[float, float]:
-    """(x, y) on the map of the position with these indices."""
-    row, column = (float(values[dim].values[index]) for dim, index in zip(values.dims, at))
-    return column, row
