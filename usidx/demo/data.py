@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from usidx.arrays.making import from_array
+from usidx.model.dimension import Dimension
 from usidx.steps.sho import sho_response
 
 if TYPE_CHECKING:
@@ -149,18 +151,16 @@ def measured(recipe: Recipe, truth: Sample, lines: slice) -> Complexes:
 
 def measurement(recipe: Recipe, block: int = 32 << 20) -> xr.DataArray:
     """The measurement as a lazy labelled array (Y, X, Frequency), made `block` bytes at a time."""
-    import usidx
-
     pitch = recipe.pitch
-    return usidx.from_array(
+    return from_array(
         _lazy(recipe, block),
         quantity=QUANTITY,
         units=UNITS,
         position=[
-            usidx.Dimension("Y", "um", pitch * np.arange(recipe.lines)),
-            usidx.Dimension("X", "um", pitch * np.arange(recipe.pixels)),
+            Dimension("Y", "um", pitch * np.arange(recipe.lines)),
+            Dimension("X", "um", pitch * np.arange(recipe.pixels)),
         ],
-        spectroscopic=[usidx.Dimension("Frequency", "Hz", recipe.frequency)],
+        spectroscopic=[Dimension("Frequency", "Hz", recipe.frequency)],
         attrs={"made_by": MAKER},
     )
 
@@ -178,13 +178,14 @@ def _lazy(recipe: Recipe, block: int) -> dask.array.Array:
         first, last = block_info[None]["array-location"][0]
         return measured(recipe, truth, slice(first, last))
 
-    return dask.array.map_blocks(
+    lazy: dask.array.Array = dask.array.map_blocks(
         made, chunks=chunks, dtype=np.complex64, meta=np.empty((0, 0, 0), np.complex64)
     )
+    return lazy
 
 
 def _filtered(recipe: Recipe, rng: np.random.Generator, period: float, spread: float) -> Floats:
-    """Noise of unit variance whose features repeat about every `period` um, `spread` octaves wide."""
+    """Noise of unit variance that repeats about every `period` um, `spread` octaves wide."""
     lines, pixels = 2 * recipe.lines, 2 * recipe.pixels  # the half that is kept does not wrap round
     noise = np.fft.rfft2(rng.standard_normal((lines, pixels)))
     along_y = np.fft.fftfreq(lines, recipe.pitch)[:, None]

@@ -157,8 +157,10 @@ def draw_map(axes: Axes, drawn: Map, theme: Theme) -> None:
         )
     axes.set_title(drawn.title)
     bar = axes.inset_axes((1.03, 0.0, 0.035, 1.0))
-    colour_bar = axes.get_figure(root=True).colorbar(artist, cax=bar)
-    colour_bar.outline.set_visible(False)  # type: ignore[operator]
+    figure = axes.get_figure(root=True)
+    assert figure is not None  # axes that are drawn in have a figure
+    colour_bar = figure.colorbar(artist, cax=bar)
+    bar.spines["outline"].set_visible(False)
     bar.tick_params(length=0, pad=4, colors=theme.quiet)
     bar.set_title(units, fontsize=9, fontweight="normal", color=theme.quiet, pad=9, loc="left")
     if drawn.cyclic:
