@@ -1,0 +1,197 @@
+"""What usidx asks of the operating system, so that bytes get to disk, in order, where they belong.
+
+Linux has a call for everything here. Where one is missing (Windows, in part macOS) a slower way
+keeps the same promise. Which way is taken is decided by the four constants below, and only here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    KERNEL_LOCKS = False
+else:
+    KERNEL_LOCKS = hasattr(fcntl, "flock")
+
+POSITIONED_IO = hasattr(os, "pread") and hasattr(os, "pwrite")
+ALLOCATION = hasattr(os, "posix_fallocate")
+FOLDER_SYNC = hasattr(os, "O_DIRECTORY")
+
+# What the system says where there is no room: the disk, the quota or the largest size is full.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+# What it says where something cannot be written, whatever is tried.
+READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL})
+_ZEROS = bytes(2**20)
+
+
+class NoKernelLocksError(OSError):
+    """The file system keeps no locks."""
+
+
+@contextmanager
+def opened(path: str, flags: int, mode: int = 0o666) -> Iterator[int]:
+    """The descriptor of a file, closed in the end."""
+    descriptor = open_file(path, flags, mode)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def open_file(path: str, flags: int, mode: int = 0o666) -> int:
+    """The descriptor of a file whose bytes are taken as they are, on Windows too."""
+    return os.open(path, flags | getattr(os, "O_BINARY", 0), mode)
+
+
+def read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """`size` bytes from `offset` on; fewer where the file ends."""
+    parts: list[bytes] = []
+    while size > 0:
+        if POSITIONED_IO:
+            part = os.pread(descriptor, size, offset)
+        else:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            part = os.read(descriptor, size)
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+        offset += len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def write_at(descriptor: int, data: bytes | bytearray | memoryview, offset: int) -> None:
+    """Write all of `data` from `offset` on, however many calls it takes.
+
+    Where there are no positioned writes the place of the descriptor moves: no two threads may
+    share it.
+    """
+    left = memoryview(data).cast("B")
+    while left.nbytes:
+        if POSITIONED_IO:
+            count = os.pwrite(descriptor, left, offset)
+        else:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            count = os.write(descriptor, left)
+        left = left[count:]
+        offset += count
+
+
+def reserve(descriptor: int, start: int, stop: int) -> None:
+    """Make a file that ends at `start` reach to `stop`, with room on disk for every byte.
+
+    The new bytes read as zeros.
+
+    Raises
+    ------
+    OSError : where there is no room; the file may have grown by then
+    """
+    if stop <= start:
+        return
+    if ALLOCATION:
+        os.posix_fallocate(descriptor, start, stop - start)
+        return
+    for place in range(start, stop, len(_ZEROS)):
+        write_at(descriptor, _ZEROS[: stop - place], place)
+
+
+def truncate(descriptor: int, size: int) -> None:
+    """Cut a file to `size`."""
+    os.ftruncate(descriptor, size)
+
+
+def sync(descriptor: int) -> None:
+    """Wait until everything written to the file is on disk."""
+    full = getattr(fcntl, "F_FULLFSYNC", None) if KERNEL_LOCKS else None
+    if full is not None:  # macOS: fsync stops at the drive's own memory
+        try:
+            fcntl.fcntl(descriptor, full)
+        except OSError:
+            os.fsync(descriptor)
+        return
+    os.fsync(descriptor)
+
+
+def sync_data(descriptor: int) -> None:
+    """Wait until the bytes of the file are on disk; its times may follow later."""
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(descriptor)
+    else:
+        sync(descriptor)
+
+
+def sync_folder(folder: str) -> None:
+    """Wait until the names in a folder are on disk."""
+    if not FOLDER_SYNC:
+        return
+    with opened(folder or ".", os.O_RDONLY | os.O_DIRECTORY) as descriptor:
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            # some network file systems have nothing to wait for and say so
+            if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}:
+                raise
+
+
+def replace(source: str, target: str) -> None:
+    """Give `source` the name `target`, in place of what had it."""
+    os.replace(source, target)
+
+
+def remove(path: str) -> None:
+    """Take the name of a file away."""
+    os.unlink(path)
+
+
+def lock(descriptor: int, *, exclusive: bool = True) -> bool:
+    """Whether the kernel's lock of an open file was got, without waiting for it.
+
+    It is the lock that HDF5 takes, too. It is gone with the descriptor, and so with its process.
+
+    Raises
+    ------
+    NoKernelLocksError : where the system or the file system has none
+    """
+    if not KERNEL_LOCKS:
+        raise NoKernelLocksError(errno.ENOSYS, "no kernel locks")
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+            return False
+        if error.errno in _NO_LOCKS:
+            raise NoKernelLocksError(error.errno, error.strerror) from error
+        raise
+    return True
+
+
+def room(path: str) -> str:
+    """How much is free where `path` lies, for messages."""
+    try:
+        return sized(shutil.disk_usage(os.path.dirname(path) or ".").free)
+    except OSError:
+        return "an unknown amount"
+
+
+def sized(count: int) -> str:
+    """A number of bytes as people say it.
+
+    Examples
+    --------
+    >>> sized(1536), sized(3 * 2**30)
+    ('1.5 KiB', '3.0 GiB')
+    """
+    number = float(count)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if abs(number) < 1024:
+            return f"{count} bytes" if unit == "bytes" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} TiB"

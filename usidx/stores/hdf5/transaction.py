@@ -1,0 +1,388 @@
+"""Change the metadata of an HDF5 file all at once or not at all, whatever happens meanwhile.
+
+Within a transaction HDF5 works on an `Overlay`: no byte of the file changes. At the end the changes
+go into a log beside the file, then into the file, then the log is removed. A process that dies
+leaves the file as it was, or a log with which the next one that opens the file completes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterator
+from typing import Literal
+
+import h5py
+
+from usidx.errors import (
+    DamagedStoreError,
+    NoSpaceError,
+    NotUsidError,
+    ReadOnlyStoreError,
+    SourceChangedError,
+    StoreLockedError,
+    StoreNotFoundError,
+)
+from usidx.stores import disk
+from usidx.stores.hdf5 import log as logs
+from usidx.stores.hdf5.log import log_path
+from usidx.stores.hdf5.overlay import Overlay
+from usidx.stores.lock import StoreLock, held, store_lock
+
+__all__ = ["LIBVER", "Recovery", "log_path", "recover", "transaction"]
+
+_logger = logging.getLogger(__name__)
+
+# New objects in the oldest format that can hold them: HDF5 1.8 reads it.
+LIBVER = ("earliest", "v110")
+# Values begin at whole pages, as memory maps and disks like it.
+_ALIGNED_FROM, _ALIGNMENT = 2**16, 4096
+_FOREIGN = ".of-another-file"
+
+Recovery = Literal["nothing", "dropped", "completed", "set aside"]
+
+
+@contextlib.contextmanager
+def transaction(path: str, *, timeout: float = 30.0, what: str = "") -> Iterator[h5py.File]:
+    """An h5py file, open for changes that all happen when the body ends, or not at all.
+
+    Parameters
+    ----------
+    path : of an HDF5 file that is there
+    timeout : seconds to wait for others that write it, or have it open in HDF5
+    what : what is being done, for those who wait
+
+    An exception in the body leaves the file as it was, to the byte. Do not write values of datasets
+    that were there before: only metadata and new datasets can be changed safely beside processes
+    that are writing values.
+
+    Raises
+    ------
+    StoreNotFoundError : where there is no file
+    ReadOnlyStoreError : where the file or its folder cannot be written
+    StoreLockedError : where others did not let go of it in time
+    NoSpaceError : where the disk has no room for the changes; nothing is changed
+    NotUsidError, DamagedStoreError : where the file is no HDF5 file, or a broken one
+    SourceChangedError : where the file was replaced by another meanwhile; nothing is changed
+    """
+    real = os.path.realpath(path)
+    _check_writable(path, real)
+    deadline = time.monotonic() + timeout
+    with held(store_lock(path, what), timeout) as lock:
+        _settle_log(path, real, deadline)
+        logs.remove_unfinished(real)
+        with disk.opened(real, os.O_RDWR) as descriptor:
+            _wait_for_others(path, descriptor, deadline)
+            _cut_leftover(lock, descriptor)
+            overlay = Overlay(descriptor)
+            lock.note(inode=os.fstat(descriptor).st_ino, size=overlay.end)
+            try:
+                with _through(path, overlay) as file:
+                    yield file
+                log = _prepare(path, real, overlay, descriptor, what)
+            except BaseException:
+                overlay.withdraw()
+                raise
+            finally:
+                overlay.detach()
+            if log is not None:
+                _carry_out(path, real, log, descriptor)
+
+
+def recover(path: str, *, timeout: float = 5.0) -> Recovery:
+    """Complete or drop what a process that died left half done in the file at `path`.
+
+    It costs one look for a log where there is none. A file that cannot be written is left alone if
+    it is whole as it is.
+
+    Parameters
+    ----------
+    path : of an HDF5 file
+    timeout : seconds to wait for a process that is at work on it
+
+    Raises
+    ------
+    StoreLockedError : where another process has not finished in time
+    ReadOnlyStoreError : where the file is half changed and cannot be written
+    """
+    real = os.path.realpath(path)
+    if not (os.path.exists(log_path(real)) and os.path.exists(real)):
+        return "nothing"
+    deadline = time.monotonic() + timeout
+    if not _is_writable(real):
+        return _look_at(path, real, deadline)
+    with held(store_lock(path, "completing an interrupted write"), timeout):
+        return _settle_log(path, real, deadline)
+
+
+def _check_writable(path: str, real: str) -> None:
+    if not os.path.exists(real):
+        raise StoreNotFoundError(f"there is no file {path!r}")
+    if os.path.isdir(real):
+        raise NotUsidError(f"{path!r} is a folder, expected an HDF5 file")
+    if not _is_writable(real):
+        what = "its folder" if os.access(real, os.W_OK) else "the file"
+        raise ReadOnlyStoreError(
+            f"{path!r} cannot be changed: {what} is read-only; write to a copy, or put results "
+            "elsewhere with into="
+        )
+
+
+def _is_writable(real: str) -> bool:
+    if not os.access(os.path.dirname(real), os.W_OK | os.X_OK):
+        return False
+    try:
+        # os.access says yes to root even where a file is immutable
+        with disk.opened(real, os.O_RDWR):
+            return True
+    except OSError as error:
+        if error.errno in disk.READ_ONLY:
+            return False
+        raise
+
+
+@contextlib.contextmanager
+def _through(path: str, overlay: Overlay) -> Iterator[h5py.File]:
+    """The file as h5py shows it on the overlay; closed in the end, with all that was opened."""
+    try:
+        file = h5py.File(
+            overlay,
+            "r+",
+            libver=LIBVER,
+            alignment_threshold=_ALIGNED_FROM,
+            alignment_interval=_ALIGNMENT,
+        )
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        try:
+            yield file
+        finally:
+            file.close()
+    except Exception as error:
+        if overlay.error is not None:
+            # whatever HDF5 has said follows from it
+            raise _no_room(path, overlay, overlay.error) from error
+        raise
+
+
+def _unreadable(path: str, error: OSError) -> Exception:
+    said = str(error)
+    if "signature not found" in said:
+        return NotUsidError(f"{path!r} is no HDF5 file")
+    if "h5clear" in said:
+        return DamagedStoreError(
+            f"{path!r} was left open by another program that ended without closing it; once that "
+            f"is sure, run: h5clear -s {path}"
+        )
+    return DamagedStoreError(f"{path!r} cannot be opened by HDF5: {said}")
+
+
+def _wait_for_others(path: str, descriptor: int, deadline: float) -> None:
+    """Take the lock that HDF5 takes, so that no program has the file open while it changes."""
+    while True:
+        try:
+            if disk.lock(descriptor):
+                return
+        except disk.NoKernelLocksError:
+            return  # then HDF5 has none either
+        if time.monotonic() >= deadline:
+            raise StoreLockedError(
+                f"{path!r} is open in HDF5{_openers(descriptor)}, so its metadata cannot be "
+                "changed; close it there (also a forgotten h5py.File in this session)"
+            )
+        time.sleep(0.02)
+
+
+def _openers(descriptor: int) -> str:
+    """Which processes hold the kernel's lock of a file, where the system tells."""
+    inode = str(os.fstat(descriptor).st_ino)
+    found = set()
+    with contextlib.suppress(OSError), open("/proc/locks", encoding="ascii") as lines:
+        for line in lines:
+            words = line.split()  # 1: FLOCK ADVISORY WRITE 4711 fe:00:1234 0 EOF
+            if words[1] == "FLOCK" and words[5].rsplit(":", 1)[-1] == inode:
+                found.add(int(words[4]))
+    others = [str(each) for each in sorted(found - {os.getpid()})]
+    if others:
+        return f" by process {', '.join(others)}"
+    return " by this process" if found else ""
+
+
+def _cut_leftover(lock: StoreLock, descriptor: int) -> None:
+    """Cut off what a transaction that died before its commit had put behind the file's end."""
+    left = lock.left.facts if lock.left is not None else {}
+    there = os.fstat(descriptor)
+    size = left.get("size")
+    if left.get("inode") != there.st_ino or not isinstance(size, int) or size >= there.st_size:
+        return
+    end = _end_of_hdf5(descriptor)
+    if end is not None and end <= size:
+        disk.truncate(descriptor, size)
+
+
+def _end_of_hdf5(descriptor: int) -> int | None:
+    """Where HDF5 says that the file ends, in bytes; None where its superblock is not understood.
+
+    Format: HDF5 File Format Specification, II.A "Disk Format: Level 0A".
+    """
+    size = os.fstat(descriptor).st_size
+    start = 0
+    while start < size:
+        block = disk.read_at(descriptor, 96, start)
+        if block[:8] == b"\x89HDF\r\n\x1a\n":
+            break
+        start = max(512, 2 * start)
+    else:
+        return None
+    version = block[8]
+    offset_size = block[13] if version < 2 else block[9]
+    # base address, then free space (version 0 and 1) or superblock extension, then end of file
+    place = {0: 24, 1: 28, 2: 12, 3: 12}.get(version)
+    if place is None or offset_size not in (4, 8):
+        return None
+    base = int.from_bytes(block[place : place + offset_size], "little")
+    place += 2 * offset_size
+    end = int.from_bytes(block[place : place + offset_size], "little")
+    return end + start - base  # a user block that was put in front later has moved everything
+
+
+def _prepare(
+    path: str, real: str, overlay: Overlay, descriptor: int, what: str
+) -> logs.Log | None:
+    """The log of what the overlay holds, on disk; None where nothing was changed."""
+    changes = tuple(overlay.changes())
+    if not changes:
+        if overlay.error is not None:
+            raise _no_room(path, overlay, overlay.error)
+        overlay.withdraw()
+        return None
+    there = os.fstat(descriptor)
+    if not _is_same(real, there):
+        raise SourceChangedError(
+            f"{path!r} was replaced by another file while it was being changed; nothing was changed"
+        )
+    try:
+        size = overlay.settle()
+        disk.sync(descriptor)
+        log = logs.Log(changes, overlay.end, size, there.st_dev, there.st_ino, what)
+        logs.save(log, real)
+    except OSError as error:
+        # a log that did get its name must not outlive a file that is cut back
+        with contextlib.suppress(FileNotFoundError):
+            disk.remove(log_path(real))
+        if error.errno in disk.NO_ROOM:
+            raise _no_room(path, overlay, error) from error
+        raise
+    return log
+
+
+def _is_same(real: str, there: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(real), there)
+    except FileNotFoundError:
+        return False
+
+
+def _no_room(path: str, overlay: Overlay, error: OSError) -> Exception:
+    if error.errno not in disk.NO_ROOM:
+        return DamagedStoreError(f"{path!r} could not be written: {error.strerror or error}")
+    needed = disk.sized(max(0, overlay.size - overlay.end))
+    return NoSpaceError(
+        f"there is no room to extend {path!r}: {needed} are needed and {disk.room(path)} are free "
+        f"({error.strerror}); nothing was changed. Make room, or put results elsewhere with into="
+    )
+
+
+def _carry_out(path: str, real: str, log: logs.Log, descriptor: int) -> None:
+    try:
+        logs.apply(log, descriptor)
+        logs.remove(real)
+    except OSError as error:
+        raise DamagedStoreError(
+            f"the change of {path!r} is recorded in {log_path(real)!r} but could not be completed "
+            f"({error.strerror or error}); leave both where they are: whoever opens the file next "
+            "completes it"
+        ) from error
+
+
+def _settle_log(path: str, real: str, deadline: float) -> Recovery:
+    """Bring a log that lies beside the file to its end; the store's lock is held."""
+    try:
+        log = logs.load(real)
+    except logs.BrokenLogError as error:
+        return _set_aside(path, real, str(error))
+    if log is None:
+        if os.path.exists(log_path(real)):  # an empty one: its removal was interrupted
+            logs.remove(real)
+        return "nothing"
+    with disk.opened(real, os.O_RDWR) as descriptor:
+        state = logs.state(log, descriptor)
+        if state == "foreign":
+            return _set_aside(path, real, "the file is not as it was before that write, nor after")
+        if state == "begun":
+            _wait_for_others(path, descriptor, deadline)
+            logs.apply(log, descriptor)
+        elif state == "finished":
+            disk.sync(descriptor)
+        else:
+            _cut_untouched(log, descriptor)
+    logs.remove(real)
+    if state == "untouched":
+        return "dropped"
+    _logger.info("completed an interrupted write in %r (%s)", path, log.what)
+    return "completed"
+
+
+def _cut_untouched(log: logs.Log, descriptor: int) -> None:
+    """Cut off the room that was reserved for a change that was not begun."""
+    there = os.fstat(descriptor)
+    if (there.st_ino, there.st_size) != (log.inode, log.new_size):
+        return
+    with contextlib.suppress(disk.NoKernelLocksError):
+        if not disk.lock(descriptor):
+            return  # open in HDF5: what lies behind its end does no harm
+    disk.truncate(descriptor, log.old_size)
+
+
+def _set_aside(path: str, real: str, reason: str) -> Recovery:
+    aside = log_path(real) + _FOREIGN
+    number = 1
+    while os.path.exists(aside):
+        number += 1
+        aside = f"{log_path(real)}{_FOREIGN}-{number}"
+    disk.replace(log_path(real), aside)
+    disk.sync_folder(os.path.dirname(real))
+    _logger.warning(
+        "the log of an interrupted write beside %r does not belong to it (%s); it was not used, "
+        "and is kept as %r. Was the file replaced or changed by another program since? If the file "
+        "is as it should be, delete the log",
+        path,
+        reason,
+        aside,
+    )
+    return "set aside"
+
+
+def _look_at(path: str, real: str, deadline: float) -> Recovery:
+    """What there is to recover in a file that cannot be written."""
+    while True:
+        try:
+            log = logs.load(real)
+        except (logs.BrokenLogError, PermissionError):
+            return "nothing"
+        if log is None:
+            return "nothing"
+        with disk.opened(real, os.O_RDONLY) as descriptor:
+            if logs.state(log, descriptor) != "begun":
+                return "nothing"
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(0.02)  # another account may be at work on it
+    raise ReadOnlyStoreError(
+        f"a write into {path!r} was interrupted ({log.what or 'nothing more is known'}), and it "
+        "cannot be completed because the file or its folder is read-only; open it once from an "
+        "account that may write there"
+    )
