@@ -20,6 +20,7 @@ extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    "commands",
     "mathml",
 ]
 exclude_patterns = ["_build", "jupyter_execute", "extensions"]
