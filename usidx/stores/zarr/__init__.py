@@ -1,0 +1,62 @@
+"""USID-Zarr: a group for each Main, which plain xarray reads with its labels and units."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from usidx.stores.base import Claim, MainEntry, ResultRecord, ResultRequest, StoredMain
+
+
+@dataclass(frozen=True)
+class ZarrStore:
+    """A Zarr store of Mains; meets `usidx.stores.base.Store`.
+
+    Parameters
+    ----------
+    path : of the folder, which need not exist before the first claim
+    allow_external : folders outside the store that links within it may lead to
+    """
+
+    path: str
+    allow_external: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", os.path.abspath(os.fspath(self.path)))
+        object.__setattr__(self, "allow_external", tuple(map(os.fspath, self.allow_external)))
+
+    def mains(self) -> tuple[MainEntry, ...]:
+        """Every Main, in natural order of their paths."""
+        from usidx.stores.zarr import read
+
+        return read.mains(self.path, self.allow_external)
+
+    def open_main(self, path: str) -> StoredMain:
+        """One Main by its whole path; its coordinates are read, none of its values."""
+        from usidx.stores.zarr import read
+
+        return read.open_main(self.path, path, self.allow_external)
+
+    def results(self, main: str) -> tuple[ResultRecord, ...]:
+        """Result groups of the Main at path `main`, beside it, oldest first."""
+        from usidx.stores.zarr import read
+
+        return read.results(self.path, main)
+
+    def result(self, group: str) -> ResultRecord:
+        """One result group by its path."""
+        from usidx.stores.zarr import read
+
+        return read.result(self.path, group)
+
+    def claim(self, request: ResultRequest) -> Claim:
+        """Create a result group, all of it or nothing, and hold it."""
+        from usidx.stores.zarr import write
+
+        return write.claim(self.path, request)
+
+    def reopen(self, group: str) -> Claim:
+        """Hold a partial result group, to go on with it."""
+        from usidx.stores.zarr import write
+
+        return write.reopen(self.path, group)

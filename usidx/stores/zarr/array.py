@@ -1,0 +1,359 @@
+"""The values of a Main in a Zarr store: read chunk by chunk, never a chunk that is not there."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.storage import LocalStore
+
+from usidx.errors import (
+    DamagedStoreError,
+    MainNotFoundError,
+    SourceChangedError,
+    StoreAccessError,
+    UsidError,
+)
+from usidx.model.blocks import axis_range
+from usidx.model.dimension import Array
+from usidx.stores.base import Key
+from usidx.stores.zarr.nodes import Node, Stamp, check_inside, entry_of, read_node, stamp_of
+
+_SAMPLED_CHUNKS = 8
+_SAMPLED_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class ZarrArray:
+    """The N-D values of one Main (or its marks), read on demand; it pickles and holds nothing open.
+
+    Parameters
+    ----------
+    root : path of the store
+    folder : of the leaf group
+    keys : names of the arrays in it, one for each field of a compound Main
+    shape, dtype : of the values; the dtype is structured for a compound Main
+    chunks : what one chunk file holds
+    signatures : of each array, by which it is known to be the one that was opened
+    absent : what stands for a chunk file that is missing: nothing ("error"), the fill value where
+        the positions are not marked complete ("unmarked"), or the fill value ("fill")
+    marks : name of the array of marks, with "unmarked"
+    allow : folders that links may lead to
+    token : what tells this array from others of the same path, for dask
+    """
+
+    root: str
+    folder: str
+    keys: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, ...]
+    signatures: tuple[str, ...]
+    absent: str = "error"
+    marks: str = ""
+    allow: tuple[str, ...] = ()
+    token: str = ""
+
+    @property
+    def ndim(self) -> int:
+        """How many axes."""
+        return len(self.shape)
+
+    def __dask_tokenize__(self) -> Any:
+        return (
+            "usidx.ZarrArray",
+            self.folder,
+            self.keys,
+            self.signatures,
+            str(self.dtype),
+            self.token,
+        )
+
+    def __getitem__(self, key: Key, /) -> Array:
+        """The values that ints and slices select, as a new array.
+
+        Raises
+        ------
+        DamagedStoreError : where a chunk is missing or cannot be decoded
+        SourceChangedError : where the store is no longer the one that was opened
+        UnsafeStoreError : where a chunk is a link out of the store
+        """
+        forward, mirrored, dropped = _normal(key, self.shape)
+        if self.dtype.names is None:
+            values = self._read(0, forward)
+        else:
+            values = np.empty(tuple(map(_length, forward)), dtype=self.dtype)
+            for place, name in enumerate(self.dtype.names):
+                values[name] = self._read(place, forward)
+        return values[mirrored][dropped]
+
+    def field(self, name: str) -> ZarrArray:
+        """One field of a compound Main, read without the others."""
+        names = self.dtype.names or ()
+        if name not in names:
+            raise MainNotFoundError(
+                f"{self.folder!r} has no field {name!r}; it has {', '.join(names)}"
+            )
+        place = names.index(name)
+        return ZarrArray(
+            root=self.root,
+            folder=self.folder,
+            keys=(self.keys[place],),
+            shape=self.shape,
+            dtype=self.dtype[name],
+            chunks=self.chunks,
+            signatures=(self.signatures[place],),
+            absent=self.absent,
+            marks=self.marks,
+            allow=self.allow,
+            token=self.token,
+        )
+
+    def sample(self) -> Iterator[bytes]:
+        """Size and first bytes of a few chunk files, evenly spread, by which contents are known."""
+        for place, name in enumerate(self.keys):
+            handle, _ = self._open(place)
+            sizes = handle.shards or handle.chunks
+            grid = [max(1, -(-size // part)) for size, part in zip(self.shape, sizes, strict=True)]
+            count = math.prod(grid)
+            for number in sorted({count * n // _SAMPLED_CHUNKS for n in range(_SAMPLED_CHUNKS)}):
+                index = tuple(int(each) for each in np.unravel_index(number, grid))
+                chunk = handle.metadata.encode_chunk_key(index)
+                file = os.path.join(self.folder, name, chunk)
+                check_inside(self.root, file, self.allow)
+                try:
+                    with open(file, "rb") as stream:
+                        size = os.fstat(stream.fileno()).st_size
+                        yield f"{name}/{chunk}:{size}:".encode() + stream.read(_SAMPLED_BYTES)
+                except FileNotFoundError:
+                    yield f"{name}/{chunk}:absent".encode()
+
+    def _read(self, place: int, key: tuple[slice, ...]) -> Array:
+        """The values of one array for slices that go forward."""
+        name = self.keys[place]
+        dtype = self.dtype if self.dtype.names is None else self.dtype[place]
+        try:
+            handle, before = self._open(place)
+            # Marks first: what is marked by now was written before, so its chunks must be there.
+            done = self._marks() if self.absent == "unmarked" else None
+            if self.absent != "fill":
+                self._refuse_missing(handle, name, key, done)
+            values = np.asarray(handle[key])
+        except UsidError:
+            raise
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+            self._check_same(place)
+            raise self._damage(name, key, error) from error
+        if self._stamps(name) != before:
+            self._check_same(place)
+        return values.astype(dtype, copy=False)
+
+    def _open(self, place: int) -> tuple[zarr.Array[Any], tuple[Stamp, Stamp]]:
+        name = self.keys[place]
+        stamps = self._stamps(name)
+        handle, signature = _opened(self.folder, name, stamps)
+        if signature != self.signatures[place]:
+            raise self._changed()
+        return handle, stamps
+
+    def _stamps(self, name: str) -> tuple[Stamp, Stamp]:
+        try:
+            return stamp_of(self.folder), stamp_of(os.path.join(self.folder, name))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise self._changed() from error
+
+    def _check_same(self, place: int) -> None:
+        """Raise SourceChangedError where the array is another one by now."""
+        self._open(place)
+
+    def _changed(self) -> SourceChangedError:
+        return SourceChangedError(
+            f"{self.folder!r} was replaced or removed since it was opened; open it again"
+        )
+
+    def _refuse_missing(
+        self, handle: zarr.Array[Any], name: str, key: tuple[slice, ...], done: Array | None
+    ) -> None:
+        """Look at the chunk files that `key` needs: none may be missing, none a link to elsewhere.
+
+        Where `done` is given, those may be missing that hold no position marked in it.
+        """
+        folder = os.path.join(self.folder, name)
+        checked: set[str] = set()
+        for index in _touched(handle, key):
+            chunk = handle.metadata.encode_chunk_key(index)
+            file = os.path.join(folder, chunk)
+            parent = os.path.dirname(file)
+            if parent not in checked:
+                check_inside(self.root, parent, self.allow)
+                checked.add(parent)
+            try:
+                if stat.S_ISLNK(os.lstat(file).st_mode):
+                    check_inside(self.root, file, self.allow)
+            except FileNotFoundError:
+                if done is not None and not done[_region(index, handle)[: done.ndim]].any():
+                    continue
+                raise DamagedStoreError(
+                    f"chunk {chunk!r} of {folder!r} is missing though it was written; "
+                    "restore it from a copy of the store, or compute it again"
+                ) from None
+
+    def _marks(self) -> Array:
+        store = LocalStore(os.path.join(self.folder, self.marks), read_only=True)
+        return np.asarray(zarr.open_array(store, mode="r")[...])
+
+    def _damage(self, name: str, key: tuple[slice, ...], error: Exception) -> Exception:
+        if isinstance(error, PermissionError):
+            return StoreAccessError(
+                f"{os.path.join(self.folder, name)!r} may not be read by this user; "
+                "ask its owner for permission to read it"
+            )
+        bounds = ", ".join(f"{each.start}:{each.stop}" for each in key)
+        return DamagedStoreError(
+            f"[{bounds}] of {os.path.join(self.folder, name)!r} cannot be read ({error}); "
+            "restore the chunk from a copy of the store, or compute it again"
+        )
+
+
+def signature_of(leaf: Node, array: Node) -> str:
+    """Digest that changes when the array is replaced by another, not when attributes are edited."""
+    meta = {key: value for key, value in array.items() if key != "attributes"}
+    text = json.dumps([entry_of(leaf).get("id"), meta], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_whole(root: str, folder: str, name: str, allow: tuple[str, ...] = ()) -> Array:
+    """All values of the array `name` in the leaf at `folder`.
+
+    Raises
+    ------
+    DamagedStoreError : where it or one of its chunks is missing
+    """
+    array = open_array(root, folder, (name,), None, allow=allow)
+    return array[(slice(None),) * array.ndim]
+
+
+def open_array(
+    root: str,
+    folder: str,
+    keys: tuple[str, ...],
+    dtype: np.dtype[Any] | None,
+    *,
+    absent: str = "error",
+    marks: str = "",
+    allow: tuple[str, ...] = (),
+    token: str = "",
+) -> ZarrArray:
+    """The ZarrArray over the arrays `keys` of the leaf group at `folder`.
+
+    Parameters
+    ----------
+    dtype : of the values; that of the array when None
+
+    Raises
+    ------
+    DamagedStoreError : where an array is missing, or their shapes differ
+    """
+    leaf = read_node(folder)
+    signatures = []
+    shapes = set()
+    for name in keys:
+        check_inside(root, os.path.join(folder, name), allow)
+        node = read_node(os.path.join(folder, name))
+        if leaf is None or node is None or node["node_type"] != "array":
+            raise DamagedStoreError(
+                f"{folder!r} lacks its array {name!r}; restore the store from a copy"
+            )
+        signatures.append(signature_of(leaf, node))
+        handle, _ = _opened(folder, name, (stamp_of(folder), stamp_of(os.path.join(folder, name))))
+        shapes.add((handle.shape, handle.chunks))
+        dtype = handle.dtype if dtype is None else dtype
+    if len(shapes) != 1 or dtype is None:
+        raise DamagedStoreError(f"the fields {', '.join(keys)} of {folder!r} differ in shape")
+    ((shape, chunks),) = shapes
+    return ZarrArray(
+        root=root,
+        folder=folder,
+        keys=keys,
+        shape=tuple(shape),
+        dtype=dtype,
+        chunks=tuple(chunks),
+        signatures=tuple(signatures),
+        absent=absent,
+        marks=marks,
+        allow=allow,
+        token=token,
+    )
+
+
+@lru_cache(maxsize=512)
+def _opened(folder: str, name: str, stamps: tuple[Stamp, Stamp]) -> tuple[zarr.Array[Any], str]:
+    """(array, signature), opened once per process for as long as the metadata stay the same."""
+    place = os.path.join(folder, name)
+    leaf, node = read_node(folder), read_node(place)
+    if leaf is None or node is None:
+        raise FileNotFoundError(place)
+    try:
+        handle = zarr.open_array(LocalStore(place, read_only=True), mode="r")
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedStoreError(
+            f"the metadata of {place!r} cannot be understood: {error}"
+        ) from error
+    return handle, signature_of(leaf, node)
+
+
+def _touched(handle: zarr.Array[Any], key: tuple[slice, ...]) -> Iterator[tuple[int, ...]]:
+    """Indices of the chunk files that hold the values of `key`."""
+    return itertools.product(
+        *(
+            range(part.start // size, -(-part.stop // size)) if part.stop > part.start else ()
+            for part, size in zip(key, handle.shards or handle.chunks, strict=True)
+        )
+    )
+
+
+def _region(index: tuple[int, ...], handle: zarr.Array[Any]) -> tuple[slice, ...]:
+    sizes = handle.shards or handle.chunks
+    return tuple(slice(i * size, (i + 1) * size) for i, size in zip(index, sizes, strict=True))
+
+
+def _normal(
+    key: Any, shape: tuple[int, ...]
+) -> tuple[tuple[slice, ...], tuple[slice, ...], tuple[int | slice, ...]]:
+    """(forward, mirrored, dropped): slices with positive steps to read, which of the axes to turn
+    around after that, and which to drop since an int selected them."""
+    parts = key if isinstance(key, tuple) else (key,)
+    if Ellipsis in parts:
+        place = parts.index(Ellipsis)
+        rest = len(shape) - len(parts) + 1
+        parts = parts[:place] + (slice(None),) * rest + parts[place + 1 :]
+    if len(parts) > len(shape):
+        raise IndexError(f"{len(parts)} indices for an array with {len(shape)} axes")
+    parts += (slice(None),) * (len(shape) - len(parts))
+    forward: list[slice] = []
+    mirrored: list[slice] = []
+    dropped: list[int | slice] = []
+    for part, size in zip(parts, shape, strict=True):
+        places = axis_range(part, size)
+        turned = places.step < 0
+        ordered = places[::-1] if turned else places
+        forward.append(
+            slice(ordered[0], ordered[-1] + 1, ordered.step) if len(ordered) else slice(0, 0, 1)
+        )
+        mirrored.append(slice(None, None, -1 if turned else 1))
+        dropped.append(slice(None) if isinstance(part, slice) else 0)
+    return tuple(forward), tuple(mirrored), tuple(dropped)
+
+
+def _length(part: slice) -> int:
+    return len(range(part.start, part.stop, part.step))

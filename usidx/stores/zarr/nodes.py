@@ -1,0 +1,161 @@
+"""Nodes of a Zarr hierarchy on disk: the `zarr.json` files, read and written whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from usidx.errors import DamagedStoreError, MainNotFoundError, UnsafeStoreError
+from usidx.model.names import natural_key
+
+Node = dict[str, Any]
+FILE = "zarr.json"
+Stamp = tuple[int, int, int]
+
+
+def folder_of(root: str, path: str) -> str:
+    """The folder of the node at `path` of the store `root`.
+
+    Raises
+    ------
+    MainNotFoundError : for a path that no node can have
+    """
+    parts = [part for part in path.split("/") if part]
+    if any(part in (".", "..") or "\0" in part or os.sep in part for part in parts):
+        raise MainNotFoundError(f"{path!r} is no path within the store {root!r}")
+    return os.path.join(root, *parts)
+
+
+def read_node(folder: str) -> Node | None:
+    """What the `zarr.json` in `folder` says, None where there is none.
+
+    Raises
+    ------
+    DamagedStoreError : for one that is no Zarr v3 metadata
+    """
+    file = os.path.join(folder, FILE)
+    try:
+        with open(file, "rb") as stream:
+            node = json.load(stream)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, RecursionError) as error:
+        raise DamagedStoreError(
+            f"{file!r} is no JSON ({error}); restore the store from a copy"
+        ) from error
+    if not isinstance(node, dict) or node.get("node_type") not in ("group", "array"):
+        raise DamagedStoreError(f"{file!r} describes no Zarr v3 group or array")
+    if not isinstance(node.setdefault("attributes", {}), dict):
+        raise DamagedStoreError(f"the attributes in {file!r} are no JSON object")
+    return node
+
+
+def write_node(folder: str, node: Node) -> None:
+    """Put `node` into `folder` in one step: readers see the old `zarr.json` or the new one."""
+    aside = os.path.join(folder, f"zarr.{uuid.uuid4().hex}.partial")
+    try:
+        with open(aside, "w", encoding="utf-8") as stream:
+            json.dump(node, stream, allow_nan=False, ensure_ascii=False, indent=1)
+        os.replace(aside, os.path.join(folder, FILE))
+    except BaseException:
+        if os.path.exists(aside):
+            os.unlink(aside)
+        raise
+
+
+def group_node(attributes: Mapping[str, Any] | None = None) -> Node:
+    """A new group."""
+    return {"attributes": dict(attributes or {}), "zarr_format": 3, "node_type": "group"}
+
+
+def entry_of(node: Node) -> Mapping[str, Any]:
+    """The "usid" entry of a group's attributes, empty where it has none."""
+    entry = node["attributes"].get("usid")
+    return entry if isinstance(entry, dict) else {}
+
+
+def stamp_of(folder: str) -> Stamp:
+    """(inode, time of change in ns, size) of a node's metadata: other ones once it is replaced."""
+    status = os.stat(os.path.join(folder, FILE))
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def children(folder: str) -> list[str]:
+    """Names of the nodes right below a group, in no order."""
+    with os.scandir(folder) as entries:
+        return [
+            each.name
+            for each in entries
+            if each.is_dir() and os.path.exists(os.path.join(each.path, FILE))
+        ]
+
+
+def walk(root: str, allow: Sequence[str] = (), path: str = "/") -> Iterator[tuple[str, Node]]:
+    """(path, node) of every group, from `path` down, parents first; Mains are not looked into.
+
+    Raises
+    ------
+    UnsafeStoreError : where a folder is a link out of the store
+    """
+    folder = folder_of(root, path)
+    node = read_node(folder)
+    if node is None or node["node_type"] != "group":
+        return
+    check_inside(root, folder, allow)
+    yield path, node
+    if entry_of(node).get("kind") == "main":
+        return
+    for name in sorted(children(folder), key=natural_key):
+        inner = os.path.join(folder, name)
+        if os.path.islink(inner) and is_inside(root, inner):
+            continue  # another name of a node that is met under its own
+        yield from walk(root, allow, path.rstrip("/") + "/" + name)
+
+
+def check_inside(root: str, place: str, allow: Sequence[str] = ()) -> None:
+    """Refuse a folder or file that is not within the store once links are followed.
+
+    Raises
+    ------
+    UnsafeStoreError : where it is outside, and in none of the folders `allow`
+    """
+    if any(is_inside(home, place) for home in (root, *allow)):
+        return
+    real = os.path.realpath(place)
+    raise UnsafeStoreError(
+        f"{place!r} is a link to {real!r}, outside the store {root!r}; if you trust it, open the "
+        f"store with allow_external=[{os.path.dirname(real)!r}]"
+    )
+
+
+def is_inside(home: str, place: str) -> bool:
+    """Whether `place` is in the folder `home` once links are followed."""
+    real_home = os.path.realpath(home)
+    return os.path.commonpath([os.path.realpath(place), real_home]) == real_home
+
+
+def consolidate(root: str) -> None:
+    """Write the metadata of every node into that of the root, where plain xarray looks first.
+
+    Only our own writers call this, at the end of each change; usidx itself never reads the copy.
+    """
+    top = read_node(root)
+    if top is None or top["node_type"] != "group":
+        return
+    copies: dict[str, Node] = {}
+    for path, node in walk(root):
+        name = path.strip("/")
+        if name:
+            copies[name] = {
+                key: value for key, value in node.items() if key != "consolidated_metadata"
+            }
+        folder = folder_of(root, path)
+        for child in sorted(children(folder)):
+            inner = read_node(os.path.join(folder, child))
+            if inner is not None and inner["node_type"] == "array":
+                copies[f"{name}/{child}".lstrip("/")] = inner
+    top["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": copies}
+    write_node(root, top)

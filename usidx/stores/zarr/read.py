@@ -1,0 +1,348 @@
+"""What is in a Zarr store: its Mains and its result groups."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from usidx.errors import DamagedStoreError, MainNotFoundError, NotUsidError, did_you_mean
+from usidx.model.dimension import Array, Dimension
+from usidx.model.layout import Coordinate, Grid
+from usidx.model.main import MainSpec
+from usidx.model.names import natural_key, parse_result
+from usidx.model.provenance import load_parameters
+from usidx.stores.base import MainEntry, ResultRecord, Status, StoredMain
+from usidx.stores.zarr.array import ZarrArray, open_array, read_whole
+from usidx.stores.zarr.attributes import unpack
+from usidx.stores.zarr.leaf import check_version, dims_and_shape, dtype_from, spec_from
+from usidx.stores.zarr.nodes import (
+    Node,
+    check_inside,
+    children,
+    entry_of,
+    folder_of,
+    read_node,
+    walk,
+)
+
+_RESULT_NAME = re.compile(r"(.+)-([^-]+)_([0-9]{3,})")
+_BLOCK_BYTES = 32 * 2**20
+_PROGRAM_ATTRS = frozenset(
+    {"machine_id", "timestamp", "platform", "tool", "num_source_dsets", "last_pixel"}
+)
+
+
+def mains(root: str, allow: tuple[str, ...] = ()) -> tuple[MainEntry, ...]:
+    """Every Main of the store, in natural order of the paths."""
+    return tuple(
+        _main_entry(root, path, node, parent) for path, node, parent in _leaves(root, allow)
+    )
+
+
+def open_main(root: str, path: str, allow: tuple[str, ...] = ()) -> StoredMain:
+    """The Main at `path`: its metadata and coordinates are read, none of its values.
+
+    Raises
+    ------
+    MainNotFoundError : where there is none at that path
+    NotUsidError : where it is written in a later version of the format
+    DamagedStoreError : where its metadata, coordinates or arrays are missing or cannot be read
+    """
+    folder = folder_of(root, path)
+    node = read_node(folder)
+    if node is None or entry_of(node).get("kind") != "main":
+        known = [each for each, *_ in _leaves(root, allow)]
+        raise MainNotFoundError(
+            f"{root!r} has no Main {path!r}{did_you_mean(path, known)}; it has "
+            f"{', '.join(known) or 'none'}"
+        )
+    check_inside(root, folder, allow)
+    path = "/" + path.strip("/")
+    entry = entry_of(node)
+    check_version(entry, path)
+    keys = _field_keys(entry, path)
+    first = read_node(os.path.join(folder, keys[0]))
+    plain = {} if first is None else first["attributes"]
+    spec = spec_from(path, entry, plain, lambda key: read_whole(root, folder, key, allow))
+    result = _result_of(root, path)
+    partial = result is not None and result.status != "complete" and entry.get("marks")
+    array = open_array(
+        root,
+        folder,
+        keys,
+        spec.dtype,
+        absent="unmarked" if partial else "error",
+        marks=str(entry["marks"]) if partial else "",
+        allow=allow,
+        # what is read of a partial result differs from one time to the next
+        token=uuid.uuid4().hex if partial else "",
+    )
+    if array.shape != spec.shape:
+        raise DamagedStoreError(
+            f"{path!r} in {root!r} has values of shape {array.shape}, its coordinates need "
+            f"{spec.shape} ({', '.join(spec.dims)}); restore the store from a copy"
+        )
+    completed = _marks_array(root, folder, entry, allow) if partial else None
+    return StoredMain(
+        store=root,
+        spec=spec,
+        array=array,
+        chunks=_read_chunks(array),
+        identity=_identity(spec, array),
+        completed=completed,
+        result=result,
+    )
+
+
+def results(root: str, main: str) -> tuple[ResultRecord, ...]:
+    """Result groups of the Main at path `main`, beside it, oldest first."""
+    parent, _, name = ("/" + main.strip("/")).rpartition("/")
+    folder = folder_of(root, parent)
+    if read_node(folder) is None:
+        return ()
+    found = [each for each in children(folder) if parse_result(each, name) is not None]
+    records = [result(root, f"{parent}/{each}") for each in sorted(found, key=natural_key)]
+    return tuple(sorted(records, key=lambda record: str(record.attrs.get("timestamp", ""))))
+
+
+def result(root: str, group: str) -> ResultRecord:
+    """The result group at path `group`.
+
+    Raises
+    ------
+    MainNotFoundError : where there is no group of that name
+    """
+    node = read_node(folder_of(root, group))
+    group = "/" + group.strip("/")
+    if node is None or not is_result(group, node):
+        raise MainNotFoundError(f"{root!r} has no result group {group!r}")
+    return _record(root, group, node)
+
+
+def is_result(path: str, node: Node) -> bool:
+    """Whether a group is one of results, by what it says or by its name and tool."""
+    if node["node_type"] != "group" or entry_of(node).get("kind") == "main":
+        return False
+    named = _RESULT_NAME.fullmatch(path.rsplit("/", 1)[-1]) is not None
+    return named and (entry_of(node).get("kind") == "result" or "tool" in node["attributes"])
+
+
+def leaves_of(root: str, group: str) -> list[tuple[str, Node]]:
+    """(path, node) of each Main right in a group."""
+    folder = folder_of(root, group)
+    nodes = [(name, read_node(os.path.join(folder, name))) for name in children(folder)]
+    return [
+        (f"{group.rstrip('/')}/{name}", node)
+        for name, node in sorted(nodes, key=lambda each: natural_key(each[0]))
+        if node is not None and entry_of(node).get("kind") == "main"
+    ]
+
+
+def read_marks(root: str, path: str, node: Node) -> Array:
+    """Which positions of a Main are marked complete, position-shaped; all, where nothing is marked.
+
+    Raises
+    ------
+    DamagedStoreError : where the marks cannot be read
+    """
+    entry = entry_of(node)
+    folder = folder_of(root, path)
+    if not entry.get("marks"):
+        n_position = _n_position(entry)
+        return np.ones(dims_and_shape(entry)[1][:n_position], dtype=bool)
+    array = _marks_array(root, folder, entry, ())
+    return array[(slice(None),) * array.ndim]
+
+
+def _leaves(root: str, allow: tuple[str, ...]) -> Iterator[tuple[str, Node, Node | None]]:
+    """(path, node, node of the group it is in) of every Main."""
+    groups: dict[str, Node] = {}
+    for path, node in walk(root, allow):
+        groups[path] = node
+        if entry_of(node).get("kind") == "main":
+            yield path, node, groups.get(path.rpartition("/")[0] or "/")
+
+
+def _main_entry(root: str, path: str, node: Node, parent: Node | None) -> MainEntry:
+    entry = entry_of(node)
+    check_version(entry, path)
+    try:
+        dims, shape = dims_and_shape(entry)
+        dtype = dtype_from(entry)
+        quantity, units = str(entry["quantity"]), str(entry["units"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedStoreError(
+            f"the 'usid' attribute of {path!r} in {root!r} does not describe a Main ({error!r})"
+        ) from error
+    of_result = parent is not None and is_result(path.rpartition("/")[0], parent)
+    return MainEntry(
+        path=path,
+        dims=dims,
+        shape=shape,
+        quantity=quantity,
+        units=units,
+        dtype=dtype,
+        kind="result" if of_result else "raw",
+        status=_shown_status(root, path, node, parent) if of_result and parent else "complete",
+    )
+
+
+def _shown_status(root: str, path: str, node: Node, parent: Node) -> str:
+    status = _status(parent)
+    if status != "partial":
+        return status
+    marks = read_marks(root, path, node)
+    return f"partial ({int(100 * marks.sum() / marks.size)} %)"
+
+
+def _status(node: Node) -> Status:
+    said = node["attributes"].get("usid_status")
+    return "complete" if said == "complete" else "partial" if said == "partial" else "unknown"
+
+
+def _result_of(root: str, path: str) -> ResultRecord | None:
+    """The record of the group that the Main at `path` is in, where that is a result group."""
+    group = path.rpartition("/")[0]
+    node = read_node(folder_of(root, group)) if group else None
+    return _record(root, group, node) if node is not None and is_result(group, node) else None
+
+
+def _record(root: str, group: str, node: Node) -> ResultRecord:
+    attributes, entry = node["attributes"], entry_of(node)
+    attrs = unpack(attributes, entry.get("attrs", {}))
+    named = _RESULT_NAME.fullmatch(group.rsplit("/", 1)[-1])
+    if named is None:
+        raise NotUsidError(f"{group!r} is not named like a result group: <main>-<tool>_000")
+    main, tool, digits = named.groups()
+    inside = leaves_of(root, group)
+    status = _status(node)
+    sizes = [_positions(leaf) for _, leaf in inside]
+    done = sum(sizes)
+    if status == "partial":
+        done = sum(int(read_marks(root, path, leaf).sum()) for path, leaf in inside)
+    return ResultRecord(
+        store=root,
+        group=group,
+        main=main,
+        tool=str(attrs.get("tool", tool)),
+        index=int(digits),
+        sources=_sources(attrs, entry),
+        mains=tuple(path for path, _ in inside),
+        status=status,
+        done=done,
+        total=sum(sizes),
+        parameters=_parameters(attrs, group),
+        version=_text(attrs.get("usid_version")),
+        fingerprint=_text(attrs.get("usid_fingerprint")),
+        attrs=attrs,
+    )
+
+
+def _sources(attrs: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    if "sources" in entry:
+        return tuple((str(store), str(path)) for store, path in entry["sources"])
+    if "source_dataset_path" in attrs:
+        return ((str(attrs.get("source_file_path", "")), str(attrs["source_dataset_path"])),)
+    named = [name for name in attrs if re.fullmatch(r"source_[0-9]{3}", name)]
+    return tuple(("", str(attrs[name])) for name in sorted(named))
+
+
+def _parameters(attrs: Mapping[str, Any], group: str) -> Mapping[str, Any]:
+    text = attrs.get("usid_parameters")
+    if text is None:
+        own = (name for name in attrs if name in _PROGRAM_ATTRS or name.startswith("source_"))
+        return {name: attrs[name] for name in attrs if name not in set(own)}
+    try:
+        return load_parameters(str(text))
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedStoreError(
+            f"the parameters of {group!r} cannot be read ({error}); restore the store from a copy"
+        ) from error
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _n_position(entry: Mapping[str, Any]) -> int:
+    side = entry["position"]
+    return 1 if side["kind"] == "points" else len(side["dimensions"])
+
+
+def _positions(node: Node) -> int:
+    entry = entry_of(node)
+    return int(np.prod(dims_and_shape(entry)[1][: _n_position(entry)], dtype=np.int64))
+
+
+def _field_keys(entry: Mapping[str, Any], path: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(each["key"]) for each in entry["fields"])
+    except (KeyError, TypeError) as error:
+        raise DamagedStoreError(
+            f"the 'usid' attribute of {path!r} names no array of values; restore the store"
+        ) from error
+
+
+def _marks_array(
+    root: str, folder: str, entry: Mapping[str, Any], allow: tuple[str, ...]
+) -> ZarrArray:
+    return open_array(
+        root,
+        folder,
+        (str(entry["marks"]),),
+        np.dtype(bool),
+        absent="fill",
+        allow=allow,
+        token=uuid.uuid4().hex,
+    )
+
+
+def _read_chunks(array: ZarrArray) -> tuple[int, ...]:
+    """Block shape for reading: whole chunks, as many as make some 32 MiB, fastest axes first."""
+    block = list(array.chunks)
+    nbytes = int(np.prod(block, dtype=np.int64)) * array.dtype.itemsize
+    for axis in reversed(range(array.ndim)):
+        if block[axis] >= array.shape[axis]:
+            block[axis] = array.shape[axis]
+            continue
+        most = max(1, _BLOCK_BYTES // max(1, nbytes))
+        whole = -(-array.shape[axis] // block[axis])
+        count = min(most, whole)
+        nbytes *= count
+        block[axis] = min(array.shape[axis], block[axis] * count)
+        if count < whole:
+            break
+    return tuple(block)
+
+
+def _identity(spec: MainSpec, array: ZarrArray) -> str:
+    """Digest of what the Main is: metadata, coordinates and a sample of its stored bytes."""
+    digest = hashlib.sha256()
+    facts = [spec.path, spec.quantity, spec.units, spec.dims, spec.shape, str(spec.dtype)]
+    digest.update(json.dumps(facts).encode())
+    for side in (spec.position, spec.spectroscopic):
+        grid = isinstance(side, Grid)
+        parts: tuple[Dimension | Coordinate, ...] = (
+            (*side.dimensions, *side.dependent) if isinstance(side, Grid) else side.columns
+        )
+        for part in parts:
+            digest.update(json.dumps([grid, part.name, part.file_label, part.units]).encode())
+            for values in (part.values, part.indices):
+                digest.update(b"none" if values is None else _bytes(values))
+        digest.update(b"raster" if side.order is None else _bytes(side.order))
+    for piece in array.sample():
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _bytes(values: Array) -> bytes:
+    if values.dtype.kind in "OT":
+        return json.dumps(values.tolist()).encode()
+    return np.ascontiguousarray(values).tobytes()

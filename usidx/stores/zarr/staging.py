@@ -1,0 +1,197 @@
+"""Folders made aside and swapped in, so that a store is always the old one or the new one."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+
+from usidx.errors import (
+    NoSpaceError,
+    ReadOnlyStoreError,
+    StoreExistsError,
+    StoreNotFoundError,
+    UsidError,
+)
+from usidx.stores import disk
+from usidx.stores.zarr.nodes import FILE, entry_of, folder_of, group_node, read_node, write_node
+
+_PARTIAL = ".usidx-partial-"
+_OLD = ".usidx-old-"
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Raise what the system says of writing `path` in the block as the UsidError it means."""
+    try:
+        yield
+    except UsidError:
+        raise
+    except OSError as error:
+        if error.errno in disk.NO_ROOM:
+            raise NoSpaceError(
+                f"there is no room to write {path!r} ({error.strerror}; {disk.room(path)} free); "
+                "make room or write to another disk"
+            ) from error
+        if error.errno in disk.READ_ONLY:
+            raise ReadOnlyStoreError(
+                f"{path!r} cannot be written ({error.strerror}: {error.filename!r}); "
+                "write to a folder of your own"
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
+def aside(target: str) -> Iterator[str]:
+    """A new empty folder beside `target`, removed in the end with all that is still in it.
+
+    Only for who holds the lock of `target`: what a crash left there before is removed.
+
+    Raises
+    ------
+    StoreNotFoundError : where the folder that is to hold `target` does not exist
+    ReadOnlyStoreError : where nothing can be made in it
+    """
+    parent, name = os.path.split(target)
+    if not os.path.isdir(parent):
+        raise StoreNotFoundError(f"there is no folder {parent!r} to write {name!r} into; make it")
+    _tidy(target)
+    folder = os.path.join(parent, f".{name}{_PARTIAL}{os.getpid()}")
+    with writing(target):
+        os.mkdir(folder)
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
+def swap_in(source: str, target: str, *, replace: bool) -> None:
+    """Give the folder `source` the name `target`; what had it before is then called `source`.
+
+    Linux exchanges the two names in one step. Elsewhere there is a moment in which nothing has the
+    name `target`: a crash just then is mended by the next writer.
+
+    Raises
+    ------
+    StoreExistsError : where something has the name and is not to be replaced
+    """
+    with writing(target):
+        if not os.path.lexists(target) or _is_empty(target):
+            os.rename(source, target)
+        elif not replace:
+            raise StoreExistsError(
+                f"{target!r} is there already; pass overwrite=True to replace it"
+            )
+        elif not _exchange(source, target):
+            _rename_both(source, target)
+
+
+def place(new: str, root: str, path: str, *, replace: bool = False) -> None:
+    """Move the group in the folder `new` to `path` of the store `root`, in one step.
+
+    Groups above it that do not exist are made, the store itself too. Only for who holds the lock of
+    the store; `new` is in a folder that `aside(root)` gave.
+
+    Raises
+    ------
+    StoreExistsError : where `path` is taken and not to be replaced, or is within an array or Main
+    """
+    parts = [part for part in path.split("/") if part]
+    standing = 0  # how many of the groups above are there, the root counted
+    for depth in range(len(parts)):
+        above = folder_of(root, "/".join(parts[:depth]))
+        node = read_node(above)
+        if node is None:
+            break
+        if node["node_type"] != "group" or entry_of(node).get("kind") == "main":
+            raise StoreExistsError(f"{above!r} is a Main, which cannot hold {path!r}")
+        standing += 1
+    if not parts:
+        swap_in(new, root, replace=replace)
+        return
+    # Wrap what is new into the groups that are missing, innermost first.
+    for depth in range(len(parts) - 1, standing - 1, -1):
+        outer = f"{new}-{depth}"
+        os.mkdir(outer)
+        write_node(outer, group_node())
+        os.rename(new, os.path.join(outer, parts[depth]))
+        new = outer
+    target = folder_of(root, "/".join(parts[:standing]))
+    swap_in(new, target, replace=replace)
+
+
+def check_replaceable(path: str) -> None:
+    """Refuse to replace anything but a Zarr node or an empty folder.
+
+    Raises
+    ------
+    StoreExistsError : for a file, or a folder of other things
+    """
+    if not os.path.isdir(path):
+        raise StoreExistsError(
+            f"{path!r} is no folder, so it is no Zarr store to be replaced; choose another name"
+        )
+    content = os.listdir(path)
+    if content and not {FILE, ".zgroup", ".zarray"} & set(content):
+        raise StoreExistsError(
+            f"the folder {path!r} is no Zarr store ({content[0]!r} is in it) and is not replaced, "
+            "not even with overwrite=True; choose another name or remove it yourself"
+        )
+
+
+def _is_empty(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path) and not os.listdir(path)
+
+
+def _tidy(target: str) -> None:
+    """Mend what a crash between two renames left, and remove what nobody will need."""
+    parent, name = os.path.split(target)
+    for each in os.listdir(parent):
+        place = os.path.join(parent, each)
+        if each.startswith(f".{name}{_OLD}") and not os.path.lexists(target):
+            os.rename(place, target)
+        elif each.startswith((f".{name}{_OLD}", f".{name}{_PARTIAL}")):
+            _remove(place)
+
+
+def _remove(folder: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if os.path.lexists(folder):
+        _log.warning("%r could not be removed; it is not needed any more", folder)
+
+
+def _exchange(left: str, right: str) -> bool:
+    """Whether the system could exchange the two names in one step."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    names = os.fsencode(left), os.fsencode(right)
+    if rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+        return True
+    problem = ctypes.get_errno()
+    if problem in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False  # a file system that has no such call
+    raise OSError(problem, os.strerror(problem), right)
+
+
+def _rename_both(source: str, target: str) -> None:
+    parent, name = os.path.split(target)
+    old = os.path.join(parent, f".{name}{_OLD}{os.getpid()}")
+    os.rename(target, old)
+    try:
+        os.rename(source, target)
+    except BaseException:
+        os.rename(old, target)
+        raise
+    os.rename(old, source)

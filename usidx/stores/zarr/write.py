@@ -1,0 +1,206 @@
+"""Result groups in a Zarr store: claimed whole, written chunk by chunk, marked, completed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from usidx.errors import DamagedStoreError, NotUsidError, PlanError, SourceChangedError
+from usidx.model.names import next_index, result_name
+from usidx.model.provenance import book_keeping, canonical, dump_parameters
+from usidx.stores.base import BlockWriter, ResultRequest
+from usidx.stores.lock import StoreLock, held, run_lock, store_lock
+from usidx.stores.zarr.attributes import pack
+from usidx.stores.zarr.create import create_leaf
+from usidx.stores.zarr.leaf import VERSION
+from usidx.stores.zarr.nodes import (
+    children,
+    consolidate,
+    folder_of,
+    group_node,
+    read_node,
+    write_node,
+)
+from usidx.stores.zarr.read import leaves_of, result
+from usidx.stores.zarr.staging import aside, place, writing
+from usidx.stores.zarr.writer import writer_of
+
+_LOCK_TIMEOUT = 30.0
+
+
+class ZarrClaim:
+    """A result group held by this process for writing."""
+
+    def __init__(self, root: str, group: str, lock: StoreLock) -> None:
+        self._root = root
+        self._lock = lock
+        self.group = group
+        """Path of the group."""
+        self._writers = {
+            path.rsplit("/", 1)[-1]: writer_of(root, path, node)
+            for path, node in leaves_of(root, group)
+        }
+
+    @property
+    def writers(self) -> Mapping[str, BlockWriter]:
+        """One writer for each output, by the name of its Main."""
+        return self._writers
+
+    def complete(self) -> None:
+        """Mark the whole group complete.
+
+        Raises
+        ------
+        PlanError : while any position is not marked
+        DamagedStoreError : where a chunk is missing though its positions are marked
+        """
+        with held(store_lock(self._root, f"completing {self.group}"), _LOCK_TIMEOUT):
+            for name, writer in self._writers.items():
+                done = writer.done()
+                if not done.all():
+                    raise PlanError(
+                        f"{self.group!r} is not complete: {int(done.sum())} of {done.size} "
+                        f"positions of {name!r} are marked; write the others first"
+                    )
+                missing = writer.missing_chunks()
+                if missing:
+                    raise DamagedStoreError(
+                        f"{len(missing)} chunk files of {self.group!r} are gone though they were "
+                        f"written, the first is {missing[0]!r}; run the step again"
+                    )
+            folder = folder_of(self._root, self.group)
+            node = read_node(folder)
+            if node is None:
+                raise SourceChangedError(f"{folder!r} was removed while results were written")
+            last = max((writer.done().size for writer in self._writers.values()), default=0)
+            node["attributes"].update({"usid_status": "complete", "last_pixel": last})
+            with writing(folder):
+                write_node(folder, node)
+                consolidate(self._root)
+
+    def __enter__(self) -> ZarrClaim:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go of the group; what is marked stays marked."""
+        self._lock.release()
+
+
+def claim(root: str, request: ResultRequest) -> ZarrClaim:
+    """Create a result group, all of it or nothing, and hold it.
+
+    The store is made where there is nothing at `root` yet.
+
+    Raises
+    ------
+    StoreLockedError : while another process changes the store
+    ReadOnlyStoreError, NoSpaceError : where nothing can be written
+    InvalidMainError, OptionError, PlanError : for what Zarr cannot keep
+    """
+    root = os.path.realpath(root)
+    with held(store_lock(root, f"making results of {request.tool}"), _LOCK_TIMEOUT):
+        parent = "/" + request.parent.strip("/")
+        name = _free_name(root, parent, request)
+        group = f"{parent.rstrip('/')}/{name}"
+        lock = run_lock(root, group, f"computing {request.tool}")
+        lock.acquire(timeout=0)
+        try:
+            with aside(root) as folder, writing(root):
+                _create_group(os.path.join(folder, "new"), request, name)
+                place(os.path.join(folder, "new"), root, group)
+                consolidate(root)
+            return ZarrClaim(root, group, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+
+def reopen(root: str, group: str) -> ZarrClaim:
+    """Hold the partial result group at path `group`, to go on with it.
+
+    Raises
+    ------
+    MainNotFoundError : where there is none
+    PlanError : where it is complete already, or was not made by usidx
+    StoreLockedError : while another process writes it
+    """
+    root = os.path.realpath(root)
+    group = "/" + group.strip("/")
+    lock = run_lock(root, group, "resuming")
+    result(root, group)
+    lock.acquire(timeout=0)
+    try:
+        record = result(root, group)  # only now: it may have been completed in between
+        if record.status != "partial":
+            raise PlanError(
+                f"{group!r} in {root!r} is {record.status}, there is nothing to resume; "
+                "open it, or run the step with fresh=True"
+            )
+        for path in record.mains:
+            _sweep(folder_of(root, path))
+        return ZarrClaim(root, group, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _free_name(root: str, parent: str, request: ResultRequest) -> str:
+    if os.path.isdir(root) and os.listdir(root) and read_node(root) is None:
+        raise NotUsidError(
+            f"{root!r} is no Zarr v3 store, so no results can be put into it; "
+            "name a folder that does not exist yet, or convert it with to_zarr"
+        )
+    folder = folder_of(root, parent)
+    taken = children(folder) if os.path.isdir(folder) else []
+    return result_name(request.main, request.tool, next_index(taken, request.main, request.tool))
+
+
+def _create_group(folder: str, request: ResultRequest, name: str) -> None:
+    os.mkdir(folder)
+    for output in request.outputs:
+        create_leaf(os.path.join(folder, output.spec.name), output.spec, output.block, marked=True)
+    parameters = canonical(request.parameters)
+    own: dict[str, Any] = {
+        **book_keeping(),
+        "tool": request.tool,
+        "num_source_dsets": len(request.sources),
+        **_source_attrs(request.sources),
+        "usid_parameters": dump_parameters(parameters),
+        "usid_fingerprint": request.fingerprint,
+        "usid_version": request.version,
+        "usid_status": "partial",
+    }
+    plain, exact = pack({**parameters, **request.attrs, **own}, name)
+    entry = {
+        "version": VERSION,
+        "kind": "result",
+        "sources": [list(each) for each in request.sources],
+    }
+    write_node(folder, group_node({**plain, "usid": {**entry, "attrs": exact}}))
+
+
+def _source_attrs(sources: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Sources as pyUSID names them; one in another store gets two attributes."""
+    attrs: dict[str, str] = {}
+    for number, (store, path) in enumerate(sources):
+        if not store:
+            attrs[f"source_{number:03d}"] = path
+        elif "source_file_path" not in attrs:
+            attrs["source_file_path"] = store
+            attrs["source_dataset_path"] = path
+    return attrs
+
+
+def _sweep(folder: str) -> None:
+    """Remove what writers that were killed left half written; nobody else writes here now."""
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            if name.endswith(".partial"):
+                os.unlink(os.path.join(parent, name))

@@ -1,0 +1,196 @@
+"""Writing the blocks of one Main of a result: one task, one or more whole chunks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.storage import LocalStore
+
+from usidx.errors import DamagedStoreError, LayoutError, PlanError, SourceChangedError
+from usidx.model.blocks import axis_range, blocks_of
+from usidx.model.dimension import Array
+from usidx.stores.zarr.array import signature_of
+from usidx.stores.zarr.leaf import dims_and_shape, dtype_from
+from usidx.stores.zarr.nodes import Node, Stamp, entry_of, folder_of, read_node, stamp_of
+from usidx.stores.zarr.staging import writing
+
+
+@dataclass(frozen=True)
+class ZarrWriter:
+    """Writes the blocks of one Main, each of them whole chunks, and marks them; it pickles.
+
+    Parameters
+    ----------
+    folder : of the leaf group
+    keys : names of its arrays, one for each field of a compound Main
+    marks : name of the array of marks
+    shape, dtype, chunks : of the values
+    n_position : how many of the axes are positions
+    signatures : of the arrays and the marks, by which they are known to be still the same
+    """
+
+    folder: str
+    keys: tuple[str, ...]
+    marks: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, ...]
+    n_position: int
+    signatures: tuple[str, ...]
+
+    def done(self) -> Array:
+        """Position-shaped array of bool: which positions are marked complete, now."""
+        marks = self._open(self.marks)
+        return np.asarray(marks[...]).astype(bool)
+
+    def write(self, key: tuple[slice, ...], values: Array) -> None:
+        """Write the values of one block, N-D.
+
+        Parameters
+        ----------
+        key : one slice for each axis; together they cover whole chunks
+        values : array, shape of the block, in the units of the Main
+
+        Raises
+        ------
+        LayoutError : where the block is not made of whole chunks, or `values` do not fit it
+        NoSpaceError : where the disk is full; what was written before stays
+        SourceChangedError : where the store was replaced since the group was claimed
+        """
+        bounds = self._whole_chunks(key)
+        shape = tuple(each.stop - each.start for each in bounds)
+        values = np.asarray(values)
+        if values.shape != shape or not np.can_cast(values.dtype, self.dtype, "same_kind"):
+            raise LayoutError(
+                f"the block {_text(bounds)} of {self.folder!r} takes {shape} values of "
+                f"{self.dtype}, got {values.shape} of {values.dtype}"
+            )
+        names = self.dtype.names
+        with writing(self.folder):
+            for place, name in enumerate(self.keys):
+                array = self._open(name)
+                part = values if names is None else values[names[place]]
+                array[bounds] = part.astype(array.dtype, copy=False)
+
+    def mark(self, key: tuple[slice, ...]) -> None:
+        """Mark the positions of the block `key` complete, after `write` has returned.
+
+        Raises
+        ------
+        LayoutError, NoSpaceError, SourceChangedError : as for `write`
+        """
+        bounds = self._whole_chunks(key)[: self.n_position]
+        with writing(self.folder):
+            self._open(self.marks)[bounds] = np.uint8(1)
+
+    def missing_chunks(self) -> list[str]:
+        """Chunk files that do not exist."""
+        missing = []
+        for name in self.keys:
+            encode = self._open(name).metadata.encode_chunk_key
+            for block in blocks_of(self.shape, self.chunks):
+                index = tuple(
+                    part.start // size for part, size in zip(block.key, self.chunks, strict=True)
+                )
+                file = os.path.join(self.folder, name, encode(index))
+                if not os.path.exists(file):
+                    missing.append(file)
+        return missing
+
+    def _whole_chunks(self, key: tuple[slice, ...]) -> tuple[slice, ...]:
+        """`key` with explicit bounds, refused where it cuts a chunk: two tasks would write that."""
+        if len(key) != len(self.shape):
+            raise LayoutError(
+                f"a block of {self.folder!r} needs {len(self.shape)} slices, got {len(key)}"
+            )
+        bounds = []
+        for part, size, chunk in zip(key, self.shape, self.chunks, strict=True):
+            places = axis_range(part, size)
+            start, stop = places.start, places.stop
+            if (
+                not len(places)
+                or places.step != 1
+                or start % chunk
+                or (stop % chunk and stop < size)
+            ):
+                raise LayoutError(
+                    f"the block {_text(key)} of {self.folder!r} is not made of whole chunks of "
+                    f"{self.chunks}; two tasks that write one chunk would undo each other"
+                )
+            bounds.append(slice(start, stop))
+        return tuple(bounds)
+
+    def _open(self, name: str) -> zarr.Array[Any]:
+        try:
+            stamps = stamp_of(self.folder), stamp_of(os.path.join(self.folder, name))
+            array, signature = _writable(self.folder, name, stamps)
+        except FileNotFoundError as error:
+            raise self._changed() from error
+        if signature != self.signatures[(*self.keys, self.marks).index(name)]:
+            raise self._changed()
+        return array
+
+    def _changed(self) -> SourceChangedError:
+        return SourceChangedError(
+            f"{self.folder!r} was replaced or removed while results were written into it; "
+            "run the step again"
+        )
+
+
+def writer_of(root: str, path: str, node: Node) -> ZarrWriter:
+    """The writer of the Main at `path`, whose leaf group says `node`.
+
+    Raises
+    ------
+    PlanError : where the Main has no marks
+    DamagedStoreError : where one of its arrays is missing
+    """
+    entry = entry_of(node)
+    folder = folder_of(root, path)
+    if not entry.get("marks"):
+        raise PlanError(f"{path!r} in {root!r} has no marks of completed positions to go on from")
+    keys = tuple(str(each["key"]) for each in entry["fields"])
+    marks = str(entry["marks"])
+    signatures = []
+    for name in (*keys, marks):
+        array = read_node(os.path.join(folder, name))
+        if array is None:
+            raise DamagedStoreError(f"{folder!r} lacks its array {name!r}; run the step again")
+        signatures.append(signature_of(node, array))
+    shape = dims_and_shape(entry)[1]
+    chunks = zarr.open_array(
+        LocalStore(os.path.join(folder, keys[0]), read_only=True), mode="r"
+    ).chunks
+    side = entry["position"]
+    return ZarrWriter(
+        folder=folder,
+        keys=keys,
+        marks=marks,
+        shape=shape,
+        dtype=dtype_from(entry),
+        chunks=tuple(chunks),
+        n_position=1 if side["kind"] == "points" else len(side["dimensions"]),
+        signatures=tuple(signatures),
+    )
+
+
+@lru_cache(maxsize=512)
+def _writable(folder: str, name: str, stamps: tuple[Stamp, Stamp]) -> tuple[zarr.Array[Any], str]:
+    """(array, signature), opened for writing once per process while the metadata stay the same."""
+    leaf, node = read_node(folder), read_node(os.path.join(folder, name))
+    if leaf is None or node is None:
+        raise FileNotFoundError(name)
+    # A chunk of zeros is written like any other: a missing one means that it was not computed.
+    config: Any = {"write_empty_chunks": True}
+    array = zarr.open_array(LocalStore(os.path.join(folder, name)), mode="r+", config=config)
+    return array, signature_of(leaf, node)
+
+
+def _text(key: Sequence[slice]) -> str:
+    return "[" + ", ".join(f"{each.start}:{each.stop}" for each in key) + "]"
