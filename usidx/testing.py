@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from usidx.arrays.labels import to_dataarray
 from usidx.arrays.making import from_array
-from usidx.model.dimension import Dimension
+from usidx.model.dimension import Array, Dimension, Role
+from usidx.model.layout import Coordinate, Grid, Layout, Points
+from usidx.model.main import MainSpec
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import DrawFn, SearchStrategy
+
+NAMES: dict[Role, tuple[str, ...]] = {
+    "position": ("Z", "Y", "X"),
+    "spectroscopic": ("Cycle", "Bias", "Frequency"),
+}
 
 
 def make_main(
@@ -56,3 +67,90 @@ def make_main(
         spectroscopic=[Dimension("Frequency", "Hz", frequency)],
     )
     return array if chunks is None else array.chunk(chunks)
+
+
+def layouts(role: Role = "position", *, points: bool = True) -> SearchStrategy[Layout]:
+    """A hypothesis strategy for the layouts of one side, all the odd ones included.
+
+    Grids of one to three dimensions, of which any may have size 1, with values that go down or
+    repeat, with counters that skip, acquired in any order, with a coordinate that depends on
+    several dimensions; and lists of points.
+
+    Parameters
+    ----------
+    role : the side
+    points : whether to give lists of points too
+    """
+    import hypothesis.strategies as st
+
+    @st.composite
+    def layout(draw: DrawFn) -> Layout:
+        names = NAMES[role][-draw(st.integers(1, 3)) :]
+        if points and draw(st.integers(0, 4)) == 0:
+            return _points(draw, role, names)
+        return _grid(draw, role, names)
+
+    return layout()
+
+
+def mains(*, points: bool = True) -> SearchStrategy[xr.DataArray]:
+    """A hypothesis strategy for labelled Mains, NumPy-backed, of any layout and dtype.
+
+    Every value is another, so that one in a wrong place is noticed.
+    """
+    import hypothesis.strategies as st
+
+    @st.composite
+    def main(draw: DrawFn) -> xr.DataArray:
+        position = draw(layouts("position", points=points))
+        spectroscopic = draw(layouts("spectroscopic", points=points))
+        dtype = np.dtype(draw(st.sampled_from(["f4", "f8", "i4", "u8", ">f4", "c8", "c16"])))
+        spec = MainSpec(
+            "/Measurement_000/Channel_000/Raw_Data", "Current", "nA", dtype, position, spectroscopic
+        )
+        values: Array = np.arange(position.size * spectroscopic.size)
+        if dtype.kind == "c":
+            values = values * (1 + 2j)
+        return to_dataarray(spec, values.reshape(spec.shape).astype(dtype))
+
+    return main()
+
+
+def _grid(draw: DrawFn, role: Role, names: tuple[str, ...]) -> Grid:
+    import hypothesis.strategies as st
+
+    dimensions = tuple(_dimension(draw, name) for name in names)
+    shape = tuple(each.size for each in dimensions)
+    dependent: tuple[Coordinate, ...] = ()
+    if draw(st.booleans()):
+        values = np.arange(float(np.prod(shape))).reshape(shape) ** 2
+        dependent = (Coordinate(f"Temperature_{role}", "K", names, values),)
+    order: Array | None = None
+    if draw(st.booleans()):
+        order = np.array(draw(st.permutations(range(int(np.prod(shape))))), dtype=np.int64)
+        if np.array_equal(order, np.arange(order.size)):
+            order = None
+    return Grid(role, dimensions, dependent, order)
+
+
+def _dimension(draw: DrawFn, name: str) -> Dimension:
+    import hypothesis.strategies as st
+
+    size = draw(st.integers(1, 4))
+    values: Array = np.array(draw(st.lists(st.integers(-5, 5), min_size=size, max_size=size))) / 4
+    if draw(st.booleans()):
+        values = 0.5 * np.arange(size)
+    indices = 3 + 2 * np.arange(size) if draw(st.integers(0, 3)) == 0 else None
+    return Dimension(name, "um", values, indices)
+
+
+def _points(draw: DrawFn, role: Role, names: tuple[str, ...]) -> Points:
+    import hypothesis.strategies as st
+
+    size = draw(st.integers(1, 6))
+    columns = []
+    for name in names:
+        indices = np.array(draw(st.lists(st.integers(0, 3), min_size=size, max_size=size)))
+        values = indices * 0.5 if draw(st.booleans()) else np.arange(size) / 8
+        columns.append(Coordinate(name, "um", (role,), values, indices))
+    return Points(role, tuple(columns), "drawn at random")

@@ -145,8 +145,8 @@ def layout_from(obj: xr.DataArray | xr.Dataset, role: Role, dims: tuple[str, ...
     """The layout of the side `role`, whose dimensions in `obj` are `dims`, slowest first."""
     if not dims:
         return Grid(role, (single_cell(role),))
-    if len(dims) == 1 and (columns := columns_along(obj, dims[0])) and dims[0] == role:
-        return Points(role, tuple(_column(obj, each, role) for each in columns), "a list of points")
+    if dims == (role,) and columns_along(obj, role):
+        return Points(role, tuple(_columns(obj, role)), "a list of points")
     dimensions = tuple(_dimension(obj, dim) for dim in dims)
     dependent = tuple(_dependents(obj, role, dims))
     return Grid(role, dimensions, dependent, _order(obj, role, dims))
@@ -174,10 +174,34 @@ def _dimension(obj: xr.DataArray | xr.Dataset, dim: str) -> Dimension:
     )
 
 
-def _column(obj: xr.DataArray | xr.Dataset, coordinate: xr.DataArray, role: Role) -> Coordinate:
-    values = coordinate.values
-    indices = indices_of(obj, coordinate)
-    return _coordinate(coordinate, (role,), rank(values) if indices is None else indices)
+def _columns(obj: xr.DataArray | xr.Dataset, role: Role) -> Iterable[Coordinate]:
+    """The columns of a list of points, as a file has them.
+
+    The 2-D form of a grid has the counters of a quantity that changes with other dimensions, and
+    its values, in two coordinates; in a file they are one column.
+    """
+    dependent = {str(each.name): each for each in obj.coords.values() if _is_dependent(each, role)}
+    for each in columns_along(obj, role):
+        counters = indices_of(obj, each)
+        counters = rank(each.values) if counters is None else counters
+        for name, values in dependent.items():
+            if each.name in values.attrs[OVER] and _file_label(each) == _file_label(values):
+                each = dependent.pop(name)
+                break
+        yield _coordinate(each, (role,), counters)
+    for each in dependent.values():
+        counters = indices_of(obj, each)
+        yield _coordinate(each, (role,), rank(each.values) if counters is None else counters)
+
+
+def _is_dependent(coordinate: xr.DataArray, role: Role) -> bool:
+    attrs = coordinate.attrs
+    over = coordinate.dims == (role,) and OVER in attrs and INDEX_OF not in attrs
+    return over and role_of(coordinate) == role
+
+
+def _file_label(coordinate: xr.DataArray) -> str:
+    return str(coordinate.attrs.get(LABEL, coordinate.name))
 
 
 def _dependents(

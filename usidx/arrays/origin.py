@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import xarray as xr
 
+from usidx.arrays.lazy import stored_array
+
 KEY = "usid_origin"
 
 
@@ -73,24 +75,22 @@ def _graph_name(obj: xr.DataArray | xr.Dataset) -> str:
 def _stored_name(array: xr.DataArray) -> str:
     # Asking for .data would read an array that is lazy without dask.
     stored: Any = array.variable._data
-    return str(stored.name) if hasattr(stored, "dask") else lazy_token(stored)
+    return str(stored.name) if hasattr(stored, "dask") else _token(array.variable)
 
 
-def lazy_token(stored: Any) -> str:
-    """Token of an array that xarray reads lazily, "" where it is not, or is only a part of it."""
-    while not hasattr(stored, "key") and hasattr(stored, "array"):
-        stored = stored.array
-    key = getattr(getattr(stored, "key", None), "tuple", None)
-    if key is None or key != (slice(None),) * len(stored.shape):
-        return ""
-    return str(getattr(stored.array, "usid_token", ""))
+def _token(variable: xr.Variable) -> str:
+    """What tells apart values that xarray has yet to read, "" for values in memory."""
+    from dask.base import tokenize
+
+    stored = stored_array(variable)
+    return "" if stored is None else str(tokenize(stored.__dask_tokenize__()))
 
 
 def _label_digest(obj: xr.DataArray | xr.Dataset) -> str:
     from dask.base import tokenize
 
     labels: list[Any] = [
-        (name, each.dims, each.attrs.get("units"), lazy_token(each.variable._data) or each.values)
+        (name, each.dims, each.attrs.get("units"), _token(each.variable) or each.values)
         for name, each in sorted(obj.coords.items(), key=lambda item: str(item[0]))
     ]
     own = (obj.dims, obj.attrs.get("units"), obj.attrs.get("quantity"))

@@ -1,0 +1,106 @@
+"""A compound Main as a Dataset of one variable per field, and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from usidx.arrays.labels import OWN_ATTRS, main_attrs, spec_of, to_dataarray
+from usidx.arrays.origin import Origin, mark_origin
+from usidx.errors import LayoutError
+from usidx.model.dimension import Array
+from usidx.model.main import MainSpec
+
+
+def to_dataset(
+    spec: MainSpec, values: Callable[[str], Any], *, origin: Origin | None = None
+) -> xr.Dataset:
+    """The Dataset of a compound Main: one N-D variable for each field, by the field's name.
+
+    Parameters
+    ----------
+    spec : what the Main is; its dtype is structured
+    values : gives the N-D values of a field, shape `spec.shape`
+    origin : the Main it is, written down in the encodings
+
+    Raises
+    ------
+    LayoutError : where the values of a field have another shape, or its name is a dimension's
+    """
+    variables: dict[str, xr.DataArray] = {}
+    for field in field_names(spec.dtype):
+        if field in spec.position.names + spec.spectroscopic.names:
+            raise LayoutError(
+                f"{spec.path!r} has a field and a dimension of the same name {field!r}"
+            )
+        data = values(field)
+        part = replace(spec, dtype=np.dtype(data.dtype), attrs={})
+        variable = to_dataarray(part, data).rename(field)
+        quantity, units = field_quantity(field)
+        variable.attrs.update(quantity=quantity, units=units, long_name=quantity)
+        variables[field] = variable
+    dataset = xr.Dataset(variables, attrs={**main_attrs(spec), "usid_main": spec.name})
+    if origin is not None:
+        mark_origin(dataset, origin)
+    return dataset
+
+
+def field_names(dtype: np.dtype[Any]) -> tuple[str, ...]:
+    """Names of the fields of a structured dtype."""
+    return tuple(dtype.names or ())
+
+
+def field_quantity(field: str) -> tuple[str, str]:
+    """(quantity, units) that the name of a field speaks of.
+
+    Examples
+    --------
+    >>> field_quantity("Amplitude [V]"), field_quantity("R2 Criterion")
+    (('Amplitude', 'V'), ('R2 Criterion', ''))
+    """
+    found = re.fullmatch(r"\s*(.*?)\s*[\[(]([^\[\]()]*)[\])]\s*", field)
+    return (found[1], found[2].strip()) if found and found[1] else (field, "")
+
+
+def compound_spec(dataset: xr.Dataset, *, path: str | None = None) -> MainSpec:
+    """The MainSpec of a compound Main that holds the variables of a Dataset as its fields.
+
+    Raises
+    ------
+    LayoutError : where the variables differ in dimensions, or there is none
+    """
+    arrays = list(dataset.data_vars.values())
+    if not arrays:
+        raise LayoutError("the Dataset has no variables to make the fields of a compound Main")
+    first = arrays[0]
+    for each in arrays[1:]:
+        if set(each.dims) != set(first.dims):
+            raise LayoutError(
+                f"variables of one compound Main need the same dimensions, but {first.name!r} has "
+                f"{first.dims} and {each.name!r} has {each.dims}; save them as Mains of their own"
+            )
+    name = str(dataset.attrs.get("usid_main") or "Raw_Data")
+    whole = "/Measurement_000/Channel_000/" + name if path is None else path
+    spec = spec_of(first, path=whole)
+    own = (*OWN_ATTRS, "usid_main")
+    return replace(
+        spec,
+        quantity=str(dataset.attrs.get("quantity") or name),
+        units=str(dataset.attrs.get("units", "")),
+        dtype=np.dtype([(str(each.name), each.dtype) for each in arrays]),
+        attrs={key: value for key, value in dataset.attrs.items() if key not in own},
+    )
+
+
+def pack(fields: Mapping[str, Array], dtype: np.dtype[Any]) -> Array:
+    """One block of a compound Main from the blocks of its fields, all of one shape."""
+    shape = next(iter(fields.values())).shape
+    block = np.empty(shape, dtype)
+    for field in field_names(dtype):
+        block[field] = fields[field]
+    return block
