@@ -1,0 +1,36 @@
+"""The command line: `usidx demo | info | tree | run | convert`."""
+
+from __future__ import annotations
+
+import click
+
+from usidx.cli.convert import convert
+from usidx.cli.demo import demo
+from usidx.cli.inspect import info, tree
+from usidx.cli.refusals import Commands
+from usidx.cli.run import run
+
+EPILOG = """\b
+Examples:
+  usidx demo                         see what usidx does, on made-up data
+  usidx info scan.h5                 which Mains a file holds
+  usidx run scan.h5 Raw_Data sho_guess
+  usidx convert scan.h5 scan.zarr
+
+Exit status: 0 when done, 1 when something was found wrong, 2 when used wrong, 130 when interrupted.
+"""
+
+
+@click.group(
+    "usidx",
+    cls=Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="usidx", prog_name="usidx", message="%(prog)s %(version)s")
+def main() -> None:
+    """Spectra and images in the USID model: look at them, run steps on them, convert them."""
+
+
+for command in (demo, info, tree, run, convert):
+    main.add_command(command)

@@ -1,0 +1,42 @@
+"""`usidx convert`: a store, or one Main of it, into the other format."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import click
+
+from usidx.demo.folder import size_on_disk
+from usidx.demo.wording import in_bytes, in_time
+
+EXAMPLES = """\b
+Examples:
+  usidx convert scan.h5 scan.zarr
+  usidx convert scan.zarr scan.h5 --overwrite
+  usidx convert scan.h5 raw.zarr --main Raw_Data
+"""
+HDF5 = (".h5", ".hdf5", ".hf5", ".hdf")
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@click.option("--main", help="Only this Main (its path, or a unique ending of it).")
+@click.option("--overwrite", is_flag=True, help="Replace OUT, once the new one is whole.")
+@click.option("--compression", metavar="NAME", help="How values are compressed, or none.")
+def convert(
+    source: str, target: str, main: str | None, overwrite: bool, compression: str | None
+) -> None:
+    """Write what IN holds to OUT: h5USID where OUT ends in .h5, Zarr where it ends in .zarr."""
+    import usidx
+
+    suffix = os.path.splitext(target.rstrip("/"))[1].lower()
+    if suffix not in (*HDF5, ".zarr"):
+        raise click.UsageError(f"OUT must end in .zarr, or in {', '.join(HDF5)}; got {target!r}")
+    start = time.perf_counter()
+    held = usidx.open_tree(source) if main is None else usidx.open(source, main)
+    write = held.usid.to_zarr if suffix == ".zarr" else held.usid.to_h5usid
+    path = write(target, overwrite=overwrite, compression=compression, progress=True)
+    seconds = time.perf_counter() - start
+    click.echo(f"{path}: {in_bytes(size_on_disk(str(path)))} ({in_time(seconds)})")

@@ -1,0 +1,62 @@
+"""How the command line refuses: one line on stderr, a suggestion where one is near, an exit status."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import IO, Any
+
+import click
+
+from usidx.errors import UsidError, did_you_mean
+
+
+class Refusal(click.ClickException):
+    """What usidx found wrong, as one line; exit status 1."""
+
+    exit_code = 1
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Write the line to stderr."""
+        sentence = " ".join(self.message.split())
+        click.echo(f"{click.style('usidx: error:', fg='red')} {sentence}", file=file, err=True)
+
+
+class Interrupted(click.ClickException):
+    """Ctrl-C, with how to go on; exit status 130 as shells have it."""
+
+    exit_code = 130
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Write the line to stderr, after whatever a progress bar left there."""
+        click.echo(f"\nusidx: interrupted{self.message}", file=file, err=True)
+
+
+class Commands(click.Group):
+    """A group of commands that suggests near names, and turns errors people cause into one line."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of that name; a usage error with near ones where there is none."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            known = self.list_commands(ctx)
+            near = did_you_mean(args[0], known) or f"; there are {', '.join(known)}"
+            raise click.UsageError(f"there is no command {args[0]!r}{near}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a bug of ours still shows its traceback."""
+        with refusing():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """Turn a UsidError, and Ctrl-C, into what the command line says of it."""
+    try:
+        yield
+    except UsidError as error:
+        raise Refusal(str(error)) from error
+    except KeyboardInterrupt as stop:
+        raise Interrupted("") from stop

@@ -1,0 +1,151 @@
+"""`usidx run`: a step on a Main, into a result group."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from usidx.cli.refusals import Interrupted
+from usidx.demo.wording import as_json, in_time
+
+if TYPE_CHECKING:
+    from usidx.step import Step
+
+EXAMPLES = """\b
+Examples:
+  usidx run scan.h5 Raw_Data sho_guess
+  usidx run scan.h5 Raw_Data peak_response --set along=Frequency
+  usidx run scan.h5 Raw_Data mean --set 'over=["Frequency"]' --into results.zarr
+  usidx run scan.h5 Raw_Data my_steps.py:contrast --memory 4GB
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("file")
+@click.argument("main")
+@click.argument("step")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE",
+    help="A parameter of the step; VALUE is JSON, or else text. Repeat for others.",
+)  # fmt: skip
+@click.option("--into", metavar="STORE", help="Write the results to this store, not into FILE.")
+@click.option("--fresh", is_flag=True, help="Compute anew even where the same result exists.")
+@click.option("--memory", metavar="SIZE", help="Memory that the run may take, such as 4GB.")
+@click.option("--json", "machine", is_flag=True, help="Report as JSON.")
+def run(
+    file: str,
+    main: str,
+    step: str,
+    settings: tuple[str, ...],
+    into: str | None,
+    fresh: bool,
+    memory: str | None,
+    machine: bool,
+) -> None:
+    """Run STEP on MAIN of FILE, block by block, into a result group.
+
+    STEP is the name of a step of usidx, or one of yours as my_steps.py:function or
+    package.module:function. The group lies beside MAIN, or at its path in another store (--into).
+    What exists already is not computed again; what was interrupted goes on.
+    """
+    import usidx
+
+    parameters = parsed(settings)
+    process = usidx.open(file, main).usid.process(found(step), **parameters)
+    start = time.perf_counter()
+    before = () if fresh else process.existing(into=into)
+    try:
+        result = process.run(into=into, memory=memory, progress=True, fresh=fresh)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(
+            "; what is done so far is kept, and the same command goes on from there"
+        ) from stop
+    seconds = time.perf_counter() - start
+    reused = any(each.path == result.path and each.status == "complete" for each in before)
+    if not machine:
+        what = "was there already, nothing was computed" if reused else "computed and complete"
+        click.echo(f"{result.path}\n  in {result.store}: {what} ({in_time(seconds)})")
+        return
+    click.echo(
+        as_json(
+            {
+                "group": result.path,
+                "store": result.store,
+                "status": result.status,
+                "parameters": result.parameters,
+                "computed": not reused,
+                "seconds": round(seconds, 6),
+            }
+        )
+    )
+
+
+def parsed(settings: tuple[str, ...]) -> dict[str, Any]:
+    """Parameters of a step from NAME=VALUE texts."""
+    parameters: dict[str, Any] = {}
+    for each in settings:
+        name, equals, value = each.partition("=")
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(
+                f"{each!r} is not NAME=VALUE, such as along=Frequency", param_hint="'--set'"
+            )
+        if name in parameters:
+            raise click.BadParameter(f"{name!r} is set twice", param_hint="'--set'")
+        try:
+            parameters[name] = json.loads(value)
+        except ValueError:
+            parameters[name] = value
+    return parameters
+
+
+def found(name: str) -> Step[..., Any]:
+    """The Step of that name, or at "file.py:function" or "module:function"."""
+    from usidx.errors import OptionError, did_you_mean
+    from usidx.step import Step, find_step
+
+    place, colon, function = name.rpartition(":")
+    if not colon:
+        return find_step(name)
+    module = _loaded(place)
+    step = getattr(module, function, None)
+    if isinstance(step, Step):
+        return step
+    if step is None:
+        names = [each for each, value in vars(module).items() if isinstance(value, Step)]
+        raise OptionError(f"{place!r} has no {function!r}{did_you_mean(function, names)}")
+    raise OptionError(
+        f"{function!r} of {place!r} is no step; write "
+        f'@usidx.step("{function.title()}", version="1") above it'
+    )
+
+
+def _loaded(place: str) -> Any:
+    """The module at a path or of a name; only ever what the user named on the command line."""
+    import importlib
+    import importlib.util
+    import os
+    import sys
+
+    from usidx.errors import OptionError, StoreNotFoundError
+
+    try:
+        if not place.endswith(".py"):
+            sys.path.insert(0, os.getcwd())
+            return importlib.import_module(place)
+        if not os.path.exists(place):
+            raise StoreNotFoundError(f"there is no file {place!r} to take a step from")
+        spec = importlib.util.spec_from_file_location(os.path.basename(place)[:-3], place)
+        assert spec is not None and spec.loader is not None  # for the name ends with .py
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        return module
+    except StoreNotFoundError:
+        raise
+    except Exception as error:
+        raise OptionError(
+            f"{place!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
