@@ -264,6 +264,6 @@ def _looks_exchanged(layout: Layout) -> bool:
     parts: tuple[Dimension | Coordinate, ...]
     parts = layout.columns if isinstance(layout, Points) else layout.dimensions + layout.dependent
     indices = [each.indices for each in parts if each.indices is not None]
-    if all(is_whole(each) for each in indices):
+    if all(is_whole(each) or not np.isfinite(each).all() for each in indices):
         return False
     return all(bool((each.values >= 0).all()) and is_whole(each.values) for each in parts)

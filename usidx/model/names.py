@@ -84,4 +84,4 @@ def natural_key(text: str) -> tuple[Any, ...]:
     parts = re.split(r"([0-9]+)", text)
     # text and numbers take turns, so places never compare one with the other
     numbered = tuple(int(part) if place % 2 else part for place, part in enumerate(parts))
-    return (*numbered, text)
+    return numbered, text

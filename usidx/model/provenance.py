@@ -16,7 +16,7 @@ import numpy as np
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
 
-# every int up to here is a float64 too
+# every int below is a float64 of its own
 _EXACT_INT = 2**53
 TIMESTAMP_FORMAT = "%Y_%m_%d-%H_%M_%S"
 
@@ -219,7 +219,7 @@ def _numeric(value: list[Any]) -> Array | None:
     except ValueError:  # rows of different lengths
         return None
     rounded = array.dtype.kind == "f" and any(
-        isinstance(each, int) and abs(each) > _EXACT_INT for each in leaves
+        isinstance(each, int) and abs(each) >= _EXACT_INT for each in leaves
     )
     return np.asarray(value, dtype=object) if rounded else array
 
@@ -253,7 +253,7 @@ def _equal_or_nan(number: Array, array: Array) -> bool:
         return bool(np.array_equal(number, array, equal_nan=True))
     if array.dtype.kind in "iu" and array.dtype.itemsize < 8:
         return True
-    if array.size == 0 or bool((np.abs(number) <= _EXACT_INT).all()):
+    if array.size == 0 or bool((np.abs(number) < _EXACT_INT).all()):
         return True
     # numpy compares int64 with float64 by rounding the ints; Python compares them exactly
     return all(a == b for a, b in zip(number.ravel().tolist(), array.ravel().tolist(), strict=True))

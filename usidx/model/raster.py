@@ -162,13 +162,16 @@ def read_raster(
         for side, matrix in enumerate((indices, values))
         for column in columns
     }
+    decisive = {(0, column) for column in own}
     pending = set(tables)
     while pending:  # again for the columns that depend on more axes than was thought
-        different = _prove(indices, values, shape, {each: tables[each] for each in pending})
+        open_tables = {each: tables[each] for each in pending}
+        different = _prove(indices, values, shape, open_tables, decisive)
+        if decisive & different.keys():
+            return None
         for each, cell in different.items():
-            side, column = each
             wider = tables[each].widened(cell, shape)
-            if wider is None or (side == 0 and column in own):
+            if wider is None:
                 return None
             tables[each] = wider
         pending = set(different)
@@ -184,8 +187,13 @@ def _prove(
     values: Rows,
     shape: tuple[int, ...],
     tables: dict[tuple[int, int], Learned],
+    decisive: set[tuple[int, int]],
 ) -> dict[tuple[int, int], tuple[int, ...]]:
-    """Read both matrices once; the first different cell of each column that has one."""
+    """Read both matrices once; the first different cell of each column that has one.
+
+    Columns are numbered (0, column) in the indices and (1, column) in the values. The first
+    difference in a decisive one ends the reading.
+    """
     different: dict[tuple[int, int], tuple[int, ...]] = {}
     matrices = (indices, values)
     sides = sorted({side for side, _ in tables})
@@ -200,6 +208,6 @@ def _prove(
             cell = table.difference(part, block.key)
             if cell is not None:
                 different[side, column] = cell
-                if side == 0 and len(table.axes) == 1:
+                if (side, column) in decisive:
                     return different
     return different
