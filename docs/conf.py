@@ -25,6 +25,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "jupyter_execute", "extensions"]
 nitpicky = False
+default_role = "literal"
 
 # Notebook pages run each time: what a page shows is what the code does now.
 nb_execution_mode = "force"
@@ -46,6 +47,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "usidx"
 html_static_path = ["_static"]
 html_css_files = ["usidx.css"]
+html_sidebars: dict[str, list[str]] = {"**": []}
 html_logo = "pictures/logo.svg"
 html_copy_source = False
 html_show_sourcelink = False
@@ -56,11 +58,15 @@ html_theme_options: dict[str, Any] = {
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
+    "header_links_before_dropdown": 8,
     "pygments_light_style": "tango",
 }
 
 ENTRY = re.compile(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*) : (.+)$")
-FIELDS = {"Parameters", "Attributes", "Other Parameters"}
+# Magnitudes such as |H|, which reStructuredText takes for a reference.
+BAR = re.compile(r"(?<![\w`\\])\|(?=\S)")
+untouched: dict[str, list[str]] = {}
+FIELDS = {"Parameters", "Attributes", "Raises", "Returns"}
 
 
 def put_meaning_below(
@@ -70,6 +76,8 @@ def put_meaning_below(
 
     Types live in annotations; what follows the colon is the meaning.
     """
+    if what == "property":
+        untouched[name] = list(lines)
     section, result = "", []
     for number, line in enumerate(lines):
         following = lines[number + 1] if number + 1 < len(lines) else ""
@@ -78,11 +86,22 @@ def put_meaning_below(
         entry = ENTRY.match(line)
         if entry and section in FIELDS:
             result += [entry[1], f"    {entry[2]}"]
-        else:
+        elif ":math:" in line or line.lstrip().startswith((">>>", "...")):
             result.append(line)
+        else:
+            result.append(BAR.sub(r"\|", line))
     lines[:] = result
 
 
+def keep_property(
+    app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]
+) -> None:
+    """Put a property's docstring back: napoleon takes what stands before a colon for a type."""
+    if what == "property":
+        lines[:] = untouched.pop(name)
+
+
 def setup(app: Any) -> None:
-    """Hook into Sphinx, before napoleon reads the docstrings."""
+    """Hook into Sphinx, before and after napoleon reads the docstrings."""
     app.connect("autodoc-process-docstring", put_meaning_below, priority=400)
+    app.connect("autodoc-process-docstring", keep_property, priority=600)
