@@ -79,10 +79,13 @@ def run_lock(store: str, group: str, what: str = "") -> StoreLock:
 def sweep_runs(store: str) -> None:
     """Remove the lock files that crashed runs left beside `store`."""
     folder, name = os.path.split(os.path.realpath(store))
-    for each in os.listdir(folder):
+    names: list[str] = []
+    with contextlib.suppress(OSError):
+        names = os.listdir(folder)
+    for each in names:
         if each.startswith(name + ".") and each.endswith(RUN_SUFFIX):
             left = StoreLock(os.path.join(folder, each), repr(store), "tidying up")
-            with contextlib.suppress(StoreLockedError, ReadOnlyStoreError):
+            with contextlib.suppress(OSError):  # held, or not ours to remove
                 left.acquire(timeout=0)
                 left.release()
 

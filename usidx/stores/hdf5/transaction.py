@@ -249,9 +249,7 @@ def _end_of_hdf5(descriptor: int) -> int | None:
     return end + start - base  # a user block that was put in front later has moved everything
 
 
-def _prepare(
-    path: str, real: str, overlay: Overlay, descriptor: int, what: str
-) -> logs.Log | None:
+def _prepare(path: str, real: str, overlay: Overlay, descriptor: int, what: str) -> logs.Log | None:
     """The log of what the overlay holds, on disk; None where nothing was changed."""
     changes = tuple(overlay.changes())
     if not changes:

@@ -1,0 +1,292 @@
+"""Writes blocks of a result into the room set aside for it, past HDF5, from many tasks at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from usidx.errors import (
+    NoSpaceError,
+    PlanError,
+    ReadOnlyStoreError,
+    SourceChangedError,
+    StoreLockedError,
+)
+from usidx.model.blocks import axis_range, row_range
+from usidx.model.dimension import Array
+from usidx.stores import disk
+from usidx.stores.hdf5.file import open_file
+from usidx.stores.hdf5.results import Span, span_of
+from usidx.stores.lock import holder_of
+
+_HEADER_BYTES = 4096
+_CONTIGUOUS = b"\x01"
+
+
+@dataclass(frozen=True)
+class FileMark:
+    """What tells that a path leads to the same file as before."""
+
+    host: str
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, descriptor: int) -> FileMark:
+        """That of an open file."""
+        there = os.fstat(descriptor)
+        return cls(platform.node(), there.st_dev, there.st_ino)
+
+    def fits(self, descriptor: int) -> bool:
+        """Whether the open file is that one, as far as this machine can tell."""
+        now = FileMark.of(descriptor)
+        # each machine numbers the devices of a shared file system in its own way
+        return now.inode == self.inode and (now.host != self.host or now.device == self.device)
+
+
+@dataclass(frozen=True)
+class Room:
+    """A span, with bytes of the file that say that it still belongs to its dataset.
+
+    `seal` are the address and size of the values, as they stand at `seal_at` in the dataset's
+    header; empty where they were not found there.
+    """
+
+    span: Span
+    seal_at: int
+    seal: bytes
+
+    @classmethod
+    def of(cls, span: Span, descriptor: int) -> Room:
+        """The room of `span` in the open file, in which the dataset must be by now."""
+        # Data layout message, class 1 (HDF5 File Format Specification, IV.A.2.i): address, size
+        address = (span.offset - span.base).to_bytes(8, "little")
+        seal = _CONTIGUOUS + address + span.nbytes.to_bytes(8, "little")
+        found = disk.read_at(descriptor, _HEADER_BYTES, span.header).find(seal)
+        return cls(span, span.header + found, seal) if found >= 0 else cls(span, 0, b"")
+
+    def holds(self, descriptor: int) -> bool:
+        """Whether the seal is where it was."""
+        return disk.read_at(descriptor, len(self.seal), self.seal_at) == self.seal
+
+
+@dataclass(frozen=True, eq=False)
+class HDF5BlockWriter:
+    """Writes and marks blocks of one output; picklable, for use in many tasks and processes.
+
+    Parameters
+    ----------
+    path : of the file
+    main : path of the output
+    shape : N-D, positions first
+    dtype : of the values
+    n_position : how many axes are positions
+    row_order, column_order : the file's row (column) of each position (spectroscopic cell) in
+        row-major order, shape (size,); None where that is the order of the file
+    values, marks : where they go
+    file : what tells that the file is still the one that was claimed
+    run, token : the lock file of the group, and what it says while the claim is held
+    durable : whether to wait until values are on disk before they are marked; without it a power
+        failure, though no crash, can leave marks without their values
+    """
+
+    path: str
+    main: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    n_position: int
+    row_order: Array | None
+    column_order: Array | None
+    values: Room
+    marks: Room
+    file: FileMark
+    run: str
+    token: str
+    durable: bool = False
+
+    @property
+    def n_rows(self) -> int:
+        """How many positions there are."""
+        return self.marks.span.nbytes
+
+    def done(self) -> Array:
+        """Position-shaped array of bool: which positions are marked complete, now."""
+        with self._opened(os.O_RDONLY) as descriptor:
+            stored = disk.read_at(descriptor, self.n_rows, self.marks.span.offset)
+        marks: Array = np.frombuffer(stored, np.uint8) == 1
+        if self.row_order is not None:
+            marks = marks[self.row_order]
+        return marks.reshape(self.shape[: self.n_position])
+
+    def write(self, key: tuple[slice, ...], values: Array) -> None:
+        """Write one N-D block at its place.
+
+        Parameters
+        ----------
+        key : a slice for each axis: whole runs of positions, and all spectroscopic values
+        values : array of the block's shape
+
+        Raises
+        ------
+        PlanError : for values of another shape, or of a type that does not fit
+        SourceChangedError : where the file is not the one in which the room was set aside
+        StoreLockedError : where the claim has ended, or somebody else goes on with the group
+        NoSpaceError : where the disk is full nevertheless
+        """
+        rows = self._rows(key)
+        block = self._in_file_order(key, values, rows)
+        row_nbytes = self.values.span.nbytes // self.n_rows
+        with self._opened(os.O_RDWR) as descriptor, self._understandable():
+            for first, start, stop in _runs(rows):
+                offset = self.values.span.offset + first * row_nbytes
+                disk.write_at(descriptor, _bytes(block[start:stop]), offset)
+
+    def mark(self, key: tuple[slice, ...]) -> None:
+        """Mark the positions of the block `key` complete, after `write` has returned."""
+        rows = self._rows(key)
+        with self._opened(os.O_RDWR) as descriptor, self._understandable():
+            if self.durable:
+                disk.sync_data(descriptor)
+            for first, start, stop in _runs(rows):
+                ones = b"\1" * (stop - start)
+                disk.write_at(descriptor, ones, self.marks.span.offset + first)
+
+    def __dask_tokenize__(self) -> tuple[str, ...]:
+        return (type(self).__name__, self.path, self.main, self.token)
+
+    def _rows(self, key: tuple[slice, ...]) -> range | Array:
+        """The file's rows of a block, in ascending order."""
+        whole = all(
+            len(axis_range(part, size)) == size
+            for part, size in zip(
+                key[self.n_position :], self.shape[self.n_position :], strict=False
+            )
+        )
+        if len(key) > len(self.shape) or not whole:
+            raise PlanError(
+                f"blocks of {self.main!r} must cover all spectroscopic values of shape "
+                f"{self.shape[self.n_position :]}, got {key}; rechunk the output"
+            )
+        start, stop = row_range(key, self.shape, self.n_position)
+        if self.row_order is None:
+            return range(start, stop)
+        return np.sort(self.row_order[start:stop])
+
+    def _in_file_order(self, key: tuple[slice, ...], values: Array, rows: range | Array) -> Array:
+        """The block as 2-D array, shape (rows, columns), as its bytes lie in the file."""
+        shape = (
+            tuple(len(axis_range(part, size)) for part, size in zip(key, self.shape, strict=False))
+            + self.shape[len(key) :]
+        )
+        values = np.asarray(values)
+        if values.shape != shape:
+            raise PlanError(
+                f"a block of {self.main!r} has the shape {values.shape}, expected {shape}; a step "
+                "must give the shape that it had on the whole Main"
+            )
+        if values.dtype != self.dtype:
+            values = self._converted(values)
+        block = np.ascontiguousarray(values).reshape(len(rows), -1)
+        if self.column_order is not None:
+            placed = np.empty_like(block)
+            placed[:, self.column_order] = block
+            block = placed
+        if self.row_order is not None:
+            start, stop = row_range(key, self.shape, self.n_position)
+            block = block[np.argsort(self.row_order[start:stop])]
+        return block
+
+    def _converted(self, values: Array) -> Array:
+        same_fields = values.dtype.names == self.dtype.names
+        if not same_fields or not np.can_cast(values.dtype, self.dtype, "same_kind"):
+            raise PlanError(
+                f"a block of {self.main!r} has values of {values.dtype}, expected {self.dtype}; a "
+                "step must give the type that it had on the whole Main"
+            )
+        return values.astype(self.dtype)
+
+    @contextlib.contextmanager
+    def _opened(self, flags: int) -> Iterator[int]:
+        """The file, once it is sure that it still has the room, and this writer the right to it."""
+        if flags != os.O_RDONLY:
+            self._check_claim()
+        try:
+            descriptor = disk.open_file(self.path, flags)
+        except FileNotFoundError as error:
+            raise SourceChangedError(
+                f"{self.path!r} is gone; the rest of {self.main!r} cannot be written"
+            ) from error
+        except OSError as error:
+            if error.errno not in disk.READ_ONLY:
+                raise
+            raise ReadOnlyStoreError(
+                f"{self.path!r} cannot be written any more ({error.strerror})"
+            ) from error
+        try:
+            if not self.file.fits(descriptor):
+                raise self._changed()
+            if not (self.values.holds(descriptor) and self.marks.holds(descriptor)):
+                self._look_again()
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _check_claim(self) -> None:
+        holder = holder_of(self.run)
+        if holder is None or holder.token != self.token:
+            now = "nobody holds it now" if holder is None else f"it is held by {holder}"
+            raise StoreLockedError(
+                f"the claim on {self.main!r} has ended, {now}; resume the result to go on writing"
+            )
+
+    def _look_again(self) -> None:
+        """Ask HDF5 whether the datasets are where they were: their headers look different."""
+        with open_file(self.path) as file:
+            for room in (self.values, self.marks):
+                dataset = file.get(room.span.name)
+                span = span_of(dataset) if hasattr(dataset, "chunks") else None
+                if span is None or (span.offset, span.nbytes) != (
+                    room.span.offset,
+                    room.span.nbytes,
+                ):
+                    raise self._changed()
+
+    def _changed(self) -> SourceChangedError:
+        return SourceChangedError(
+            f"{self.path!r} was replaced or rewritten since {self.main!r} was claimed in it; "
+            "nothing was written. Run the step again on the new file"
+        )
+
+    @contextlib.contextmanager
+    def _understandable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in disk.NO_ROOM:
+                raise
+            raise NoSpaceError(
+                f"no room to write into {self.path!r} ({error.strerror}), though it was set aside; "
+                f"{disk.room(self.path)} are free. The blocks that are marked stay: make room, "
+                "then resume"
+            ) from error
+
+
+def _bytes(block: Array) -> memoryview:
+    """The bytes of a C-contiguous array of any type, records too."""
+    return block.reshape(-1).view(np.uint8).data
+
+
+def _runs(rows: range | Array) -> Iterator[tuple[int, int, int]]:
+    """(row, start, stop) of each run of consecutive rows: its first row, and its part of `rows`."""
+    if isinstance(rows, range):
+        yield rows.start, 0, len(rows)
+        return
+    edges = [0, *(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
+    for start, stop in zip(edges, edges[1:], strict=False):
+        yield int(rows[start]), start, stop

@@ -1,0 +1,229 @@
+"""Claim result groups in HDF5 files: make one, hold it while it is written, complete it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
+
+import h5py
+import numpy as np
+
+from usidx.errors import MainNotFoundError, PlanError, StoreLockedError
+from usidx.model.main import MainSpec
+from usidx.stores import disk
+from usidx.stores.base import ResultRequest
+from usidx.stores.hdf5.block_writer import FileMark, HDF5BlockWriter, Room
+from usidx.stores.hdf5.describe import write_attribute
+from usidx.stores.hdf5.file import open_file
+from usidx.stores.hdf5.results import STATUS, Span, create_group, marks_name, span_of
+from usidx.stores.hdf5.transaction import transaction
+from usidx.stores.lock import StoreLock, holder_of, run_lock, sweep_runs
+
+__all__ = ["HDF5Claim", "claim", "reopen"]
+
+# The lock of a group is taken for a run of hours, or for the moment in which it is tidied away.
+_RUN_TIMEOUT = 0.5
+
+
+class HDF5Claim:
+    """A result group in an HDF5 file, held by this process until `__exit__` or `complete`."""
+
+    def __init__(
+        self, path: str, group: str, writers: Mapping[str, HDF5BlockWriter], run: StoreLock
+    ) -> None:
+        self.path = path
+        self.group = group
+        self.writers: Mapping[str, HDF5BlockWriter] = MappingProxyType(dict(writers))
+        self._run = run
+
+    def complete(self, *, timeout: float = 30.0) -> None:
+        """Mark the whole group complete, and let go of it.
+
+        Raises
+        ------
+        PlanError : while any position is not marked
+        StoreLockedError : where the claim has ended, or others did not let go of the file in time
+        """
+        self._check_held()
+        for writer in self.writers.values():
+            missing = int(np.count_nonzero(~writer.done()))
+            if missing:
+                raise PlanError(
+                    f"{self.group!r} cannot be completed: {missing} of {writer.n_rows} positions "
+                    f"of {writer.main!r} are not marked; write and mark them first"
+                )
+        what = f"completing {self.group!r}"
+        with transaction(self.path, timeout=timeout, what=what) as file:
+            group = file.get(self.group)
+            if not isinstance(group, h5py.Group):
+                raise MainNotFoundError(f"{self.group!r} is no longer in {self.path!r}")
+            write_attribute(group, "last_pixel", max(w.n_rows for w in self.writers.values()))
+            write_attribute(group, STATUS, "complete")
+        self._run.release()
+
+    def __enter__(self) -> HDF5Claim:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go of the group; what is marked stays marked."""
+        self._run.release()
+
+    def _check_held(self) -> None:
+        holder = holder_of(self._run.path)
+        if not self._run.token or holder is None or holder.token != self._run.token:
+            raise StoreLockedError(
+                f"the claim on {self.group!r} has ended; resume the result to go on with it"
+            )
+
+
+def claim(
+    path: str, request: ResultRequest, *, timeout: float = 30.0, durable: bool = False
+) -> HDF5Claim:
+    """A new result group in the file at `path`, with room for all its values, held for writing.
+
+    Everything but values is in the file when this returns, or nothing is.
+
+    Parameters
+    ----------
+    path : of an HDF5 file
+    request : what to make
+    timeout : seconds to wait for others at work on the file
+    durable : wait until values are on disk before they are marked, so that even a power failure
+        leaves no mark without its values
+
+    Raises
+    ------
+    MainNotFoundError, PlanError : where the request does not fit the file
+    NoSpaceError : where the disk has no room; nothing is changed
+    ReadOnlyStoreError, StoreLockedError, ... : as for `transaction`
+    """
+    what = f"making a result of {request.tool!r} for {request.main!r}"
+    run: StoreLock | None = None
+    try:
+        with transaction(path, timeout=timeout, what=what) as file:
+            created = create_group(file, request)
+            run = run_lock(path, created.group, f"writing {created.group!r}")
+            # nobody else may resume the group in the moment after the commit
+            run.acquire(_RUN_TIMEOUT)
+        specs = {each.spec.name: each.spec for each in request.outputs}
+        writers = _writers(path, created.outputs, specs, run, durable)
+        sweep_runs(path)
+    except BaseException:
+        if run is not None:
+            run.release()
+        raise
+    return HDF5Claim(path, created.group, writers, run)
+
+
+def reopen(path: str, group: str, *, durable: bool = False) -> HDF5Claim:
+    """A partial result group in the file at `path`, held to go on with it.
+
+    Raises
+    ------
+    StoreLockedError : while somebody writes it, naming who
+    MainNotFoundError : where there is no such group
+    PlanError : where it is complete, or was made by another program in a way that usidx cannot
+        continue
+    """
+    run = run_lock(path, group, f"resuming {group!r}")
+    run.acquire(_RUN_TIMEOUT)
+    try:
+        specs = _specs_to_resume(path, group)
+        outputs = _find_outputs(path, group, specs)
+        writers = _writers(path, outputs, specs, run, durable)
+    except BaseException:
+        run.release()
+        raise
+    return HDF5Claim(path, group, writers, run)
+
+
+def _writers(
+    path: str,
+    outputs: Mapping[str, tuple[Span, Span]],
+    specs: Mapping[str, MainSpec],
+    run: StoreLock,
+    durable: bool,
+) -> dict[str, HDF5BlockWriter]:
+    real = os.path.realpath(path)
+    writers = {}
+    with disk.opened(real, os.O_RDONLY) as descriptor:
+        for name, (values, marks) in outputs.items():
+            spec = specs[name]
+            writers[name] = HDF5BlockWriter(
+                path=real,
+                main=values.name,
+                shape=spec.shape,
+                dtype=spec.dtype,
+                n_position=len(spec.position.dims),
+                row_order=spec.position.order,
+                column_order=spec.spectroscopic.order,
+                values=Room.of(values, descriptor),
+                marks=Room.of(marks, descriptor),
+                file=FileMark.of(descriptor),
+                run=run.path,
+                token=run.token,
+                durable=durable,
+            )
+    return writers
+
+
+def _specs_to_resume(path: str, group: str) -> dict[str, MainSpec]:
+    """What the Mains of a partial group are, by name."""
+    from usidx.stores.hdf5.read import open_main, result
+
+    record = result(path, group)
+    if record.status == "complete":
+        raise PlanError(f"{group!r} is complete; there is nothing to resume")
+    specs = {}
+    for main in record.mains:
+        spec = open_main(path, main).spec
+        specs[spec.name] = spec
+    if not specs:
+        raise PlanError(
+            f"{group!r} has no Main to go on with; it was left empty. Run the step again"
+        )
+    return specs
+
+
+def _find_outputs(
+    path: str, group: str, specs: Mapping[str, MainSpec]
+) -> dict[str, tuple[Span, Span]]:
+    """Where values and marks of each Main of a group lie, looked up in the file."""
+    found = {}
+    with open_file(path) as file:
+        for name, spec in specs.items():
+            names = [marks_name(name, False)]
+            if len(specs) == 1:
+                names.insert(0, marks_name(name, True))
+            marks = next((file[group][each] for each in names if each in file[group]), None)
+            if marks is None:
+                raise PlanError(
+                    f"{group!r} does not say which positions of {name!r} are complete (there is no "
+                    f"{names[0]!r}), so it cannot be resumed; run the step again with fresh=True"
+                )
+            if marks.dtype != np.uint8 or marks.shape != (spec.position.size,):
+                raise PlanError(
+                    f"{marks.name!r} is {marks.dtype} of shape {marks.shape}, expected uint8 of "
+                    f"shape ({spec.position.size},); {group!r} cannot be resumed, run the step "
+                    "again with fresh=True"
+                )
+            found[name] = (_span(file[spec.path], group), _span(marks, group))
+    return found
+
+
+def _span(dataset: h5py.Dataset, group: str) -> Span:
+    span = span_of(dataset)
+    if span is None:
+        how = "in chunks" if dataset.chunks is not None else "without room set aside"
+        raise PlanError(
+            f"{dataset.name!r} is stored {how}, as other programs do it, and usidx only goes on "
+            f"with values that lie in one piece; finish {group!r} with the program that began it, "
+            "or run the step again with fresh=True"
+        )
+    return span
