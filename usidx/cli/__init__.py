@@ -21,13 +21,24 @@ Exit status: 0 when done, 1 when something was found wrong, 2 when used wrong, 1
 """
 
 
+def _version(ctx: click.Context, option: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        import usidx
+
+        click.echo(f"usidx {usidx.__version__}")
+        ctx.exit()
+
+
 @click.group(
     "usidx",
     cls=Commands,
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="usidx", prog_name="usidx", message="%(prog)s %(version)s")
+@click.option(
+    "--version", is_flag=True, callback=_version, expose_value=False, is_eager=True,
+    help="Say which version this is.",
+)  # fmt: skip
 def main() -> None:
     """Spectra and images in the USID model: look at them, run steps on them, convert them."""
 

@@ -19,7 +19,7 @@ Examples:
 HDF5 = (".h5", ".hdf5", ".hf5", ".hdf")
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(epilog=EXAMPLES, short_help="Write a file as Zarr, or as h5USID.")
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
 @click.option("--main", help="Only this Main (its path, or a unique ending of it).")

@@ -13,7 +13,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(epilog=EXAMPLES, short_help="Show what usidx does, on made-up or your own data.")
 @click.argument("file", required=False)
 @click.argument("main", required=False)
 @click.option("--small", is_flag=True, help="Make up 14 MB rather than 268 MB.")

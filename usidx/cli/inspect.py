@@ -26,7 +26,7 @@ Examples:
 """
 
 
-@click.command(epilog=INFO_EXAMPLES)
+@click.command(epilog=INFO_EXAMPLES, short_help="Which Mains a file holds, and what one is.")
 @click.argument("file")
 @click.argument("main", required=False)
 @click.option("--json", "machine", is_flag=True, help="Report as JSON.")

@@ -1,4 +1,4 @@
-"""How the command line refuses: one line on stderr, a suggestion where one is near, an exit status."""
+"""How the command line refuses: one line on stderr, with what is near, and an exit status."""
 
 from __future__ import annotations
 
@@ -35,6 +35,10 @@ class Interrupted(click.ClickException):
 class Commands(click.Group):
     """A group of commands that suggests near names, and turns errors people cause into one line."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order in which they were added, which is that of use."""
+        return list(self.commands)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -59,4 +63,4 @@ def refusing() -> Iterator[None]:
     except UsidError as error:
         raise Refusal(str(error)) from error
     except KeyboardInterrupt as stop:
-        raise Interrupted("") from stop
+        raise Interrupted(str(stop)) from stop

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from usidx.cli.refusals import Interrupted
 from usidx.demo.wording import as_json, in_time
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(epilog=EXAMPLES, short_help="Run a step on a Main, into a result group.")
 @click.argument("file")
 @click.argument("main")
 @click.argument("step")
@@ -60,9 +59,7 @@ def run(
     try:
         result = process.run(into=into, memory=memory, progress=True, fresh=fresh)
     except KeyboardInterrupt as stop:
-        raise Interrupted(
-            "; what is done so far is kept, and the same command goes on from there"
-        ) from stop
+        raise KeyboardInterrupt("; what is done is kept, the same command goes on") from stop
     seconds = time.perf_counter() - start
     reused = any(each.path == result.path and each.status == "complete" for each in before)
     if not machine:
@@ -138,7 +135,8 @@ def _loaded(place: str) -> Any:
         if not os.path.exists(place):
             raise StoreNotFoundError(f"there is no file {place!r} to take a step from")
         spec = importlib.util.spec_from_file_location(os.path.basename(place)[:-3], place)
-        assert spec is not None and spec.loader is not None  # for the name ends with .py
+        assert spec is not None  # for the name ends with .py
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)

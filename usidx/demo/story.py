@@ -100,7 +100,8 @@ def _check_ours(file: str) -> None:
         made_by = None
     if made_by != MAKER:
         raise StoreExistsError(
-            f"{file!r} is there already and was not made by the demo; name another folder with --out"
+            f"{file!r} is there already and was not made by the demo; "
+            "name another folder with --out"
         )
 
 
