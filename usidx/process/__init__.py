@@ -1,1 +1,18 @@
-"""A step bound to a source: planned, run block by block, resumed."""
+"""Steps bound to sources: previewed, estimated, run, resumed."""
+
+from usidx.process.events import BlockDone, RunCompleted, RunStarted, RunStopped
+from usidx.process.map import map_spectra
+from usidx.process.process import Process
+from usidx.process.result import ResultGroup
+from usidx.process.save import save
+
+__all__ = [
+    "BlockDone",
+    "Process",
+    "ResultGroup",
+    "RunCompleted",
+    "RunStarted",
+    "RunStopped",
+    "map_spectra",
+    "save",
+]

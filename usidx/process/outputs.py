@@ -1,0 +1,139 @@
+"""What a step returned, as the Mains of a result group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from usidx.arrays.fields import compound_spec, field_names, pack
+from usidx.arrays.labels import arrange, as_main
+from usidx.errors import PlanError
+from usidx.model.dimension import Array
+from usidx.model.layout import Grid, Layout
+from usidx.model.main import MainSpec
+from usidx.model.provenance import book_keeping
+
+if TYPE_CHECKING:
+    import dask.array
+
+NO_UNITS = "a. u."
+Chunks = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """A Main to be made, before it is cut into blocks.
+
+    Parameters
+    ----------
+    spec : what the Main is
+    values : its N-D values in given chunks, lazily
+    """
+
+    spec: MainSpec
+    values: Callable[[Chunks], dask.array.Array]
+
+
+def drafts_of(result: object, tool: str) -> tuple[Draft, ...]:
+    """The Mains that a step's result becomes.
+
+    A DataArray, or a Dataset of one variable, is one Main named after the tool. A Dataset whose
+    variables have the same dimensions is one compound Main named after the tool, its variables are
+    the fields. A Dataset whose variables differ in dimensions is one Main for each, named as they
+    are.
+
+    Quantity and units are those in the attributes of the result. Where it has none, the quantity
+    is the name of the tool (or of the variable) and the units are "a. u.": what was measured may
+    be something else after a step, so that the source's are not taken.
+
+    Raises
+    ------
+    PlanError : for anything else
+    LayoutError : where the roles of the dimensions cannot be told
+    """
+    if isinstance(result, xr.DataArray):
+        return (_draft(result, tool),)
+    if not isinstance(result, xr.Dataset):
+        raise PlanError(
+            f"step {tool!r} returned a {type(result).__name__}; a step returns a DataArray, or a "
+            "Dataset where there are several results"
+        )
+    variables = {str(name): each for name, each in result.data_vars.items()}
+    if not variables:
+        raise PlanError(f"step {tool!r} returned a Dataset without variables, so nothing to store")
+    if len(variables) == 1:
+        return (_draft(next(iter(variables.values())), tool),)
+    if len({frozenset(each.dims) for each in variables.values()}) == 1:
+        return (_compound_draft(result, tool),)
+    return tuple(_draft(each, name) for name, each in variables.items())
+
+
+def _draft(array: xr.DataArray, name: str) -> Draft:
+    array = array.rename(name)
+    spec, arranged = as_main(array, path=f"/{name}")
+    _check_dtype(name, spec.dtype)
+    spec = _plain(spec, array.attrs)
+    return Draft(spec, lambda chunks: _dask(arranged).rechunk(chunks))
+
+
+def _compound_draft(dataset: xr.Dataset, tool: str) -> Draft:
+    spec = compound_spec(dataset, path=f"/{tool}")
+    for name in field_names(spec.dtype):
+        _check_dtype(name, spec.dtype[name])
+    arranged = [arrange(each, spec) for each in dataset.data_vars.values()]
+    spec = _plain(spec, {"quantity": tool, **dataset.attrs})
+
+    def values(chunks: Chunks) -> dask.array.Array:
+        import dask.array as da
+
+        fields = [_dask(each).rechunk(chunks) for each in arranged]
+        meta = np.empty((0,) * len(spec.shape), spec.dtype)
+        packed: dask.array.Array = da.map_blocks(
+            _pack, *fields, compound=spec.dtype, dtype=spec.dtype, meta=meta
+        )
+        return packed
+
+    return Draft(spec, values)
+
+
+def _pack(*blocks: Array, compound: np.dtype[Any]) -> Array:
+    return pack(dict(zip(field_names(compound), blocks, strict=True)), compound)
+
+
+def _plain(spec: MainSpec, attrs: Any) -> MainSpec:
+    """The spec of a new Main: in raster order, with attributes that are its own."""
+    named = bool(attrs.get("quantity") or attrs.get("long_name"))
+    inherited = set(book_keeping())
+    return replace(
+        spec,
+        quantity=spec.quantity if named else spec.name,
+        units=spec.units or NO_UNITS,
+        position=_raster(spec.position),
+        spectroscopic=_raster(spec.spectroscopic),
+        attrs={
+            name: value
+            for name, value in spec.attrs.items()
+            if name not in inherited and not name.startswith("usid_")
+        },
+    )
+
+
+def _raster(side: Layout) -> Layout:
+    return replace(side, order=None) if isinstance(side, Grid) else side
+
+
+def _dask(array: xr.DataArray) -> dask.array.Array:
+    lazy: dask.array.Array = array.data if array.chunks is not None else array.chunk().data
+    return lazy
+
+
+def _check_dtype(name: str, dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "biufc":
+        raise PlanError(
+            f"{name!r} would hold values of dtype {dtype}; a Main holds numbers (booleans, ints, "
+            "floats or complex)"
+        )

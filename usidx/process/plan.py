@@ -1,0 +1,336 @@
+"""A step bound to a source: what comes out, in which blocks, and how it is known again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from usidx.arrays.labels import spec_of
+from usidx.errors import PlanError, UsidError
+from usidx.model.blocks import Block, blocks_of, chunks_of
+from usidx.model.layout import Layout
+from usidx.model.main import MainSpec
+from usidx.model.names import clean_tool
+from usidx.model.provenance import canonical, fingerprint
+from usidx.process.budget import check_fits, run_of, run_shape, values_budget
+from usidx.process.identity import Labelled, Source, identify, token_of
+from usidx.process.outputs import Draft, drafts_of
+from usidx.step import Step
+
+if TYPE_CHECKING:
+    import dask.array
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """One Main that a process makes.
+
+    Parameters
+    ----------
+    spec : what the Main is
+    values : N-D, lazily, in the order of the spec; one chunk for each block
+    block : shape of the blocks
+    """
+
+    spec: MainSpec
+    values: dask.array.Array
+    block: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the Main."""
+        return self.spec.name
+
+    @property
+    def n_position(self) -> int:
+        """How many of the axes are positions."""
+        return len(self.spec.position.dims)
+
+    @property
+    def cut(self) -> tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]]:
+        """The same for outputs whose blocks have the same positions."""
+        n = self.n_position
+        return self.spec.position.dims, self.spec.position.shape, self.block[:n]
+
+    def blocks(self) -> Iterator[Block]:
+        """Every block, in row-major order."""
+        return blocks_of(self.spec.shape, self.block)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything about a run but where it goes.
+
+    Parameters
+    ----------
+    tool, version : of the step, or of a result that was made without one
+    step : what is run; None where the outputs were made already
+    parameters : of the step
+    source, labelled : what it is run on, as a record and as an array
+    outputs : the Mains that come out
+    fingerprint : of step, version, parameters and source
+    cost : bytes read and written for one block, the largest of all
+    """
+
+    tool: str
+    version: str
+    step: Step[..., Any] | None
+    parameters: Mapping[str, Any]
+    source: Source
+    labelled: Labelled
+    outputs: tuple[Output, ...]
+    fingerprint: str
+    cost: int
+
+    @property
+    def stored_spec(self) -> MainSpec | None:
+        """Of the source, where it is the whole of a stored Main."""
+        if not self.source.is_whole or self.source.origin is None:
+            return None
+        array = self.labelled
+        if isinstance(array, xr.Dataset):
+            array = next(iter(array.data_vars.values()))
+        return spec_of(array, path=self.source.origin.main)
+
+
+def bind(
+    step: Step[..., Any],
+    labelled: Labelled,
+    parameters: Mapping[str, Any],
+    *,
+    memory: int | None = None,
+    workers: int = 1,
+    blocks: Mapping[str, tuple[int, ...]] | None = None,
+) -> Plan:
+    """The Plan of a step on a source; nothing is computed.
+
+    Parameters
+    ----------
+    step : a Step
+    labelled : DataArray, or Dataset of a compound Main
+    parameters : of the step; those left out have their defaults
+    memory, workers : bytes that `workers` blocks at once may take; a habit when None
+    blocks : shapes of the blocks that an output must be written in, by its name
+
+    Raises
+    ------
+    PlanError : for wrong parameters, a result that is no Main, or a position that does not fit
+    LayoutError : where the dimensions of the result have no roles
+    """
+    check_step(step)
+    bound = step.parameters(parameters)
+    stored = canonical(bound)
+    source = identify(labelled)
+    lazy = labelled if _is_lazy(labelled) else _chunked(labelled, source)
+    drafts = _run(step, lazy, bound, source)
+    shapes = _shapes(drafts, lazy, memory, workers, blocks or {})
+    better = _source_in(lazy, source, drafts, shapes)
+    if better is not None:
+        lazy, drafts = better, _run(step, better, bound, source)
+    outputs = tuple(_output(draft, shape) for draft, shape in zip(drafts, shapes, strict=True))
+    return Plan(
+        tool=step.name,
+        version=step.version,
+        step=step,
+        parameters=stored,
+        source=source,
+        labelled=lazy,
+        outputs=outputs,
+        fingerprint=fingerprint(step.name, step.version, stored, [source.identity]),
+        cost=_checked_cost(outputs, lazy, source, memory, workers),
+    )
+
+
+def bind_result(
+    result: Labelled,
+    labelled: Labelled,
+    tool: str,
+    parameters: Mapping[str, Any],
+    *,
+    version: str = "1",
+    memory: int | None = None,
+    workers: int = 1,
+    blocks: Mapping[str, tuple[int, ...]] | None = None,
+) -> Plan:
+    """The Plan that stores a lazy `result` which was made from a source already.
+
+    Two results of the same tool, version and parameters are the same where dask's token of them
+    is: where they are the same operations on the same values.
+
+    Raises
+    ------
+    PlanError : for a result that is no Main, parameters that cannot be kept, or a position that
+        does not fit
+    LayoutError : where the dimensions of the result have no roles
+    """
+    tool, stored = clean_tool(tool), canonical(parameters)
+    source = identify(labelled)
+    drafts = drafts_of(result, tool)
+    shapes = _shapes(drafts, labelled, memory, workers, blocks or {})
+    outputs = tuple(_output(draft, shape) for draft, shape in zip(drafts, shapes, strict=True))
+    identities = [source.identity, token_of(result)]
+    return Plan(
+        tool=tool,
+        version=version,
+        step=None,
+        parameters=stored,
+        source=source,
+        labelled=labelled,
+        outputs=outputs,
+        fingerprint=fingerprint(tool, version, stored, identities),
+        cost=_checked_cost(outputs, labelled, source, memory, workers),
+    )
+
+
+def check_step(step: object) -> None:
+    """Nothing, where `step` is a Step.
+
+    Raises
+    ------
+    PlanError : showing how to make one of a function
+    """
+    if isinstance(step, Step):
+        return
+    if not callable(step):
+        raise PlanError(f"a process needs a step, got {step!r}; see usidx.steps.registered()")
+    name = str(getattr(step, "__name__", "")).strip("<>") or "my_step"
+    raise PlanError(
+        f"{name!r} is a plain function: without a name and a version its results could not be told "
+        f"from those of another function. Write @usidx.step({name.title()!r}, version='1') above "
+        f"it, or use usidx.step({name.title()!r}, {name}, version='1')"
+    )
+
+
+def _run(
+    step: Step[..., Any], labelled: Labelled, parameters: Mapping[str, Any], source: Source
+) -> tuple[Draft, ...]:
+    try:
+        result = step(labelled, **parameters)
+    except UsidError:
+        raise
+    except Exception as error:
+        raise PlanError(
+            f"step {step.name!r} raised {type(error).__name__} when it was called on "
+            f"{source.name!r} ({_sizes(labelled)}): {error}. Nothing was computed"
+        ) from error
+    return drafts_of(result, step.name)
+
+
+def _is_lazy(labelled: Labelled) -> bool:
+    if isinstance(labelled, xr.DataArray):
+        return labelled.chunks is not None
+    return all(each.chunks is not None for each in labelled.data_vars.values())
+
+
+def _chunked(labelled: Labelled, source: Source) -> Labelled:
+    """A source that is not lazy by dask, in blocks."""
+    if source.is_whole:
+        return _opened(source, {})
+    return labelled.chunk("auto") if labelled.nbytes > 2**27 else labelled.chunk()
+
+
+def _opened(source: Source, chunks: Mapping[str, int]) -> Labelled:
+    """The Main that the source is, opened in other blocks."""
+    from usidx.opening import open as open_main
+
+    assert source.origin is not None
+    opened = open_main(source.origin.store, source.origin.main, chunks=dict(chunks))
+    return opened if source.origin.field is None else opened[source.origin.field]
+
+
+def _shapes(
+    drafts: tuple[Draft, ...],
+    source: Labelled,
+    memory: int | None,
+    workers: int,
+    wanted: Mapping[str, tuple[int, ...]],
+) -> list[tuple[int, ...]]:
+    """Shape of the blocks of each output: those with the same positions are cut alike."""
+    budget = values_budget(memory, workers)
+    runs: dict[tuple[Any, ...], tuple[int, ...]] = {}
+    for draft in drafts:
+        position = draft.spec.position
+        if draft.spec.name in wanted:
+            runs[_side(position)] = wanted[draft.spec.name][: len(position.dims)]
+    for draft in drafts:
+        position = draft.spec.position
+        if _side(position) not in runs:
+            alike = [each for each in drafts if _side(each.spec.position) == _side(position)]
+            written = sum(_bytes_per_position(each.spec) for each in alike)
+            runs[_side(position)] = run_shape(
+                position.shape,
+                written + -(-source.nbytes // position.size),
+                budget,
+                natural=_natural_run(source, position),
+                strict=memory is not None,
+            )
+    return [runs[_side(each.spec.position)] + each.spec.spectroscopic.shape for each in drafts]
+
+
+def _side(position: Layout) -> tuple[Any, ...]:
+    return position.dims, position.shape
+
+
+def _natural_run(source: Labelled, position: Layout) -> tuple[int, ...] | None:
+    """The runs in which the source comes, where it has the positions of an output."""
+    array = source if isinstance(source, xr.DataArray) else next(iter(source.values()))
+    sizes = {str(dim): size for dim, size in array.sizes.items()}
+    if array.chunks is None or any(sizes.get(dim) != n for dim, n in zip(*_side(position))):
+        return None
+    others = [str(dim) for dim in array.dims if dim not in position.dims]
+    ordered = array.transpose(*position.dims, *others)
+    return run_of(ordered.chunks or (), len(position.dims))
+
+
+def _source_in(
+    source: Labelled, record: Source, drafts: tuple[Draft, ...], shapes: list[tuple[int, ...]]
+) -> Labelled | None:
+    """The source opened in the blocks of the outputs, None where it is not worth it.
+
+    Only a source that comes in runs is opened anew: where somebody cut it into maps, the step may
+    be one that needs maps.
+    """
+    for draft, shape in zip(drafts, shapes, strict=True):
+        position = draft.spec.position
+        natural = _natural_run(source, position)
+        run = shape[: len(position.dims)]
+        if record.is_whole and natural is not None and natural != run:
+            return _opened(record, dict(zip(position.dims, run, strict=True)))
+    return None
+
+
+def _output(draft: Draft, block: tuple[int, ...]) -> Output:
+    return Output(draft.spec, draft.values(chunks_of(draft.spec.shape, block)), block)
+
+
+def _checked_cost(
+    outputs: tuple[Output, ...],
+    labelled: Labelled,
+    source: Source,
+    memory: int | None,
+    workers: int,
+) -> int:
+    cost = max(_cost_of(each, labelled, outputs) for each in outputs)
+    check_fits(source.name, cost, memory, workers)
+    return cost
+
+
+def _cost_of(output: Output, source: Labelled, outputs: tuple[Output, ...]) -> int:
+    """Bytes read and written for one block of the outputs that are cut like `output`."""
+    position = output.spec.position
+    positions = math.prod(output.block[: output.n_position])
+    written = sum(_bytes_per_position(each.spec) for each in outputs if each.cut == output.cut)
+    return positions * (written + -(-source.nbytes // position.size))
+
+
+def _bytes_per_position(spec: MainSpec) -> int:
+    return spec.spectroscopic.size * np.dtype(spec.dtype).itemsize
+
+
+def _sizes(labelled: Labelled) -> str:
+    return ", ".join(f"{dim}: {size}" for dim, size in labelled.sizes.items())

@@ -1,0 +1,203 @@
+"""A result group, as people hold it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from usidx.errors import PlanError
+from usidx.step import Step, registered
+from usidx.stores.base import ResultRecord, Status
+
+if TYPE_CHECKING:
+    from usidx.process.process import Process
+
+
+@dataclass(frozen=True)
+class SourceMain:
+    """The Main that a result was made of: path of its store, and its path within."""
+
+    store: str
+    main: str
+
+    def open(self, **options: Any) -> xr.DataArray | xr.Dataset:
+        """The Main, lazily, with the options of `usidx.open`."""
+        from usidx.opening import open as open_main
+
+        return open_main(self.store, self.main, **options)
+
+
+@dataclass(frozen=True)
+class ResultGroup:
+    """A result group in a store; what it says of itself is read anew each time it is asked.
+
+    Parameters
+    ----------
+    store : path of the store
+    path : of the group, such as "/Measurement_000/Channel_000/Raw_Data-SHO_Fit_000"
+    """
+
+    store: str
+    path: str
+
+    @property
+    def record(self) -> ResultRecord:
+        """Everything the group says of itself, now."""
+        from usidx.stores import store_at
+
+        return store_at(self.store).result(self.path)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rsplit("/", 1)[-1]
+
+    @property
+    def tool(self) -> str:
+        """Name of the step."""
+        return self.record.tool
+
+    @property
+    def version(self) -> str | None:
+        """Of the step; None in groups of other programs."""
+        return self.record.version
+
+    @property
+    def status(self) -> Status:
+        """ "complete", "partial", or "unknown" where the group says nothing about it."""
+        return self.record.status
+
+    @property
+    def done(self) -> int:
+        """Positions marked complete, summed over the Mains."""
+        return self.record.done
+
+    @property
+    def total(self) -> int:
+        """All positions, summed over the Mains."""
+        return self.record.total
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Of the step."""
+        return self.record.parameters
+
+    @property
+    def mains(self) -> tuple[str, ...]:
+        """Paths of the Mains in the group."""
+        return self.record.mains
+
+    @property
+    def source(self) -> SourceMain | None:
+        """The Main it was made of; None where that was an array that no store holds."""
+        sources = self.record.sources
+        if not sources:
+            return None
+        store, main = sources[0]
+        return SourceMain(store or self.store, main)
+
+    def open(self, **options: Any) -> xr.DataArray | xr.Dataset | xr.DataTree:
+        """The Main of the group, or a DataTree where there are several, lazily.
+
+        Positions that are not computed yet are NaN.
+        """
+        from usidx.opening import open_result
+
+        opened: xr.DataArray | xr.Dataset | xr.DataTree = open_result(
+            self.store, self.path, **options
+        )
+        return opened
+
+    def resume(self, step: Step[..., Any] | None = None, **options: Any) -> ResultGroup:
+        """The group, after the positions that are missing were computed.
+
+        Parameters
+        ----------
+        step : the step that makes it; may be left out for registered ones
+        options : of `Process.run`: client, memory, workers, progress, on_block
+
+        Raises
+        ------
+        PlanError : where the step is not known or another one, or the source has changed
+        """
+        record = self.record
+        if record.status == "complete":
+            return self
+        return self._process(record, step).resume(self, **options)
+
+    def _process(self, record: ResultRecord, step: Step[..., Any] | None) -> Process:
+        from usidx.process.process import Process
+
+        step = step_of(record, step)
+        source = self.source
+        if source is None:
+            raise PlanError(
+                f"{self.name!r} was made of an array that no store holds; make that array again "
+                f"and call .usid.process({step.name!r} step, ...).run(into={self.store!r}), which "
+                "goes on with this group"
+            )
+        opened = source.open()
+        field = record.attrs.get("usid_field")
+        if field is not None:
+            opened = opened[str(field)]
+        return Process(step, opened, record.parameters)
+
+    def __repr__(self) -> str:
+        record = self.record
+        parameters = ", ".join(f"{name}={value!r}" for name, value in record.parameters.items())
+        lines = [
+            f"<usidx result {self.name!r}: {progress_of(record)}>",
+            f"  step     {record.tool}({parameters})"
+            + (f", version {record.version}" if record.version else ""),
+            f"  source   {self.source.main if self.source else 'an array that no store holds'}",
+            f"  in       {self.store} {self.path}",
+        ]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
+
+
+def progress_of(record: ResultRecord) -> str:
+    """ "complete", or how much is done and how to go on."""
+    if record.status != "partial":
+        return record.status
+    share = 100 * record.done // record.total if record.total else 0
+    return f"{share} % done, .resume() goes on"
+
+
+def step_of(record: ResultRecord, step: Step[..., Any] | None) -> Step[..., Any]:
+    """The step that makes a result group: the one given, else the registered one.
+
+    Where the step is defined is only compared, and said to people. What a file names is never
+    imported.
+
+    Raises
+    ------
+    PlanError : where it is another step, or none is known
+    """
+    place = record.attrs.get("usid_step")
+    wanted = f"{record.tool!r}, version {record.version!r}"
+    if record.version is None or (place is None and step is None):
+        raise PlanError(
+            f"{record.name!r} does not say which step made it, so it cannot be resumed from here; "
+            "make the lazy result again and save or run it, which goes on with this group"
+        )
+    if step is not None:
+        if (step.name, step.version) != (record.tool, record.version):
+            raise PlanError(
+                f"{record.name!r} was begun by step {wanted}; {step.name!r}, version "
+                f"{step.version!r}, is another one, of which a run makes a group of its own"
+            )
+        return step
+    known = registered().get(record.tool)
+    if known is not None and (known.version, known.place) == (record.version, place):
+        return known
+    raise PlanError(
+        f"{record.name!r} was begun by step {wanted}, defined in {place}, which is not registered "
+        "here; import it and call resume(step=...), or usidx.steps.register(...) it"
+    )

@@ -1,0 +1,233 @@
+"""A plan carried out: found, resumed or computed anew, and what is said when it ends early."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from usidx.errors import PlanError, StepError, UsidError
+from usidx.process.budget import parse_memory
+from usidx.process.estimate import estimate_of
+from usidx.process.events import BlockDone, Event, Listener, RunCompleted, RunStarted, RunStopped
+from usidx.process.events import progress as progress_bar
+from usidx.process.plan import Plan
+from usidx.process.result import ResultGroup
+from usidx.process.runner import Executor, UnitFailedError, execute, find_executor
+from usidx.process.target import Path, Target, request_of, target_of, twins_of
+from usidx.process.work import Unit, units_of
+from usidx.stores.base import Claim, ResultRecord
+
+log = logging.getLogger("usidx")
+
+# Of a worker's memory: the rest is for the worker itself and what dask keeps.
+_SHARE_OF_WORKER = 0.6
+
+
+class Replan(Protocol):
+    """Makes the same plan again, in blocks of another size."""
+
+    def __call__(
+        self,
+        *,
+        memory: int | None = None,
+        workers: int = 1,
+        blocks: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> Plan: ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run.
+
+    Parameters
+    ----------
+    client : `distributed.Client` to run on; the one in scope when None, local threads where there
+        is none or for False
+    memory : bytes, or text such as "4GB", that all blocks at once may take in one process
+    workers : how many local threads
+    progress : whether to show a bar; when None, where somebody looks on and it takes a while
+    on_block : called after each block
+    """
+
+    client: Any = None
+    memory: int | float | str | None = None
+    workers: int | None = None
+    progress: bool | None = None
+    on_block: Callable[[BlockDone], None] | None = None
+
+
+def run_plan(
+    plan: Plan, replan: Replan, into: Path | None, options: Options, *, fresh: bool = False
+) -> ResultGroup:
+    """The complete result group of a plan: found, resumed, or (always, with `fresh`) made anew.
+
+    Raises
+    ------
+    StepError, PlanError, NoSpaceError, ReadOnlyStoreError, StoreLockedError : as `Process.run`
+    """
+    target = target_of(into, plan.source)
+    twins = () if fresh else twins_of(plan, target.store)
+    if twins and twins[0].status == "complete":
+        log.info("%s is complete already", twins[0].group)
+        return ResultGroup(target.store.path, twins[0].group)
+    return _run(plan, replan, target, twins[0] if twins else None, options)
+
+
+def resume_plan(plan: Plan, replan: Replan, group: ResultGroup, options: Options) -> ResultGroup:
+    """The group after its missing blocks were computed.
+
+    Raises
+    ------
+    PlanError : where it is a group of another step, version, parameters or source
+    """
+    record = group.record
+    if record.fingerprint != plan.fingerprint:
+        raise PlanError(
+            f"{group.name!r} cannot be resumed: its source, parameters or step are no longer those "
+            f"it was begun with. A run of {plan.tool!r} makes a new group"
+        )
+    if record.status == "complete":
+        return group
+    return _run(plan, replan, target_of(group.store, plan.source), record, options)
+
+
+def plan_for(
+    plan: Plan, replan: Replan, executor: Executor, memory: int | float | str | None
+) -> Plan:
+    """The plan in blocks that fit into `memory`, or into the workers of a cluster.
+
+    Raises
+    ------
+    PlanError : where not even single positions do
+    """
+    limit = parse_memory(memory)
+    of_worker = getattr(executor, "memory", None)
+    if limit is None and of_worker is not None:
+        usual = int(_SHARE_OF_WORKER * of_worker)
+        if estimate_of(plan, executor.workers, None).memory > usual:
+            limit = usual
+    return plan if limit is None else replan(memory=limit, workers=executor.workers)
+
+
+def _run(
+    plan: Plan, replan: Replan, target: Target, twin: ResultRecord | None, options: Options
+) -> ResultGroup:
+    executor = find_executor(options.client, options.workers)
+    plan = plan_for(plan, replan, executor, options.memory)
+    if twin is None:
+        claim = target.store.claim(request_of(plan, target))
+    else:
+        claim = target.store.reopen(twin.group)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(claim)
+        listeners = [stack.enter_context(progress_bar(options.progress, plan.tool))]
+        if options.on_block is not None:
+            listeners.append(only_blocks(options.on_block))
+        plan = _fitted(plan, replan, claim)
+        carry_out(plan, claim, executor, listeners, resumed=twin is not None)
+    return ResultGroup(target.store.path, claim.group)
+
+
+def _fitted(plan: Plan, replan: Replan, claim: Claim) -> Plan:
+    """The plan in blocks that the writers take: a Zarr store takes whole chunks."""
+    chunks = {name: getattr(each, "chunks", None) for name, each in claim.writers.items()}
+    fixed = {name: tuple(each) for name, each in chunks.items() if each is not None}
+    cut = {each.name: each.block for each in plan.outputs}
+    return plan if all(cut[name] == each for name, each in fixed.items()) else replan(blocks=fixed)
+
+
+def carry_out(
+    plan: Plan,
+    claim: Claim,
+    executor: Executor,
+    listeners: Iterable[Listener],
+    *,
+    resumed: bool,
+) -> None:
+    """Compute what is pending in a claimed group, and mark the group complete.
+
+    Raises
+    ------
+    StepError : where the step raised, naming the block; what is done stays done
+    KeyboardInterrupt : with the same in its message
+    """
+    run = _Run(claim, tuple(listeners))
+    run.start(sum(1 for _ in units_of(plan, claim.writers)), resumed)
+    try:
+        execute(plan, claim.writers, executor, run.report)
+        claim.complete()
+    except UnitFailedError as failure:
+        cause = failure.__cause__ or failure
+        run.stop(cause)
+        raise _translated(plan, failure.unit, cause, run.kept()) from cause
+    except KeyboardInterrupt as interrupt:
+        run.stop(interrupt)
+        raise KeyboardInterrupt(f"stopped by hand; {run.kept()}") from None
+    except BaseException as error:
+        run.stop(error)
+        error.add_note(run.kept())
+        raise
+    run.tell(RunCompleted(claim.group, run.total))
+
+
+@dataclass
+class _Run:
+    """The count of what is done, and who is told."""
+
+    claim: Claim
+    listeners: tuple[Listener, ...]
+    done: int = 0
+    total: int = 0
+
+    def start(self, blocks: int, resumed: bool) -> None:
+        self.done, self.total = self.count()
+        self.tell(RunStarted(self.claim.group, self.done, self.total, blocks, resumed))
+
+    def count(self) -> tuple[int, int]:
+        marks = [writer.done() for writer in self.claim.writers.values()]
+        return sum(int(each.sum()) for each in marks), sum(each.size for each in marks)
+
+    def report(self, unit: Unit, seconds: float) -> None:
+        self.done = min(self.total, self.done + unit.positions)
+        self.tell(
+            BlockDone(unit.number, unit.where, unit.positions, seconds, self.done, self.total)
+        )
+
+    def stop(self, error: BaseException) -> None:
+        self.tell(RunStopped(self.claim.group, self.done, self.total, error))
+
+    def tell(self, event: Event) -> None:
+        for listener in self.listeners:
+            listener(event)
+
+    def kept(self) -> str:
+        done, total = self.count()
+        share = f"{100 * done // total} %" if total else "nothing"
+        return f"{share} is done and kept in {self.claim.group!r}; run it again to go on"
+
+
+def _translated(plan: Plan, unit: Unit | None, error: BaseException, kept: str) -> BaseException:
+    """The error to raise for what happened in a block."""
+    where = "in a part that several blocks share" if unit is None else f"at {unit}"
+    if isinstance(error, UsidError) and not isinstance(error, StepError):
+        error.add_note(f"This happened {where} of {plan.source.name!r}; {kept}.")
+        return error
+    told = str(error) if isinstance(error, StepError) else f"{type(error).__name__}: {error}"
+    advice = " Give run(memory=...) for smaller blocks." if isinstance(error, MemoryError) else ""
+    return StepError(
+        f"step {plan.tool!r} (version {plan.version!r}) failed {where} of "
+        f"{plan.source.name!r}: {told}.{advice} {kept[0].upper()}{kept[1:]}"
+    )
+
+
+def only_blocks(on_block: Callable[[BlockDone], None]) -> Listener:
+    """A listener that hands on the blocks alone."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, BlockDone):
+            on_block(event)
+
+    return listen

@@ -1,0 +1,57 @@
+"""A lazy result that people made themselves, as a result group beside its source."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from usidx.process.events import BlockDone
+from usidx.process.identity import Labelled
+from usidx.process.plan import bind_result
+from usidx.process.result import ResultGroup
+from usidx.process.run import Options, run_plan
+from usidx.process.target import Path
+
+
+def save(
+    source: Labelled,
+    result: Labelled,
+    *,
+    tool: str,
+    parameters: Mapping[str, Any] | None = None,
+    version: str = "1",
+    into: Path | None = None,
+    client: Any = None,
+    memory: int | float | str | None = None,
+    workers: int | None = None,
+    progress: bool | None = None,
+    fresh: bool = False,
+    on_block: Callable[[BlockDone], None] | None = None,
+) -> ResultGroup:
+    """The result group `<Main>-<tool>_NNN` of a lazy result, computed block by block.
+
+    What is there already is found and resumed as for a step: the same tool, version, parameters,
+    source, and operations on it. dask tells operations apart by their functions and arguments; a
+    function imported from a module goes by its name, so change `version` when you change its code.
+
+    Parameters
+    ----------
+    source : what the result was made of; the result group goes beside it
+    result : lazy DataArray or Dataset
+    tool : what it is called
+    parameters : to be recorded with it
+    version : to be changed whenever the code that made it was
+    into, client, memory, workers, progress, fresh, on_block : as for `Process.run`
+
+    Raises
+    ------
+    PlanError : for a result that is no Main, or without `into` where the source is not the whole
+        of a stored Main
+    StepError : where computing a block raises; what is done is kept
+    """
+    replan = functools.partial(
+        bind_result, result, source, tool, dict(parameters or {}), version=version
+    )
+    options = Options(client, memory, workers, progress, on_block)
+    return run_plan(replan(), replan, into, options, fresh=fresh)

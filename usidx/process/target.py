@@ -1,0 +1,127 @@
+"""Where results go, and what is there already."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from usidx.errors import OptionError, PlanError
+from usidx.process.identity import Source
+from usidx.process.plan import Output, Plan
+from usidx.stores.base import OutputRequest, ResultRecord, ResultRequest, Store
+
+Path = str | os.PathLike[str]
+_HDF5_ENDINGS = (".h5", ".hdf5", ".hf5")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where results go.
+
+    Parameters
+    ----------
+    store : that holds them
+    is_home : whether it is the store of the source
+    """
+
+    store: Store
+    is_home: bool
+
+
+def target_of(into: Path | None, source: Source) -> Target:
+    """The Target that people mean by `into`: the store of the source when None.
+
+    Raises
+    ------
+    PlanError : for None, where the source is not the whole of a stored Main
+    OptionError : for a path that says nothing about the kind of store to make
+    StoreNotFoundError, NotUsidError, ... : as opening the store
+    """
+    from usidx.stores import store_at
+
+    home = source.origin.store if source.origin is not None else None
+    if into is None:
+        if home is None:
+            raise PlanError(
+                f"{source.name!r} is not a whole, untouched Main of a store, so there is no place "
+                "beside its source for a result; say where it goes with run(into='results.zarr'), "
+                "or store the array first (usid.to_zarr, usid.to_h5usid) and open that"
+            )
+        return Target(store_at(home), True)
+    path = os.path.abspath(os.fspath(into))
+    if os.path.exists(path):
+        return Target(store_at(path), home is not None and os.path.samefile(path, home))
+    return Target(_new_store(path), False)
+
+
+def _new_store(path: str) -> Store:
+    if path.endswith(".zarr"):
+        from usidx.stores.zarr import ZarrStore
+
+        return ZarrStore(path)
+    if path.endswith(_HDF5_ENDINGS):
+        from usidx.stores.hdf5 import HDF5Store
+
+        return HDF5Store(path)
+    raise OptionError(
+        f"into={path!r} does not exist, and its name does not say what to make: end it with "
+        f".zarr or {_HDF5_ENDINGS[0]}"
+    )
+
+
+def twins_of(plan: Plan, store: Store) -> tuple[ResultRecord, ...]:
+    """Result groups with the fingerprint of a plan: complete ones first, of those the newest."""
+    if not os.path.exists(store.path):
+        return ()
+    found = [
+        each for each in store.results(plan.source.path) if each.fingerprint == plan.fingerprint
+    ]
+    newest = reversed(found)
+    return tuple(sorted(newest, key=lambda each: (each.status != "complete", -each.done)))
+
+
+def request_of(plan: Plan, target: Target) -> ResultRequest:
+    """The result group that a plan needs."""
+    origin = plan.source.origin
+    sources = () if origin is None else (("" if target.is_home else origin.store, origin.main),)
+    attrs: dict[str, Any] = {}
+    if plan.step is not None:
+        attrs["usid_step"] = plan.step.place
+    if origin is not None and origin.field is not None:
+        attrs["usid_field"] = origin.field
+    if origin is not None and origin.form != "nd":
+        attrs["usid_form"] = origin.form
+    if origin is None:
+        attrs["usid_derived"] = (
+            f"the source {plan.source.name!r} was a lazy array that no store holds, known by its "
+            f"graph: {plan.source.identity}"
+        )
+    return ResultRequest(
+        parent=plan.source.parent,
+        main=plan.source.name,
+        tool=plan.tool,
+        version=plan.version,
+        parameters=plan.parameters,
+        fingerprint=plan.fingerprint,
+        sources=sources,
+        outputs=tuple(_output_request(each, plan, target) for each in plan.outputs),
+        attrs=attrs,
+    )
+
+
+def _output_request(output: Output, plan: Plan, target: Target) -> OutputRequest:
+    stored = plan.stored_spec if target.is_home else None
+    if stored is None:
+        return OutputRequest(output.spec, output.block)
+    # A side that is stored in another order than raster cannot serve results, which are in raster.
+    position = stored.position.order is None and stored.position == output.spec.position
+    spectra = (
+        stored.spectroscopic.order is None and stored.spectroscopic == output.spec.spectroscopic
+    )
+    return OutputRequest(
+        output.spec,
+        output.block,
+        share_position=stored.path if position else None,
+        share_spectroscopic=stored.path if spectra else None,
+    )
