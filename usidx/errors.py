@@ -45,6 +45,10 @@ class DamagedStoreError(UsidError, OSError):
     """The store cannot be read: truncated, corrupt, or half of a write that cannot be mended."""
 
 
+class StoreAccessError(UsidError, PermissionError):
+    """The store may not be read by this user."""
+
+
 class UnsafeStoreError(UsidError, PermissionError):
     """The store reaches outside itself, and nobody allowed that."""
 

@@ -59,9 +59,10 @@ def is_result(group: h5py.Group) -> bool:
     """Whether a group holds results: by its exact name, or by its tool and source."""
     if named_parts(_last(str(group.name))) is not None:
         return True
-    said = attributes.names(group)
-    sources = any(_SOURCE.fullmatch(name) or name == "source_dataset_path" for name in said)
-    return sources and "tool" in said
+    has = [
+        h5py.h5a.exists(group.id, name) for name in (b"tool", b"source_000", b"source_dataset_path")
+    ]
+    return has[0] and any(has[1:])
 
 
 def group_of(file: h5py.File, path: str) -> h5py.Group | None:

@@ -1,0 +1,242 @@
+"""What is in an h5USID file: its Mains and its result groups."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import h5py
+
+from usidx.errors import MainNotFoundError, NotUsidError, did_you_mean
+from usidx.model.blocks import block_shape
+from usidx.model.layout import Layout
+from usidx.model.main import MainSpec
+from usidx.model.rules import MainFacts, Violation, check_main, errors, invalid_main
+from usidx.stores import guard
+from usidx.stores.base import BlockArray, MainEntry, ResultRecord, StoredMain
+from usidx.stores.hdf5 import attributes
+from usidx.stores.hdf5.ancillaries import Ancillaries
+from usidx.stores.hdf5.bytes import HDF5Array
+from usidx.stores.hdf5.completion import Completed, Completion, FirstRows
+from usidx.stores.hdf5.file import FileIdentity, open_file
+from usidx.stores.hdf5.place import REFERENCES, Place, find_place, to_bytes
+from usidx.stores.hdf5.results import (
+    completion_of,
+    find_result,
+    group_of,
+    read_record,
+    read_results,
+)
+from usidx.stores.hdf5.selection import Fold
+from usidx.stores.hdf5.walk import candidates
+
+__all__ = ["check", "mains", "open_file", "open_main", "result", "results"]
+
+_IN_SPEC = frozenset({*REFERENCES, "quantity", "units"})
+# Of the values of a Main, this much goes into its identity.
+_SAMPLED_VALUES = 1024
+_SAMPLED_PLACES = 8
+
+
+@contextmanager
+def _guarded(path: str, allow_external: Sequence[str]) -> Iterator[h5py.File]:
+    """The open file, after a look at what it reaches; nothing was opened in it yet."""
+    with open_file(path) as file:
+        guard.check(file, allow_external)
+        yield file
+
+
+def mains(path: str, allow_external: Sequence[str] = ()) -> tuple[MainEntry, ...]:
+    """Every valid Main of the file at `path`, in the order of the file.
+
+    Raises
+    ------
+    NotUsidError : where there is none; candidates and what is wrong with them are named
+    """
+    found, broken, others = [], [], 0
+    with _guarded(path, allow_external) as file:
+        ancillaries = Ancillaries()
+        for where, dataset in candidates(file, bool(allow_external)):
+            facts = ancillaries.facts(dataset)
+            wrong = errors(check_main(facts))
+            if wrong:
+                broken.append((where, wrong))
+            else:
+                found.append(_entry(file, where, dataset, facts, ancillaries))
+        others = 0 if found else len(file)
+    if not found:
+        raise NotUsidError(_no_main(path, broken, others))
+    return tuple(found)
+
+
+def _no_main(path: str, broken: list[tuple[str, tuple[Violation, ...]]], others: int) -> str:
+    if not broken:
+        what = "is an empty HDF5 file" if not others else "is an HDF5 file without any Main"
+        return (
+            f"{path!r} {what}: a Main is a 2-D dataset whose attributes {', '.join(REFERENCES)} "
+            "refer to its ancillaries"
+        )
+    listed = "".join(
+        f"\n  - {where}: {wrong[0]}" + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
+        for where, wrong in broken[:5]
+    )
+    more = f"\n  and {len(broken) - 5} more" if len(broken) > 5 else ""
+    return f"{path!r} has no valid Main; what comes near is:{listed}{more}"
+
+
+def _entry(
+    file: h5py.File,
+    where: str,
+    dataset: h5py.Dataset,
+    facts: MainFacts,
+    ancillaries: Ancillaries,
+) -> MainEntry:
+    position, spectroscopic = ancillaries.layouts(facts)
+    group = group_of(file, where)
+    return MainEntry(
+        path=where,
+        dims=position.dims + spectroscopic.dims,
+        shape=position.shape + spectroscopic.shape,
+        quantity=facts.quantity.value or "",
+        units=facts.units.value or "",
+        dtype=facts.dtype,
+        kind="raw" if group is None else "result",
+        status="complete" if group is None else str(completion_of(group, dataset)),
+    )
+
+
+def check(path: str, allow_external: Sequence[str] = ()) -> dict[str, tuple[Violation, ...]]:
+    """Everything that is not as USID asks, for each dataset that is a Main or comes near."""
+    with _guarded(path, allow_external) as file:
+        ancillaries = Ancillaries()
+        return {
+            where: check_main(ancillaries.facts(dataset))
+            for where, dataset in candidates(file, bool(allow_external))
+        }
+
+
+def open_main(path: str, main: str, allow_external: Sequence[str] = ()) -> StoredMain:
+    """The Main at `main` of the file at `path`; only metadata, ancillaries and a sample are read.
+
+    Raises
+    ------
+    MainNotFoundError : where there is no dataset of that name
+    InvalidMainError : where it breaks the model, with everything that is wrong
+    """
+    main = "/" + main.strip("/")
+    with _guarded(path, allow_external) as file:
+        dataset = _find(file, path, main, bool(allow_external))
+        ancillaries = Ancillaries()
+        facts = ancillaries.facts(dataset)
+        violations = check_main(facts)
+        if errors(violations):
+            raise invalid_main(main, violations)
+        position, spectroscopic = ancillaries.layouts(facts)
+        place = find_place(dataset)
+        array = _array(dataset, place, (position, spectroscopic), allow_external)
+        group = group_of(file, main)
+        completion = None if group is None else completion_of(group, dataset)
+        return StoredMain(
+            store=path,
+            spec=MainSpec(
+                path=main,
+                quantity=facts.quantity.value or "",
+                units=facts.units.value or "",
+                dtype=place.dtype,
+                position=position,
+                spectroscopic=spectroscopic,
+                attrs=attributes.read_all(dataset, skip=_IN_SPEC),
+            ),
+            array=array,
+            chunks=_chunks(place, position, array.shape),
+            identity=_identity(dataset, place, main),
+            completed=_completed(file, position, completion, allow_external),
+            result=None if group is None else read_record(group, path),
+        )
+
+
+def _find(file: h5py.File, path: str, main: str, follow_external: bool) -> h5py.Dataset:
+    dataset = file.get(main)
+    if isinstance(dataset, h5py.Dataset):
+        return dataset
+    known = [where for where, _ in candidates(file, follow_external)]
+    what = f"{path!r} has no Main {main!r}"
+    if isinstance(dataset, h5py.Group):
+        what = f"{main!r} in {path!r} is a group"
+        inside = [where for where in known if where.startswith(main.rstrip("/") + "/")]
+        raise MainNotFoundError(f"{what}; Mains in it: {', '.join(inside) or 'none'}")
+    raise MainNotFoundError(
+        f"{what}{did_you_mean(main, known)}; it has {', '.join(known[:20]) or 'none'}"
+        + (", ..." if len(known) > 20 else "")
+    )
+
+
+def _array(
+    dataset: h5py.Dataset, place: Place, layouts: tuple[Layout, ...], allow_external: Sequence[str]
+) -> HDF5Array:
+    return HDF5Array(
+        # behind an external link this is another file than the one that was asked for
+        path=os.path.abspath(dataset.file.filename),
+        dataset=str(dataset.name),
+        folds=tuple(Fold(layout.shape, layout.order) for layout in layouts),
+        place=place,
+        identity=FileIdentity.of(dataset.file),
+        allow_external=tuple(map(os.path.abspath, allow_external)),
+    )
+
+
+def _chunks(place: Place, position: Layout, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of blocks that read each stored chunk once."""
+    align = place.chunks[0] if place.chunks else None
+    return block_shape(shape, len(position.shape), place.dtype.itemsize, align=align)
+
+
+def _identity(dataset: h5py.Dataset, place: Place, main: str) -> str:
+    """A digest of what the Main is, the same after copying and moving the file."""
+    digest = hashlib.sha256(f"{main}:{place.digest}".encode())
+    rows, columns = dataset.shape
+    # of chunked storage fewer places, as each of them means a chunk to decompress
+    places = min(rows, _SAMPLED_PLACES if place.chunks is None else 3)
+    width = min(columns, _SAMPLED_VALUES, place.chunks[1] if place.chunks else columns)
+    for number in range(places):
+        row = number * (rows - 1) // max(1, places - 1)
+        column = number * (columns - width) // max(1, places - 1)
+        if place.chunks:
+            column = column // place.chunks[1] * place.chunks[1]
+        digest.update(to_bytes(dataset[row, column : column + width]))
+    return digest.hexdigest()
+
+
+def _completed(
+    file: h5py.File, position: Layout, completion: Completion | None, allow_external: Sequence[str]
+) -> BlockArray | None:
+    """Which positions are complete, for a Main that is partial and says which they are."""
+    if completion is None or completion.status != "partial":
+        return None
+    if completion.marks is not None:
+        marks = file[completion.marks]
+        if marks.shape != (position.size,):
+            return None
+        return Completed(_array(marks, find_place(marks), (position,), allow_external))
+    if completion.total != position.size:
+        return None
+    return FirstRows(Fold(position.shape, position.order), completion.done)
+
+
+def results(path: str, main: str, allow_external: Sequence[str] = ()) -> tuple[ResultRecord, ...]:
+    """Result groups of the Main at `main`, beside it, oldest first."""
+    with _guarded(path, allow_external) as file:
+        return read_results(file, path, main)
+
+
+def result(path: str, group: str, allow_external: Sequence[str] = ()) -> ResultRecord:
+    """One result group by its path.
+
+    Raises
+    ------
+    MainNotFoundError : where there is none at that path
+    """
+    with _guarded(path, allow_external) as file:
+        return read_record(find_result(file, path, group), path)
