@@ -97,7 +97,7 @@ class ZarrArray:
                 values[name] = self._read(place, forward)
         return values[mirrored][dropped]
 
-    def field(self, name: str) -> ZarrArray:
+    def only(self, name: str) -> ZarrArray:
         """One field of a compound Main, read without the others."""
         names = self.dtype.names or ()
         if name not in names:

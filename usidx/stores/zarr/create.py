@@ -116,6 +116,13 @@ def _create_column(
     array[...] = values
 
 
+def open_to_write(folder: str) -> zarr.Array[Any]:
+    """The array in `folder`, which writes chunks of nothing but the fill value like any other."""
+    # zarr 3.1 takes no notice of `config` in open_array.
+    array = zarr.open_array(LocalStore(folder), mode="r+")
+    return array.with_config({"write_empty_chunks": True})
+
+
 def _fill(dtype: np.dtype[Any]) -> Any:
     if dtype.kind == "c":
         return complex("nan+nanj")

@@ -7,11 +7,17 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from usidx.errors import DamagedStoreError, NotUsidError, PlanError, SourceChangedError
+from usidx.errors import (
+    DamagedStoreError,
+    NotUsidError,
+    PlanError,
+    SourceChangedError,
+    StoreLockedError,
+)
 from usidx.model.names import next_index, result_name
 from usidx.model.provenance import book_keeping, canonical, dump_parameters
 from usidx.stores.base import BlockWriter, ResultRequest
-from usidx.stores.lock import StoreLock, held, run_lock, store_lock
+from usidx.stores.lock import StoreLock, held, holder_of, run_lock, store_lock
 from usidx.stores.zarr.attributes import pack
 from usidx.stores.zarr.create import create_leaf
 from usidx.stores.zarr.leaf import VERSION
@@ -28,6 +34,8 @@ from usidx.stores.zarr.staging import aside, place, writing
 from usidx.stores.zarr.writer import writer_of
 
 _LOCK_TIMEOUT = 30.0
+# The lock of a group is taken for a run of hours, or for the moment in which it is tidied away.
+_RUN_TIMEOUT = 0.5
 
 
 class ZarrClaim:
@@ -39,7 +47,7 @@ class ZarrClaim:
         self.group = group
         """Path of the group."""
         self._writers = {
-            path.rsplit("/", 1)[-1]: writer_of(root, path, node)
+            path.rsplit("/", 1)[-1]: writer_of(root, path, node, lock)
             for path, node in leaves_of(root, group)
         }
 
@@ -49,13 +57,19 @@ class ZarrClaim:
         return self._writers
 
     def complete(self) -> None:
-        """Mark the whole group complete.
+        """Mark the whole group complete, and let go of it.
 
         Raises
         ------
+        StoreLockedError : where the claim has ended
         PlanError : while any position is not marked
         DamagedStoreError : where a chunk is missing though its positions are marked
         """
+        holder = holder_of(self._lock.path)
+        if not self._lock.token or holder is None or holder.token != self._lock.token:
+            raise StoreLockedError(
+                f"the claim on {self.group!r} has ended; resume the result to go on with it"
+            )
         with held(store_lock(self._root, f"completing {self.group}"), _LOCK_TIMEOUT):
             for name, writer in self._writers.items():
                 done = writer.done()
@@ -79,6 +93,7 @@ class ZarrClaim:
             with writing(folder):
                 write_node(folder, node)
                 consolidate(self._root)
+        self._lock.release()
 
     def __enter__(self) -> ZarrClaim:
         return self
@@ -110,7 +125,7 @@ def claim(root: str, request: ResultRequest) -> ZarrClaim:
         name = _free_name(root, parent, request)
         group = f"{parent.rstrip('/')}/{name}"
         lock = run_lock(root, group, f"computing {request.tool}")
-        lock.acquire(timeout=0)
+        lock.acquire(_RUN_TIMEOUT)
         try:
             with aside(root) as folder, writing(root):
                 _create_group(os.path.join(folder, "new"), request, name)
@@ -135,7 +150,7 @@ def reopen(root: str, group: str) -> ZarrClaim:
     group = "/" + group.strip("/")
     lock = run_lock(root, group, "resuming")
     result(root, group)
-    lock.acquire(timeout=0)
+    lock.acquire(_RUN_TIMEOUT)
     try:
         record = result(root, group)  # only now: it may have been completed in between
         if record.status != "partial":

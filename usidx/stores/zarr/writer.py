@@ -12,10 +12,18 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
-from usidx.errors import DamagedStoreError, LayoutError, PlanError, SourceChangedError
+from usidx.errors import (
+    DamagedStoreError,
+    LayoutError,
+    PlanError,
+    SourceChangedError,
+    StoreLockedError,
+)
 from usidx.model.blocks import axis_range, blocks_of
 from usidx.model.dimension import Array
+from usidx.stores.lock import StoreLock, holder_of
 from usidx.stores.zarr.array import signature_of
+from usidx.stores.zarr.create import open_to_write
 from usidx.stores.zarr.leaf import dims_and_shape, dtype_from
 from usidx.stores.zarr.nodes import Node, Stamp, entry_of, folder_of, read_node, stamp_of
 from usidx.stores.zarr.staging import writing
@@ -33,6 +41,7 @@ class ZarrWriter:
     shape, dtype, chunks : of the values
     n_position : how many of the axes are positions
     signatures : of the arrays and the marks, by which they are known to be still the same
+    run, token : lock file of the claim, and what it says while the claim holds
     """
 
     folder: str
@@ -43,6 +52,8 @@ class ZarrWriter:
     chunks: tuple[int, ...]
     n_position: int
     signatures: tuple[str, ...]
+    run: str
+    token: str
 
     def done(self) -> Array:
         """Position-shaped array of bool: which positions are marked complete, now."""
@@ -62,7 +73,9 @@ class ZarrWriter:
         LayoutError : where the block is not made of whole chunks, or `values` do not fit it
         NoSpaceError : where the disk is full; what was written before stays
         SourceChangedError : where the store was replaced since the group was claimed
+        StoreLockedError : where the claim has ended
         """
+        self._check_held()
         bounds = self._whole_chunks(key)
         shape = tuple(each.stop - each.start for each in bounds)
         values = np.asarray(values)
@@ -83,8 +96,9 @@ class ZarrWriter:
 
         Raises
         ------
-        LayoutError, NoSpaceError, SourceChangedError : as for `write`
+        LayoutError, NoSpaceError, SourceChangedError, StoreLockedError : as for `write`
         """
+        self._check_held()
         bounds = self._whole_chunks(key)[: self.n_position]
         with writing(self.folder):
             self._open(self.marks)[bounds] = np.uint8(1)
@@ -102,6 +116,15 @@ class ZarrWriter:
                 if not os.path.exists(file):
                     missing.append(file)
         return missing
+
+    def _check_held(self) -> None:
+        # A worker that was thought lost must not write what somebody else goes on with by now.
+        holder = holder_of(self.run)
+        if holder is None or holder.token != self.token:
+            raise StoreLockedError(
+                f"the claim on {os.path.dirname(self.folder)!r} has ended; "
+                "resume the result to go on with it"
+            )
 
     def _whole_chunks(self, key: tuple[slice, ...]) -> tuple[slice, ...]:
         """`key` with explicit bounds, refused where it cuts a chunk: two tasks would write that."""
@@ -143,8 +166,8 @@ class ZarrWriter:
         )
 
 
-def writer_of(root: str, path: str, node: Node) -> ZarrWriter:
-    """The writer of the Main at `path`, whose leaf group says `node`.
+def writer_of(root: str, path: str, node: Node, lock: StoreLock) -> ZarrWriter:
+    """The writer of the Main at `path`, whose leaf group says `node`, while `lock` is held.
 
     Raises
     ------
@@ -177,6 +200,8 @@ def writer_of(root: str, path: str, node: Node) -> ZarrWriter:
         chunks=tuple(chunks),
         n_position=1 if side["kind"] == "points" else len(side["dimensions"]),
         signatures=tuple(signatures),
+        run=lock.path,
+        token=lock.token,
     )
 
 
@@ -187,8 +212,7 @@ def _writable(folder: str, name: str, stamps: tuple[Stamp, Stamp]) -> tuple[zarr
     if leaf is None or node is None:
         raise FileNotFoundError(name)
     # A chunk of zeros is written like any other: a missing one means that it was not computed.
-    config: Any = {"write_empty_chunks": True}
-    array = zarr.open_array(LocalStore(os.path.join(folder, name)), mode="r+", config=config)
+    array = open_to_write(os.path.join(folder, name))
     return array, signature_of(leaf, node)
 
 

@@ -1,0 +1,187 @@
+"""A whole new store, or a new Main in one that exists, made aside and put in place at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from usidx.errors import NotUsidError, StoreExistsError, StoreLockedError
+from usidx.model.dimension import Array
+from usidx.model.main import MainSpec
+from usidx.stores.lock import RUN_SUFFIX, held, holder_of, store_lock, sweep_runs
+from usidx.stores.zarr.attributes import pack
+from usidx.stores.zarr.create import Compression, create_leaf, open_to_write
+from usidx.stores.zarr.leaf import VERSION
+from usidx.stores.zarr.nodes import (
+    consolidate,
+    entry_of,
+    folder_of,
+    group_node,
+    read_node,
+    write_node,
+)
+from usidx.stores.zarr.staging import aside, check_replaceable, place, writing
+
+_LOCK_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """An array that dask stores blocks into; it pickles and holds nothing open.
+
+    Parameters
+    ----------
+    folder : of the Zarr array
+    path : of the store that it will be part of, for messages
+    shape, dtype, chunks : of the array
+    """
+
+    folder: str
+    path: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, ...]
+
+    def __setitem__(self, key: tuple[slice, ...], values: Array) -> None:
+        with writing(self.path):
+            array = open_to_write(self.folder)
+            array[key] = np.asarray(values).astype(self.dtype, copy=False)
+
+
+class Draft:
+    """A store that is being made aside; nobody sees it before it is put in place."""
+
+    def __init__(self, folder: str, root: str, leaf: str | None) -> None:
+        self._folder = folder
+        self._root = root
+        self._leaf = leaf
+
+    def add_main(
+        self, spec: MainSpec, chunks: tuple[int, ...], *, compression: Compression = "lz4"
+    ) -> tuple[Target, ...]:
+        """Make a Main without values, and say where they go: one target for each field.
+
+        Parameters
+        ----------
+        spec : of the Main; its path is where it will be in the store
+        chunks : sizes of one chunk along the N-D axes; who stores writes whole chunks
+        compression : "lz4", "zstd" or None
+        """
+        folder = self._folder if self._leaf is not None else folder_of(self._folder, spec.path)
+        if os.path.exists(folder):
+            raise StoreExistsError(
+                f"{spec.path!r} is given twice; give each Main a path of its own"
+            )
+        with writing(self._root):
+            if self._leaf is None:
+                self._make_groups(spec.parent)
+            leaf = create_leaf(folder, spec, chunks, compression=compression)
+        return tuple(
+            Target(os.path.join(folder, key), self._root, spec.shape, dtype, chunks)
+            for key, dtype in leaf.fields
+        )
+
+    def set_attrs(self, path: str, attrs: Mapping[str, Any]) -> None:
+        """Give the group at `path`, which is made where there is none, its attributes."""
+        plain, exact = pack(attrs, path)
+        with writing(self._root):
+            self._make_groups(path)
+            folder = folder_of(self._folder, path)
+            node = read_node(folder) or group_node()
+            entry = {"version": VERSION, "kind": "group", **entry_of(node), "attrs": exact}
+            node["attributes"] = {**plain, "usid": entry}
+            write_node(folder, node)
+
+    def _make_groups(self, path: str) -> None:
+        parts = [part for part in path.split("/") if part]
+        for depth in range(len(parts) + 1):
+            folder = folder_of(self._folder, "/".join(parts[:depth]))
+            node = read_node(folder)
+            if node is None:
+                os.makedirs(folder, exist_ok=True)
+                write_node(folder, group_node())
+            elif entry_of(node).get("kind") == "main":
+                raise StoreExistsError(
+                    f"{'/'.join(parts[:depth])!r} is a Main, which cannot hold {path!r}"
+                )
+
+
+@contextlib.contextmanager
+def draft(path: str, *, group: str | None, overwrite: bool) -> Iterator[Draft]:
+    """A store to be filled inside the `with` block; it replaces the old one at the end of it.
+
+    Until then the store at `path` stays as it is, and if the block fails for good. The store is
+    locked meanwhile, so that nobody makes results in what is about to be replaced.
+
+    Parameters
+    ----------
+    path : of the store
+    group : path in the store of the one Main that is added; None for a whole new store
+    overwrite : whether a store (or with `group`, a Main) that is there already may be replaced
+
+    Raises
+    ------
+    StoreExistsError : where there is one and `overwrite` is False, or it is no Zarr store
+    NotUsidError : where `group` is to be added to a folder that is no Zarr v3 store
+    StoreNotFoundError, ReadOnlyStoreError, NoSpaceError : where nothing can be written
+    StoreLockedError : while another process writes it
+    """
+    root = os.path.realpath(path)
+    target = root if group is None else folder_of(root, group)
+    with held(store_lock(root, "exporting"), _LOCK_TIMEOUT):
+        _check_target(path, root, target, overwrite)
+        with aside(root) as folder:
+            new = os.path.join(folder, "new")
+            made = Draft(new, path, group)
+            if group is None:
+                made._make_groups("/")
+            yield made
+            with writing(path):
+                if group is None:
+                    consolidate(new)
+                _check_target(path, root, target, overwrite)
+                place(new, root, group or "/", replace=overwrite)
+                if group is not None:
+                    consolidate(root)
+
+
+def _check_target(path: str, root: str, target: str, overwrite: bool) -> None:
+    there = os.path.lexists(target) and not (os.path.isdir(target) and not os.listdir(target))
+    if there and not overwrite:
+        raise StoreExistsError(f"{target!r} is there already; pass overwrite=True to replace it")
+    if there:
+        check_replaceable(target)
+        refuse_running(root)
+    if target == root:
+        return
+    if os.path.isdir(root) and os.listdir(root) and read_node(root) is None:
+        raise NotUsidError(f"{path!r} is no Zarr v3 store that a Main could be added to")
+    if there and entry_of(read_node(target) or group_node()).get("kind") != "main":
+        raise StoreExistsError(
+            f"{target!r} is no Main, so it is not replaced by one, not even with overwrite=True; "
+            "choose another group"
+        )
+
+
+def refuse_running(root: str) -> None:
+    """Refuse to replace a store that results are being written into.
+
+    Raises
+    ------
+    StoreLockedError : naming who writes them
+    """
+    sweep_runs(root)
+    folder, name = os.path.split(root)
+    for each in os.listdir(folder):
+        if each.startswith(name + ".") and each.endswith(RUN_SUFFIX):
+            holder = holder_of(os.path.join(folder, each))
+            by = f" by {holder}" if holder is not None else ""
+            raise StoreLockedError(
+                f"results are being written into {root!r}{by}; wait until that has ended, or write "
+                "to another path"
+            )
