@@ -22,7 +22,7 @@ from usidx.model.blocks import axis_range, row_range
 from usidx.model.dimension import Array
 from usidx.stores import disk
 from usidx.stores.hdf5.file import open_file
-from usidx.stores.hdf5.results import Span, span_of
+from usidx.stores.hdf5.new_result import Span, span_of
 from usidx.stores.lock import holder_of
 
 _HEADER_BYTES = 4096

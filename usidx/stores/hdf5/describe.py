@@ -39,7 +39,7 @@ class Side:
 
 
 @dataclass
-class Ancillaries:
+class NewAncillaries:
     """Ancillaries of the Mains in one group, each written once however many Mains share it.
 
     Parameters

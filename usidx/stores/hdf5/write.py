@@ -16,7 +16,8 @@ from usidx.stores.base import ResultRequest
 from usidx.stores.hdf5.block_writer import FileMark, HDF5BlockWriter, Room
 from usidx.stores.hdf5.describe import write_attribute
 from usidx.stores.hdf5.file import open_file
-from usidx.stores.hdf5.results import STATUS, Span, create_group, marks_name, span_of
+from usidx.stores.hdf5.new_result import STATUS, Span, create_group, marks_name, span_of
+from usidx.stores.hdf5.read import open_main, result
 from usidx.stores.hdf5.transaction import transaction
 from usidx.stores.lock import StoreLock, holder_of, run_lock, sweep_runs
 
@@ -175,10 +176,9 @@ def _writers(
 
 def _specs_to_resume(path: str, group: str) -> dict[str, MainSpec]:
     """What the Mains of a partial group are, by name."""
-    from usidx.stores.hdf5.read import open_main, result
-
     record = result(path, group)
-    if record.status == "complete":
+    # all marked, but not yet declared complete: there is one thing left to do
+    if record.status == "complete" and record.attrs.get(STATUS) != "partial":
         raise PlanError(f"{group!r} is complete; there is nothing to resume")
     specs = {}
     for main in record.mains:

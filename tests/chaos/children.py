@@ -1,0 +1,81 @@
+"""Run a function in a forked child, so that its death, or a hang, can be looked at."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child ended.
+
+    Parameters
+    ----------
+    killed : by a signal
+    result : what its function returned; None where it did not return
+    trouble : an exception, a hang or a signal that was not ours, in words; "" for none
+    """
+
+    killed: bool
+    result: Any
+    trouble: str
+
+
+def in_child(work: Callable[[], Any], *, timeout: float = 60.0) -> Ended:
+    """What came of `work`, done in a forked child; its result must be plain enough for JSON."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _do(work, reading, writing)
+    os.close(writing)
+    said, hung = _read(reading, timeout)
+    if hung:
+        os.kill(pid, signal.SIGKILL)
+    os.close(reading)
+    _, status = os.waitpid(pid, 0)
+    answer = json.loads(said) if said else {}
+    killed = os.WIFSIGNALED(status)
+    trouble = answer.get("trouble", "")
+    if hung:
+        trouble = f"hung for {timeout:g} s"
+    elif killed and os.WTERMSIG(status) != signal.SIGKILL:
+        trouble = f"died of signal {os.WTERMSIG(status)}"
+    elif not killed and not said:
+        trouble = f"ended with {status} and said nothing"
+    return Ended(killed, answer.get("result"), trouble)
+
+
+def _do(work: Callable[[], Any], reading: int, writing: int) -> None:
+    """Everything the child does; it never comes back."""
+    os.close(reading)
+    try:
+        answer = {"result": work()}
+    except BaseException:
+        answer = {"trouble": traceback.format_exc()}
+    data = json.dumps(answer).encode()
+    with contextlib.suppress(OSError):
+        while data:
+            data = data[os.write(writing, data) :]
+    os._exit(0)
+
+
+def _read(reading: int, timeout: float) -> tuple[bytes, bool]:
+    deadline = time.monotonic() + timeout
+    said = b""
+    while True:
+        ready, _, _ = select.select([reading], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            return said, True
+        part = os.read(reading, 65536)
+        if not part:
+            return said, False
+        said += part

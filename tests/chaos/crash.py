@@ -1,0 +1,151 @@
+"""Kill a writer at every change of a file, and look at what it leaves."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chaos import subject
+from tests.chaos.children import in_child
+from usidx.stores import disk
+
+SHIM = pathlib.Path(__file__).with_name("shim.c")
+_NAME = "under-attack.h5"
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One way in which a result is written.
+
+    Parameters
+    ----------
+    options : of the h5py.File that makes the source
+    share : whether the result shares the ancillaries of the source's positions
+    portable : whether to do without what only Linux has
+    """
+
+    options: dict[str, Any] = field(default_factory=dict)
+    share: bool = True
+    portable: bool = False
+
+
+MODES = {
+    "plain": Mode(),
+    "own-ancillaries": Mode(share=False),
+    "latest": Mode({"libver": "latest"}),
+    "user-block": Mode({"userblock_size": 1024}, share=False),
+    "free-space": Mode({"fs_strategy": "fsm", "fs_persist": True}),
+    "paged": Mode({"fs_strategy": "page", "fs_persist": True, "fs_page_size": 4096}),
+    "portable": Mode(portable=True),
+}
+
+
+@dataclass
+class Tally:
+    """What came of one mode: points there are, points tried, and what was wrong at which."""
+
+    points: int = 0
+    tried: int = 0
+    bad: dict[str, list[str]] = field(default_factory=dict)
+
+
+def build_shim(folder: str) -> str:
+    """The path of the compiled shim.
+
+    Raises
+    ------
+    FileNotFoundError : where there is no gcc
+    """
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        raise FileNotFoundError("gcc")
+    target = os.path.join(folder, "shim.so")
+    command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-o", target, str(SHIM), "-ldl"]
+    subprocess.run(command, check=True, capture_output=True)
+    return target
+
+
+def is_preloaded() -> bool:
+    """Whether this process runs with the shim."""
+    return hasattr(ctypes.CDLL(None), "chaos_count")
+
+
+def attack(mode: Mode, folder: str, *, most: int | None = None, seed: int = 0) -> Tally:
+    """Kill a writer at its points, clean and torn, and collect what is wrong afterwards.
+
+    Parameters
+    ----------
+    mode : how it writes
+    folder : to work in; fsync is fast on a tmpfs
+    most : points to try, chosen at random; None for all of them
+    seed : of the choice
+    """
+    base = subject.make_scan(os.path.join(folder, "base.h5"), **mode.options)
+    path = os.path.join(folder, _NAME)
+    tally = Tally()
+    _prepare(base, path)
+    ended = in_child(_writer(path, mode, at=0, torn=0))
+    tally.points = int(ended.result or 0)
+    if ended.trouble or not tally.points:
+        tally.bad["without a crash"] = [ended.trouble or "nothing was counted"]
+        return tally
+    tally.bad.update(_look(path, "without a crash"))
+    points = [(at, torn) for at in range(1, tally.points + 1) for torn in (0, 1, 4, 7)]
+    if most is not None:
+        points = sorted(random.Random(seed).sample(points, min(most, len(points))))
+    for at, torn in points:
+        _prepare(base, path)
+        ended = in_child(_writer(path, mode, at=at, torn=torn))
+        place = f"point {at}, torn at {torn}/8"
+        if not ended.killed:
+            tally.bad[place] = [ended.trouble or "it was not killed"]
+            continue
+        tally.tried += 1
+        tally.bad.update(_look(path, place))
+    return tally
+
+
+def _writer(path: str, mode: Mode, *, at: int, torn: int) -> Callable[[], int]:
+    def work() -> int:
+        if mode.portable:
+            do_without_linux()
+        shim = ctypes.CDLL(None)
+        shim.chaos_reset()
+        os.environ.update(CHAOS_AT=str(at), CHAOS_TORN=str(torn), CHAOS_MATCH=_NAME)
+        subject.run(path, share=mode.share)
+        del os.environ["CHAOS_MATCH"]
+        return int(shim.chaos_count())
+
+    return work
+
+
+def do_without_linux() -> None:
+    """Make usidx take the ways it has for systems without the calls of Linux, in this process."""
+    disk.POSITIONED_IO = disk.ALLOCATION = disk.KERNEL_LOCKS = disk.FOLDER_SYNC = False
+
+
+def _look(path: str, place: str) -> dict[str, list[str]]:
+    """What is wrong with the file, as a child sees it: HDF5 may die of a broken one."""
+    ended = in_child(lambda: subject.faults(path))
+    found = [*(ended.result or []), *([ended.trouble] if ended.trouble else [])]
+    if ended.killed and not found:
+        found = ["the checker was killed"]
+    return {place: found} if found else {}
+
+
+def _prepare(base: str, path: str) -> None:
+    for left in _siblings(path):
+        os.unlink(left)
+    shutil.copyfile(base, path)
+
+
+def _siblings(path: str) -> Iterator[str]:
+    folder, name = os.path.split(path)
+    return (os.path.join(folder, each) for each in os.listdir(folder) if each.startswith(name))
