@@ -451,3 +451,12 @@ def test_points_and_labels_named_like_an_axis() -> None:
     found = disambiguate(rows, columns)
     assert _names(found) == [("spectroscopic_position",), ("position_spectroscopic",)]
     assert [file_labels(each) for each in found] == [("spectroscopic",), ("position",)]
+
+
+def test_indices_beyond_every_signed_integer() -> None:
+    indices = np.array([[2**64 - 1], [2**64 - 2]], "u8")
+    found = infer_layout("position", ["X"], ["nm"], indices, np.array([[7.0], [6.0]]))
+    assert isinstance(found, Grid)
+    assert found.dimensions[0].values.tolist() == [6, 7]
+    assert found.dimensions[0].counters.tolist() == [2**64 - 2, 2**64 - 1]
+    assert index_matrix(found).tolist() == [[1], [0]]  # ranks, as uint32 cannot hold them

@@ -246,7 +246,8 @@ def _native(column: Array) -> Array:
 
 def _counters(indices: Array) -> Array:
     """Indices as whole numbers where they are such, whatever they were stored as."""
-    if indices.dtype.kind == "f" and np.isfinite(indices).all() and is_whole(indices):
+    # NaN and infinity are below nothing; beyond 2**53 floats no longer count
+    if indices.dtype.kind == "f" and (np.abs(indices) < 2**53).all() and is_whole(indices):
         return indices.astype(np.int64)
     return _native(indices)
 

@@ -47,7 +47,7 @@ def rank(column: Array) -> Ranked:
     changes = int(np.count_nonzero(column[1:] != column[:-1]))
     low, high = column.min(), column.max()
     span = int(high) - int(low) + 1
-    if not is_whole(column) or span > 4 * column.size + 1024:
+    if not is_whole(column) or span > 4 * column.size + 1024 or int(high) >= 2**63:
         counters, ranks = np.unique(column, return_inverse=True)
         return Ranked(counters, ranks.reshape(-1), changes)
     # Whole numbers close together need no sorting.
