@@ -45,7 +45,7 @@ def info(file: str, main: str | None, machine: bool) -> None:
     from usidx.stores import store_at
 
     store = store_at(file)
-    path = resolve(store.mains(), main).path
+    path = resolve(store.mains(), main, store.path).path
     stored, results = store.open_main(path), store.results(path)
     if not machine:
         click.echo("\n".join(_lines(stored, results)))

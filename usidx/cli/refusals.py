@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -18,8 +19,8 @@ class Refusal(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Write the line to stderr."""
-        sentence = " ".join(self.message.split())
-        click.echo(f"{click.style('usidx: error:', fg='red')} {sentence}", file=file, err=True)
+        name = click.style("usidx: error:", fg="red")
+        click.echo(f"{name} {in_one_line(self.message)}", file=file, err=True)
 
 
 class Interrupted(click.ClickException):
@@ -55,12 +56,28 @@ class Commands(click.Group):
             return super().invoke(ctx)
 
 
+def in_one_line(message: str) -> str:
+    """A message whose lists, one below the other in Python, follow each other."""
+    sentence = ""
+    for line in (each.strip() for each in message.splitlines()):
+        if line:
+            sentence += line if not sentence else f"{' ' if sentence[-1] in ':.;,' else ', '}{line}"
+    return sentence
+
+
 @contextlib.contextmanager
 def refusing() -> Iterator[None]:
-    """Turn a UsidError, and Ctrl-C, into what the command line says of it."""
+    """Turn a UsidError, a warning, and Ctrl-C into what the command line says of them."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _say_warning
+            yield
     except UsidError as error:
         raise Refusal(str(error)) from error
     except KeyboardInterrupt as stop:
         raise Interrupted(str(stop)) from stop
+
+
+def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    name = click.style("usidx: warning:", fg="yellow")
+    click.echo(f"{name} {in_one_line(str(message))}", err=True)

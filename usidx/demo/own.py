@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from usidx.demo.folder import made_folder, size_on_disk
-from usidx.demo.story import flat
+from usidx.demo.story import flat, opened
 from usidx.demo.teller import Say, Teller
 from usidx.demo.wording import by_sign, in_bytes
 from usidx.errors import NotUsidError
@@ -48,7 +48,7 @@ def tell_of(file: str, main: str | None, out: str, *, in_place: bool, dark: bool
     with teller.chapter("Open it: only labels are read"):
         mains = usidx.list_mains(file)
         path = chosen(file, mains, main)
-        da = usidx.open(file, path)
+        da = opened(file, path)
         if len(mains) > 1:
             teller.tell(f"{mains}\n")
         teller.tell(repr(da.usid))
@@ -84,12 +84,12 @@ def chosen(file: str, mains: Any, main: str | None) -> str:
     from usidx.opening import resolve
 
     if main is not None:
-        return str(resolve(mains, main).path)
+        return str(resolve(mains, main, file).path)
     plain = [each for each in mains if each.dtype.names is None]
     if not plain:
         raise NotUsidError(
             f"every Main of {file!r} is compound; usidx.open shows them as Datasets, the demo "
-            "needs one of plain values"
+            "needs a Main of plain values"
         )
     return str(next((each for each in plain if each.kind == "raw"), plain[0]).path)
 

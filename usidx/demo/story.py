@@ -10,7 +10,7 @@ import xarray as xr
 from usidx.demo.folder import made_folder, size_on_disk
 from usidx.demo.teller import Say, Teller
 from usidx.demo.wording import by_sign, in_bytes
-from usidx.errors import StoreExistsError, UsidError
+from usidx.errors import NotUsidError, StoreExistsError, UsidError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ def tell(out: str, *, small: bool, dark: bool, say: Say) -> None:
     with teller.chapter("Make up a measurement: band excitation on a ferroelectric film"):
         _make(teller, SMALL if small else FULL, file)
     with teller.chapter("Open it: only labels are read"):
-        da = usidx.open(file)
+        da = opened(file)
         teller.tell(repr(da.usid))
     with teller.chapter("Look at it: one frequency, three spectra"):
         teller.draw("1_raw.png", lambda theme: _raw_slide(da, theme))
@@ -65,6 +65,24 @@ def tell(out: str, *, small: bool, dark: bool, say: Say) -> None:
         teller.tell(f"-> {zarr} ({in_bytes(size_on_disk(zarr))})")
     teller.script(SCRIPT.format(file=repr(file), zarr=repr(zarr)))
     teller.end()
+
+
+def opened(file: str, main: str | None = None) -> xr.DataArray:
+    """A Main of plain values, lazily.
+
+    Raises
+    ------
+    NotUsidError : for a compound Main, of which this demo has no picture
+    """
+    import usidx
+
+    held = usidx.open(file, main)
+    if isinstance(held, xr.Dataset):
+        raise NotUsidError(
+            f"{main!r} of {file!r} is compound ({', '.join(map(str, held.data_vars))}); usidx.open "
+            "shows it as a Dataset, the demo needs a Main of plain values"
+        )
+    return held
 
 
 def flat(values: xr.DataArray, source: xr.DataArray) -> xr.DataArray:
