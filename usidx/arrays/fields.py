@@ -18,15 +18,20 @@ from usidx.model.main import MainSpec
 
 
 def to_dataset(
-    spec: MainSpec, values: Callable[[str], Any], *, origin: Origin | None = None
+    spec: MainSpec,
+    values: Callable[[str], Any],
+    *,
+    origin: Origin | None = None,
+    label: Callable[[MainSpec, Any], xr.DataArray] = to_dataarray,
 ) -> xr.Dataset:
-    """The Dataset of a compound Main: one N-D variable for each field, by the field's name.
+    """The Dataset of a compound Main: one variable for each field, by the field's name.
 
     Parameters
     ----------
     spec : what the Main is; its dtype is structured
-    values : gives the N-D values of a field, shape `spec.shape`
+    values : gives the values of a field, in the shape that `label` wants
     origin : the Main it is, written down in the encodings
+    label : makes the DataArray of a field; N-D when left out
 
     Raises
     ------
@@ -40,7 +45,7 @@ def to_dataset(
             )
         data = values(field)
         part = replace(spec, dtype=np.dtype(data.dtype), attrs={})
-        variable = to_dataarray(part, data).rename(field)
+        variable = label(part, data).rename(field)
         quantity, units = field_quantity(field)
         variable.attrs.update(quantity=quantity, units=units, long_name=quantity)
         variables[field] = variable
@@ -95,6 +100,18 @@ def compound_spec(dataset: xr.Dataset, *, path: str | None = None) -> MainSpec:
         dtype=np.dtype([(str(each.name), each.dtype) for each in arrays]),
         attrs={key: value for key, value in dataset.attrs.items() if key not in own},
     )
+
+
+def main_spec(obj: xr.DataArray | xr.Dataset, *, path: str | None = None) -> MainSpec:
+    """The MainSpec of a DataArray, or of a Dataset as a compound Main.
+
+    Raises
+    ------
+    LayoutError : where a dimension has no role, or variables differ in theirs
+    """
+    if isinstance(obj, xr.Dataset):
+        return compound_spec(obj, path=path)
+    return spec_of(obj, path=path)
 
 
 def pack(fields: Mapping[str, Array], dtype: np.dtype[Any]) -> Array:

@@ -19,11 +19,15 @@ from usidx.arrays.columns import (
     label_attrs,
     rank,
 )
+from usidx.arrays.labels import main_attrs
 from usidx.arrays.lazy import to_lazy
+from usidx.arrays.origin import Origin, mark_origin
 from usidx.arrays.views import Key, whole_key
+from usidx.errors import LayoutError
 from usidx.model.blocks import axis_range
 from usidx.model.dimension import Array
 from usidx.model.layout import Grid, Layout
+from usidx.model.main import MainSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +70,27 @@ class Unfolded:
 
     def __dask_tokenize__(self) -> Any:
         return type(self).__name__, self.values, self.grid, self.axes, self.cells
+
+
+def to_flat_dataarray(spec: MainSpec, data: Any, *, origin: Origin | None = None) -> xr.DataArray:
+    """The 2-D DataArray of a Main: (position, spectroscopic), with lazy coordinates along both.
+
+    Parameters
+    ----------
+    spec : what the Main is
+    data : array (NumPy, dask, or one that xarray reads lazily), shape `spec.shape_2d`
+    origin : the Main it is, written down in its encoding
+    """
+    if tuple(data.shape) != spec.shape_2d:
+        raise LayoutError(f"{spec.path!r} is {spec.shape_2d} in 2-D, got {tuple(data.shape)}")
+    position, spectroscopic = (
+        flat_coordinates_of(side) for side in (spec.position, spec.spectroscopic)
+    )
+    variable = xr.Variable(("position", "spectroscopic"), data, main_attrs(spec))
+    array = xr.DataArray(variable, coords={**position, **spectroscopic}, name=spec.name)
+    if origin is not None:
+        mark_origin(array, origin)
+    return array
 
 
 def flat_coordinates_of(layout: Layout) -> dict[str, xr.Variable]:

@@ -1,0 +1,47 @@
+"""The Mains of a DataTree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import xarray as xr
+
+from usidx.stores.base import MainEntry
+from usidx.stores.table import MainTable
+
+
+def mains_of(tree: xr.DataTree) -> MainTable:
+    """The Mains of a tree, in its order; nothing is read.
+
+    A node with variables is a Main: one of the variable, where it has the node's name, else a
+    compound one of which they are the fields.
+    """
+    store = str(tree.root.encoding.get("source") or "a tree in memory")
+    return MainTable(store, _entries(tree))
+
+
+def _entries(tree: xr.DataTree) -> Iterator[MainEntry]:
+    for node in tree.subtree:
+        variables = list(node.dataset.data_vars.values())
+        if not variables:
+            continue
+        first = variables[0]
+        single = len(variables) == 1 and "usid_main" not in node.attrs
+        attrs = first.attrs if single else node.attrs
+        fields = [(str(each.name), each.dtype) for each in variables]
+        status = attrs.get("usid_status")
+        kind = (
+            re.fullmatch(r".+-[^-]+_\d{3,}", node.path.split("/")[-2]) if node.path != "/" else None
+        )
+        yield MainEntry(
+            path=node.path,
+            dims=tuple(str(dim) for dim in first.dims),
+            shape=tuple(first.shape),
+            quantity=str(attrs.get("quantity", "")),
+            units=str(attrs.get("units", "")),
+            dtype=first.dtype if single else np.dtype(fields),
+            kind="result" if status is not None or kind else "raw",
+            status=str(status or "complete"),
+        )

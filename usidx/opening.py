@@ -1,0 +1,330 @@
+"""Open what is in a store: one Main, all of them, or a result."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import xarray as xr
+
+from usidx.arrays.fields import to_dataset
+from usidx.arrays.labels import Origin, to_dataarray
+from usidx.arrays.lazy import Chunks, resolve_chunks, to_dask, to_lazy
+from usidx.arrays.unfolded import cells_of, to_flat_dataarray
+from usidx.arrays.views import ComputedView, FieldView, FlatView, Readable
+from usidx.errors import (
+    AmbiguousMainError,
+    MainNotFoundError,
+    NotUsidError,
+    OptionError,
+    UsidError,
+    did_you_mean,
+)
+from usidx.stores import store_at
+from usidx.stores.base import MainEntry, Store, StoredMain
+from usidx.stores.table import MainTable
+
+Form = Literal["nd", "2d"]
+Path = str | os.PathLike[str]
+Labelled = xr.DataArray | xr.Dataset
+
+MOST_LISTED = 12
+
+
+def list_mains(path: Path, *, allow_external: Sequence[Path] = ()) -> MainTable:
+    """The Mains of a store, as a table; nothing but metadata is read.
+
+    Parameters
+    ----------
+    path : an h5USID file or a USID-Zarr store
+    allow_external : folders that the store may reach into
+
+    Raises
+    ------
+    StoreNotFoundError, NotUsidError, DamagedStoreError, UnsafeStoreError
+    """
+    store = store_at(path, allow_external)
+    return MainTable(store.path, store.mains())
+
+
+def open(  # the name that people write: usidx.open
+    path: Path,
+    main: str | None = None,
+    *,
+    form: Form = "nd",
+    chunks: Chunks = "auto",
+    allow_external: Sequence[Path] = (),
+) -> Labelled:
+    """A Main as a lazy, labelled DataArray; a compound one as a Dataset of one variable per field.
+
+    Positions come first, slowest to fastest, then the spectroscopic dimensions, slowest to
+    fastest, whatever order the file has. Only metadata and ancillaries are read, and no file is
+    left open.
+
+    Parameters
+    ----------
+    path : an h5USID file or a USID-Zarr store
+    main : path of the Main, or an ending of it that no other Main has ("Raw_Data",
+        "Raw_Data-SHO_Fit_000/Fit"); None for the raw Main, where there is one
+    form : "nd" for one axis per dimension, "2d" for the (position, spectroscopic) of the file
+    chunks : "auto" (or {}) for blocks that suit the storage; {dim: size}, a size, or one size for
+        each dimension; None for no dask
+    allow_external : folders that the store may reach into
+
+    Raises
+    ------
+    StoreNotFoundError, NotUsidError, DamagedStoreError, UnsafeStoreError : for the store
+    MainNotFoundError, AmbiguousMainError, InvalidMainError : for the Main
+    OptionError : for `form` or `chunks`
+    """
+    check_form(form)
+    store = store_at(path, allow_external)
+    entries = store.mains()
+    entry = sole_raw(entries, store.path) if main is None else resolve(entries, main, store.path)
+    return labelled(store.open_main(entry.path), form=form, chunks=chunks)
+
+
+def open_tree(
+    path: Path,
+    *,
+    form: Form = "nd",
+    chunks: Chunks = "auto",
+    allow_external: Sequence[Path] = (),
+) -> xr.DataTree:
+    """Every Main of a store as a DataTree, each a leaf at its own path.
+
+    A Main that breaks the model is left out, with a warning that says what is wrong with it.
+
+    Parameters and errors are those of `open`.
+    """
+    check_form(form)
+    store = store_at(path, allow_external)
+    entries = store.mains()
+    if not entries:
+        raise no_mains(store.path)
+    tree = xr.DataTree.from_dict(datasets(store, entries, form=form, chunks=chunks))
+    tree.encoding["source"] = store.path
+    return tree
+
+
+def open_result(
+    store: Path | Store, group: str, *, form: Form = "nd", chunks: Chunks = "auto"
+) -> Labelled | xr.DataTree:
+    """What a result group holds: its Main, or a DataTree of them where there are several.
+
+    Parameters
+    ----------
+    store : the store, or its path
+    group : path of the result group
+    form, chunks : as for `open`
+
+    Raises
+    ------
+    MainNotFoundError : where the group holds no Main
+    """
+    check_form(form)
+    store = store_at(store) if isinstance(store, (str, os.PathLike)) else store
+    record = store.result(group)
+    if not record.mains:
+        raise MainNotFoundError(
+            f"result group {group!r} of {store.path!r} holds no Main: it was made but nothing was "
+            "written; run it again"
+        )
+    if len(record.mains) == 1:
+        return labelled(store.open_main(record.mains[0]), form=form, chunks=chunks)
+    leaves = {
+        path.removeprefix(record.group): as_dataset(
+            labelled(store.open_main(path), form=form, chunks=chunks)
+        )
+        for path in record.mains
+    }
+    tree = xr.DataTree.from_dict(leaves, name=record.name)
+    tree.encoding["source"] = store.path
+    return tree
+
+
+def datasets(
+    store: Store, entries: Iterable[MainEntry], *, form: Form = "nd", chunks: Chunks = "auto"
+) -> dict[str, xr.Dataset]:
+    """One Dataset for each Main, by its path; those that cannot be opened are warned of."""
+    found: dict[str, xr.Dataset] = {}
+    for entry in entries:
+        try:
+            found[entry.path] = as_dataset(
+                labelled(store.open_main(entry.path), form=form, chunks=chunks)
+            )
+        except OptionError:
+            raise
+        except UsidError as error:
+            warnings.warn(f"{entry.path!r} is left out: {error}", stacklevel=3)
+    return found
+
+
+def labelled(stored: StoredMain, *, form: Form = "nd", chunks: Chunks = "auto") -> Labelled:
+    """A Main of a store as a DataArray, or a Dataset of one variable per field.
+
+    Positions of a partial result that were not computed are NaN; `usid_status` in the attributes
+    says what a result is.
+    """
+    spec, result = stored.spec, stored.result
+    origin = Origin(
+        store=stored.store,
+        main=spec.path,
+        identity=stored.identity,
+        form=form,
+        result=None if result is None else result.group,
+    )
+    label = to_dataarray if form == "nd" else to_flat_dataarray
+
+    def values(field: str | None = None) -> Any:
+        return _values(stored, field, form, chunks)
+
+    array: Labelled
+    if spec.dtype.names:
+        array = to_dataset(spec, values, origin=origin, label=label)
+        variables = list(array.data_vars.values())
+    else:
+        array = label(spec, values(), origin=origin)
+        variables = [array]
+    for each in (array, *variables):
+        each.encoding["source"] = stored.store
+        if result is not None:
+            each.attrs["usid_status"] = result.status
+    for each in variables:
+        each.encoding["preferred_chunks"] = dict(zip(each.dims, _suited(stored, form)))
+    return array
+
+
+def as_dataset(array: Labelled) -> xr.Dataset:
+    """A DataArray as a Dataset with one variable, named as it; a Dataset as it is."""
+    if isinstance(array, xr.Dataset):
+        return array
+    name = str(array.name)
+    # xarray keeps variables and coordinates under one roof.
+    free = f"{name}_values" if name in array.coords else name
+    dataset = array.to_dataset(name=free)
+    dataset.encoding["source"] = array.encoding.get("source")
+    return dataset
+
+
+def _values(stored: StoredMain, field: str | None, form: Form, chunks: Chunks) -> Any:
+    """The values of a Main, or a field of it, as `chunks` and `form` ask for."""
+    spec = stored.spec
+    view: Readable = stored.array if field is None else only_field(stored.array, field)
+    partial = stored.result is not None and stored.result.status != "complete"
+    if partial and stored.completed is not None:
+        view = ComputedView(view, stored.completed)
+    dims = spec.dims
+    if form == "2d":
+        orders = cells_of(spec.position), cells_of(spec.spectroscopic)
+        view = FlatView(view, len(spec.position.dims), *orders)
+        dims = ("position", "spectroscopic")
+    if chunks is None:
+        return to_lazy(view)
+    sizes = resolve_chunks(chunks, dims, view.shape, view.dtype, _suited(stored, form))
+    return to_dask(view, sizes, name=spec.name)
+
+
+def only_field(array: Any, field: str) -> Readable:
+    """One field of a compound array, read without the others where the array knows how."""
+    only = getattr(array, "only", None)
+    return FieldView(array, field) if only is None else only(field)
+
+
+def _suited(stored: StoredMain, form: Form) -> tuple[int, ...]:
+    if form == "nd":
+        return stored.chunks
+    n_position = len(stored.spec.position.dims)
+    return math.prod(stored.chunks[:n_position]), math.prod(stored.chunks[n_position:])
+
+
+def resolve(entries: Sequence[MainEntry], name: str, store: str = "the store") -> MainEntry:
+    """The Main that `name` means: its path, or an ending of it that no other Main has.
+
+    Raises
+    ------
+    MainNotFoundError, AmbiguousMainError
+    """
+    wanted = str(name).strip("/")
+    paths = [each.path for each in entries]
+    if not paths:
+        raise no_mains(store)
+    exact = [each for each in entries if each.path.strip("/") == wanted]
+    fitting = [each for each in entries if wanted and each.path.endswith("/" + wanted)]
+    if exact or len(fitting) == 1:
+        return (exact or fitting)[0]
+    if fitting:
+        raise AmbiguousMainError(
+            f"{name!r} is the ending of {len(fitting)} Mains in {store!r}; write more of the path:"
+            f"{listed([each.path for each in fitting])}"
+        )
+    inside = [path for path in paths if f"/{wanted}/" in path] if wanted else []
+    if inside:
+        raise MainNotFoundError(
+            f"{name!r} is a group and no Main in {store!r}; the Mains in it are:{listed(inside)}"
+        )
+    raise MainNotFoundError(
+        f"there is no Main {name!r} in {store!r}{did_you_mean(wanted, _endings(paths))}; it has:"
+        f"{listed(paths)}"
+    )
+
+
+def sole_raw(entries: Sequence[MainEntry], store: str = "the store") -> MainEntry:
+    """The raw Main, where there is one, or of the only Main.
+
+    Raises
+    ------
+    MainNotFoundError, AmbiguousMainError : with a list of what there is
+    """
+    if not entries:
+        raise no_mains(store)
+    found = [each for each in entries if each.kind == "raw"]
+    if len(found) == 1 or len(entries) == 1:
+        return found[0] if found else entries[0]
+    raw = [each.path for each in found]
+    if raw:
+        raise AmbiguousMainError(
+            f"{store!r} has {len(raw)} raw Mains; say which, such as usidx.open(path, "
+            f"{raw[0].strip('/')!r}):{listed(raw)}"
+        )
+    paths = [each.path for each in entries]
+    raise MainNotFoundError(
+        f"{store!r} has results but no raw Main; say which to open:{listed(paths)}"
+    )
+
+
+def listed(paths: Sequence[str]) -> str:
+    """Paths one below the other, the first few of many."""
+    shown = "".join(f"\n  {path}" for path in paths[:MOST_LISTED])
+    rest = len(paths) - MOST_LISTED
+    return shown + (f"\n  ... and {rest} more; see usidx.list_mains" if rest > 0 else "")
+
+
+def _endings(paths: Iterable[str]) -> list[str]:
+    parts = [path.strip("/").split("/") for path in paths]
+    found = ["/".join(each[-length:]) for each in parts for length in range(1, len(each) + 1)]
+    return list(dict.fromkeys(found))
+
+
+def no_mains(store: str) -> NotUsidError:
+    """The error for a store without a Main."""
+    return NotUsidError(
+        f"{store!r} holds no Main: no 2-D dataset with the four ancillaries that USID asks for"
+    )
+
+
+def check_form(form: object) -> None:
+    """Nothing, where `form` is one that Mains can have.
+
+    Raises
+    ------
+    OptionError : for any other
+    """
+    if form not in ("nd", "2d"):
+        raise OptionError(
+            f"form={form!r} is not known{did_you_mean(str(form), ('nd', '2d'))}; use 'nd' for one "
+            "axis per dimension, '2d' for (position, spectroscopic) as in the file"
+        )
