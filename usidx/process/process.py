@@ -90,7 +90,7 @@ class Process:
                 "is nothing to preview; .estimate() says what a run takes"
             )
         computed: xr.DataArray | xr.Dataset = result.isel(within).compute()
-        return computed
+        return computed.rename(self.step.name) if isinstance(computed, xr.DataArray) else computed
 
     def estimate(
         self,

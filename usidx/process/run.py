@@ -16,7 +16,7 @@ from usidx.process.events import progress as progress_bar
 from usidx.process.plan import Plan
 from usidx.process.result import ResultGroup
 from usidx.process.runner import Executor, UnitFailedError, execute, find_executor
-from usidx.process.target import Path, Target, request_of, target_of, twins_of
+from usidx.process.target import Path, Target, claim_in, request_of, target_of, twins_of
 from usidx.process.work import Unit, units_of
 from usidx.stores.base import Claim, ResultRecord
 
@@ -118,7 +118,7 @@ def _run(
     executor = find_executor(options.client, options.workers)
     plan = plan_for(plan, replan, executor, options.memory)
     if twin is None:
-        claim = target.store.claim(request_of(plan, target))
+        claim = claim_in(target, request_of(plan, target))
     else:
         claim = target.store.reopen(twin.group)
     with contextlib.ExitStack() as stack:

@@ -17,9 +17,9 @@ from usidx.process.target import Path
 def save(
     source: Labelled,
     result: Labelled,
-    *,
     tool: str,
     parameters: Mapping[str, Any] | None = None,
+    *,
     version: str = "1",
     into: Path | None = None,
     client: Any = None,

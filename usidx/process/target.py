@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from usidx.errors import OptionError, PlanError
+from usidx.errors import OptionError, PlanError, ReadOnlyStoreError
 from usidx.process.identity import Source
 from usidx.process.plan import Output, Plan
-from usidx.stores.base import OutputRequest, ResultRecord, ResultRequest, Store
+from usidx.stores.base import Claim, OutputRequest, ResultRecord, ResultRequest, Store
 
 Path = str | os.PathLike[str]
 _HDF5_ENDINGS = (".h5", ".hdf5", ".hf5")
@@ -49,7 +49,7 @@ def target_of(into: Path | None, source: Source) -> Target:
                 "or store the array first (usid.to_zarr, usid.to_h5usid) and open that"
             )
         return Target(store_at(home), True)
-    path = os.path.abspath(os.fspath(into))
+    path = os.path.abspath(os.path.expanduser(os.fspath(into)))
     if os.path.exists(path):
         return Target(store_at(path), home is not None and os.path.samefile(path, home))
     return Target(_new_store(path), False)
@@ -68,6 +68,32 @@ def _new_store(path: str) -> Store:
         f"into={path!r} does not exist, and its name does not say what to make: end it with "
         f".zarr or {_HDF5_ENDINGS[0]}"
     )
+
+
+def claim_in(target: Target, request: ResultRequest) -> Claim:
+    """The claim of a new result group; a store that is not there yet is made for it.
+
+    Raises
+    ------
+    ReadOnlyStoreError : where no file can be made
+    StoreLockedError, NoSpaceError, ... : as `Store.claim`
+    """
+    path = target.store.path
+    if os.path.exists(path) or path.endswith(".zarr"):  # which makes itself
+        return target.store.claim(request)
+    import h5py
+
+    try:
+        h5py.File(path, "x").close()
+    except OSError as error:
+        raise ReadOnlyStoreError(
+            f"{path!r} cannot be made ({error}); name a file in a folder that is there and yours"
+        ) from error
+    try:
+        return target.store.claim(request)
+    except BaseException:
+        os.unlink(path)
+        raise
 
 
 def twins_of(plan: Plan, store: Store) -> tuple[ResultRecord, ...]:
