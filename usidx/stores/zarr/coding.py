@@ -23,6 +23,8 @@ def encode(values: Array, place: str) -> tuple[Array, dict[str, Any]]:
     InvalidMainError : for a dtype that neither can hold
     """
     kind = values.dtype.kind
+    if values.dtype == np.float16:
+        return values.astype(np.float32), {}  # pandas has no index of float16
     if kind in "biufc" and values.dtype.char not in "gG":
         return values.astype(values.dtype.newbyteorder("="), copy=False), {}
     if kind in "UT" or (kind == "O" and all(isinstance(each, str) for each in values.flat)):
