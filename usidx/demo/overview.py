@@ -56,8 +56,8 @@ def overview_slide(
         read = [raw.isel(fixed | dict(zip(shown.dims, at))).load() for at in places]
         several = read[0].size > 1
         if shown.size > 1:
-            width = 5.6 if several else 10.5
-            axes = placed(figure, 0.85, 0.75, width, 5.5)
+            axes = placed(figure, 0.85, 0.75, 5.6 if several else 11.6, 5.5)
+            axes.set_anchor("SW" if several else "S")
             drawn = Map(shown, map_title, str(summary.attrs.get("units", "")), "inferno")
             _draw_positions(axes, drawn, places if several else [], theme)
         if several:
@@ -104,63 +104,81 @@ def _draw_spectra(
     left, bottom, width, height = box
     sizes = sorted(((read[0].sizes[dim], dim) for dim in read[0].dims), key=lambda each: -each[0])
     if len(sizes) > 1 and sizes[1][0] >= IMAGE:
-        images = [_held(each, [dim for _, dim in sizes[:2]]) for each in read]
-        room = (height - 0.55 * (len(images) - 1)) / len(images)
-        for number, image in enumerate(images):
-            axes = placed(
-                figure,
-                left + 0.5,
-                bottom + (room + 0.55) * (len(images) - 1 - number),
-                room * 1.2,
-                room,
-            )
-            real = abs(image) if np.iscomplexobj(image) else image
-            units = str(image.attrs.get("units", ""))
-            draw_map(axes, Map(real, f"{number + 1}", units, "viridis"), theme)
-            if number + 1 < len(images):
-                axes.set_xlabel("")
-                axes.tick_params(labelbottom=False)
-            axes.title.set_color(theme.points[number])
+        _draw_images(
+            figure, box, [_held(each, [dim for _, dim in sizes[:2]]) for each in read], theme
+        )
         return
     curves = [_held(each, [sizes[0][1]]) for each in read]
+    note = _held_at(read[0], [sizes[0][1]])
     if not np.iscomplexobj(curves[0].values):
-        _draw_curves(placed(figure, *box), curves, theme, "")
+        _draw_curves(placed(figure, *box), curves, theme, "", note)
         return
     upper = placed(figure, left, bottom + 2.35, width, height - 2.35)
-    _draw_curves(upper, [abs(each) for each in curves], theme, "Magnitude of ")
+    _draw_curves(upper, [abs(each) for each in curves], theme, "Magnitude of ", "")
     upper.set_xlabel("")
     upper.tick_params(labelbottom=False)
     lower = placed(figure, left, bottom, width, 1.8)
     phases = [each.copy(data=np.degrees(np.angle(each.values))) for each in curves]
-    _draw_curves(lower, phases, theme, "Phase", joined=False)
+    _draw_curves(lower, phases, theme, "Phase", note)
     lower.set_yticks([-180, -90, 0, 90, 180])
     lower.set_ylim(-190, 190)
 
 
+def _draw_images(
+    figure: Figure, box: tuple[float, float, float, float], images: list[xr.DataArray], theme: Theme
+) -> None:
+    """One image for each marked place, one above the other."""
+    left, bottom, _, height = box
+    room = (height - 0.55 * (len(images) - 1)) / len(images)
+    for number, image in enumerate(images):
+        up = bottom + (room + 0.55) * (len(images) - 1 - number)
+        axes = placed(figure, left + 0.5, up, room * 1.2, room)
+        real = abs(image) if np.iscomplexobj(image.values) else image
+        units = str(image.attrs.get("units", ""))
+        draw_map(axes, Map(real, f"{number + 1}", units, "viridis"), theme)
+        if number + 1 < len(images):
+            axes.set_xlabel("")
+            axes.tick_params(labelbottom=False)
+        axes.set_title(f"{number + 1}", color=theme.points[number])
+
+
 def _draw_curves(
-    axes: Axes, curves: list[xr.DataArray], theme: Theme, what: str, *, joined: bool = True
+    axes: Axes, curves: list[xr.DataArray], theme: Theme, what: str, note: str
 ) -> None:
     along = curves[0][curves[0].dims[0]]
     across, along_units = scaled(_numbers(along), str(along.attrs.get("units", "")))
     values = np.stack([np.asarray(each.values, float) for each in curves])
-    units = str(curves[0].attrs.get("units", ""))
-    factor, shown = (1.0, "deg") if what == "Phase" else scaled(values, units)
+    phase = what == "Phase"
+    factor, units = (1.0, "deg") if phase else scaled(values, str(curves[0].attrs.get("units", "")))
     few = along.size <= 64
     for number, (curve, colour) in enumerate(zip(values, theme.points), start=1):
-        style = "-" if joined else ""
-        style += "." if few or not joined else ""
+        # Phases wrap round, so lines between them would say what was not measured.
         axes.plot(
-            _numbers(along) * across, curve * factor, style, color=colour, lw=1.3,
-            ms=5 if few else 3, mew=0, alpha=0.9, label=f"{number}",
+            _numbers(along) * across, curve * factor, color=colour, lw=1.3, alpha=0.9,
+            ls="none" if phase else "-", marker="." if few or phase else "none",
+            ms=6 if few else 3, mew=0, label=f"{number}",
         )  # fmt: skip
     quantity = str(curves[0].attrs.get("quantity", "")) or str(curves[0].name or "value")
-    name = what if what == "Phase" else (what + (quantity.lower() if what else quantity))
-    axes.set_title(f"{name} ({pretty(shown)})" if shown else name)
-    axes.set_xlabel(axis_label(along, along_units))
+    quantity = what + quantity.lower() if what else quantity[:1].upper() + quantity[1:]
+    name = what if phase else quantity
+    axes.set_title(f"{name} ({pretty(units)})" if units else name)
+    axes.set_xlabel(axis_label(along, along_units) + note)
     axes.grid(axis="y", color=theme.faint, lw=0.6)
     axes.margins(x=0.01)
-    if joined:
+    if not phase:
         axes.legend(frameon=False, labelcolor="linecolor", loc="upper right", handlelength=1.2)
+
+
+def _held_at(values: xr.DataArray, kept: Sequence[Hashable]) -> str:
+    """At which values the other axes are held: "at Cycle 1, DC_Offset 0.5 V"."""
+    notes = []
+    for dim in values.dims:
+        if dim not in kept and values.sizes[dim] > 1:
+            middle = values[dim].values[values.sizes[dim] // 2]
+            number = np.issubdtype(values[dim].dtype, np.number)
+            units = pretty(str(values[dim].attrs.get("units", "")))
+            notes.append(f"{dim} {f'{middle:.3g}' if number else middle} {units}".strip())
+    return "   at " + ", ".join(notes) if notes else ""
 
 
 def _held(values: xr.DataArray, kept: Sequence[Hashable]) -> xr.DataArray:

@@ -23,10 +23,14 @@ EXPORT_LIMIT = 2_000_000_000  # bytes; nobody wants a surprise copy of more
 SCRIPT = """\
 import usidx
 
-da = usidx.open({file}, {main})            # lazy: only labels are read
-process = da.usid.process(usidx.steps.{step}{parameters})   # nothing is computed yet
-found = process.run({into}).open()         # what is there is not computed again
+file = {file}
+da = usidx.open(file, {main})
+
+# nothing is computed before run, and what is there already is not computed again
+process = da.usid.process(usidx.steps.{step}{parameters})
+found = process.run({into}).open()
 print(found)
+
 {export}"""
 
 
@@ -106,15 +110,21 @@ def _slide(file: str, da: xr.DataArray, found: xr.DataArray | xr.Dataset, theme:
     from usidx.demo.overview import overview_slide
 
     mean = found["Mean"] if isinstance(found, xr.Dataset) else found
+    single = da.size == mean.size
+    what = "Mean" if isinstance(found, xr.Dataset) else "Largest magnitude"
     return overview_slide(
         da,
         flat(mean, da).load().assign_attrs(da.attrs),
-        map_title="Mean" if isinstance(found, xr.Dataset) else "Largest magnitude",
-        title=str(da.attrs.get("quantity") or da.name),
+        map_title="" if single else what,
+        title=_capital(str(da.attrs.get("quantity") or da.name)),
         subtitle=f"{pathlib.Path(file).name}, {da.name}: "
         f"{by_sign(da.shape, [str(dim) for dim in da.dims])}, {da.dtype}",
         theme=theme,
     )
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _export(teller: Teller, da: xr.DataArray, file: str, path: str, zarr: str) -> str:
@@ -127,4 +137,4 @@ def _export(teller: Teller, da: xr.DataArray, file: str, path: str, zarr: str) -
     with teller.chapter("Export it to Zarr"):
         da.usid.to_zarr(zarr, overwrite=True)
         teller.tell(f"-> {zarr} ({in_bytes(size_on_disk(zarr))})")
-    return f"da.usid.to_zarr({zarr!r}, overwrite=True)\n"
+    return f"da.usid.to_zarr({zarr!r}, overwrite=True)   # plain xarray opens it too\n"

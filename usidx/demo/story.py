@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 SCRIPT = """\
 import usidx
 
-da = usidx.open({file})                     # lazy: only labels are read
-process = da.usid.process(usidx.steps.sho_guess)   # nothing is computed yet
-fit = process.run().open()                         # what is there is not computed again
-f0 = fit["Frequency"]                              # (Y, X) with units: plain xarray from here on
-print(f"resonances from {{float(f0.quantile(0.01)):.0f}} to {{float(f0.quantile(0.99)):.0f}} Hz")
-usidx.open_tree({file}).usid.to_zarr({zarr}, overwrite=True)
+file = {file}
+da = usidx.open(file)              # lazy: only labels are read
+
+# nothing is computed before run, and what is there already is not computed again
+process = da.usid.process(usidx.steps.sho_guess)
+fit = process.run(progress=True).open()
+
+f0 = fit["Frequency"]              # (Y, X) with units: plain xarray from here on
+print(f"resonance {{float(f0.median()) / 1e3:.1f}} kHz in the median")
+usidx.open_tree(file).usid.to_zarr({zarr}, overwrite=True)
 """
 
 

@@ -18,6 +18,8 @@ def in_bytes(size: float) -> str:
 
 def in_time(seconds: float) -> str:
     """ "12 ms", "3.1 s", "2 min 05 s"."""
+    if seconds < 0.01:
+        return f"{1e3 * seconds:.1f} ms"
     if seconds < 1:
         return f"{1e3 * seconds:.0f} ms"
     if seconds < 99.95:
