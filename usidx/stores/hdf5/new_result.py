@@ -61,13 +61,15 @@ def create_group(file: h5py.File, request: ResultRequest) -> Created:
 
     Raises
     ------
-    MainNotFoundError : where the parent group, or a Main to share ancillaries with, is not there
+    MainNotFoundError : where the parent is no group, or there is no Main to share ancillaries with
     PlanError : for outputs that cannot be kept
     """
     _check_outputs(request.outputs)
     parent = find(file, request.parent)
+    if parent is None:  # results of a Main in another store lie at its path
+        parent = file.create_group(request.parent)
     if not isinstance(parent, h5py.Group):
-        raise MainNotFoundError(f"there is no group {request.parent!r} to put a result into")
+        raise MainNotFoundError(f"{request.parent!r} is no group to put a result into")
     tool = clean_tool(request.tool)
     index = next_index(parent.keys(), request.main, tool)
     group = parent.create_group(result_name(request.main, tool, index))
