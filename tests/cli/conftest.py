@@ -5,11 +5,9 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-import usidx
 from usidx.cli import main
 from usidx.testing import make_main
 
@@ -50,19 +48,3 @@ def two(tmp_path: pathlib.Path) -> pathlib.Path:
                 name = f"{side}_{kind}"
                 channel["Raw_Data"].attrs[name] = channel[name].ref
     return path
-
-
-def peaks(path: pathlib.Path) -> np.ndarray:
-    """Largest magnitude of each spectrum of the raw Main, by numpy alone."""
-    opened = usidx.open(path, "Raw_Data")
-    return np.abs(np.asarray(opened.values)).max(-1)
-
-
-def refusal(result: Result) -> str:
-    """The one line of a refusal, after checking that it is one, with status 1 and no traceback."""
-    assert result.exit_code == 1, result.output
-    assert "Traceback" not in result.output
-    lines = [line for line in result.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("usidx: error: ")
-    return lines[0].removeprefix("usidx: error: ")

@@ -117,10 +117,15 @@ def _slide(file: str, da: xr.DataArray, found: xr.DataArray | xr.Dataset, theme:
         flat(mean, da).load().assign_attrs(da.attrs),
         map_title="" if single else what,
         title=_capital(str(da.attrs.get("quantity") or da.name)),
-        subtitle=f"{pathlib.Path(file).name}, {da.name}: "
-        f"{by_sign(da.shape, [str(dim) for dim in da.dims])}, {da.dtype}",
+        subtitle=f"{pathlib.Path(file).name}, {da.name}: {_sizes(da)}, {da.dtype}",
         theme=theme,
     )
+
+
+def _sizes(da: xr.DataArray) -> str:
+    """Of the axes that have more than one value."""
+    long = {str(dim): size for dim, size in da.sizes.items() if size > 1}
+    return by_sign(list(long.values()), list(long)) or "one value"
 
 
 def _capital(words: str) -> str:
