@@ -26,6 +26,16 @@ class Clock:
         yield
         self.times[work] = time.perf_counter() - began
 
+    def best(self, work, doing, rounds=5):
+        """What `doing` returns, and its fastest time: for work of milliseconds."""
+        fastest = []
+        for _ in range(rounds):
+            began = time.perf_counter()
+            done = doing()
+            fastest.append(time.perf_counter() - began)
+        self.times[work] = min(fastest)
+        return done
+
 
 def arguments():
     """The command line of a contestant: the file to work on, and how many threads it may use."""

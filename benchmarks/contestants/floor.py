@@ -1,31 +1,50 @@
 """The floor: bare NumPy over pread and pwrite, without what makes results safe or labelled."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+import time
 
-import h5py
-import numpy as np
-from clock import KEEP, RAW, Clock, arguments, report
+began = time.perf_counter()
+from concurrent.futures import ThreadPoolExecutor  # noqa: E402
+
+import h5py  # noqa: E402
+import numpy as np  # noqa: E402
+
+imported = time.perf_counter() - began
+from clock import KEEP, RAW, Clock, arguments, report  # noqa: E402
 
 ROWS = 256  # positions in a hot buffer: 1 MiB of 1024 float32
 
 asked = arguments()
 clock = Clock()
+clock.times["import"] = imported
 
-with clock("open"), h5py.File(asked.file, "r") as file:
-    dataset = file[RAW]
-    offset, (rows, columns) = dataset.id.get_offset(), dataset.shape
-    width = dataset.dtype.itemsize * columns
-    side = int(file["Measurement_000/Channel_000/Position_Indices"][:, 0].max()) + 1
+
+def look():
+    with h5py.File(asked.file, "r") as file:
+        dataset = file[RAW]
+        last = int(file["Measurement_000/Channel_000/Position_Indices"][:, 0].max())
+        return dataset.id.get_offset(), dataset.shape, last + 1
+
+
+with clock("first open"):
+    look()
+offset, (rows, columns), side = clock.best("open", look)
+width = 4 * columns
 source = os.open(asked.file, os.O_RDONLY)
+row = (rows // side // 2) * side + side // 3
 
-with clock("one spectrum"):
-    row = (rows // side // 2) * side + side // 3
-    spectrum = np.frombuffer(os.pread(source, width, offset + row * width), "<f4")
 
-with clock("one map"):
+def one_spectrum():
+    return np.frombuffer(os.pread(source, width, offset + row * width), "<f4")
+
+
+def one_map():
     whole = np.memmap(asked.file, "<f4", "r", offset, (rows, columns))
-    image = np.array(whole[:, columns // 4])
+    return np.array(whole[:, columns // 4])
+
+
+spectrum = clock.best("one spectrum", one_spectrum)
+image = clock.best("one map", one_map)
 
 
 def mean_of(start):
