@@ -6,7 +6,9 @@
 
 Every contestant runs in a process of its own on a file of its own, one after the other, round after
 round, so that what else the machine does falls on all of them; the fastest of the rounds counts.
-Work of milliseconds is done five times in each. Files are in the page cache. pyUSID is left out where its environment is not there: make it with
+Work of milliseconds is done five times in each. Files are in the page cache.
+
+pyUSID is left out where its environment is not there: make it with
 `python3 tests/golden/make_environment.py FOLDER` and set USIDX_PYUSID_PYTHON=FOLDER/bin/python.
 """
 
