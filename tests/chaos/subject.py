@@ -14,7 +14,7 @@ from usidx.model.layout import Grid
 from usidx.model.main import MainSpec
 from usidx.stores.base import OutputRequest, ResultRequest
 from usidx.stores.hdf5.transaction import recover, transaction
-from usidx.stores.hdf5.write import HDF5Claim, claim
+from usidx.stores.hdf5.write import HDF5Claim, claim, reopen
 
 ROWS, COLUMNS, POINTS, PARAMETERS = 16, 8, 24, 3
 CHANNEL = "/Measurement_000/Channel_000"
@@ -106,12 +106,24 @@ def fill(held: HDF5Claim) -> None:
             writer.mark(key)
 
 
-def run(path: str, *, share: bool = True) -> None:
+def run(path: str, *, share: bool = True, durable: bool = False) -> None:
     """The whole life of a result: claim, write, mark, complete."""
-    rows = _rows(path)
-    with claim(path, fit_request(rows=rows, share=share)) as held:
+    request = fit_request(rows=_rows(path), share=share)
+    with claim(path, request, durable=durable) as held:
         fill(held)
         held.complete()
+
+
+def go_on(path: str) -> None:
+    """What somebody does after an interruption: resume what is there, or begin again."""
+    with h5py.File(path, "r") as file:
+        status = file[GROUP].attrs["usid_status"] if GROUP in file else "absent"
+    if status == "absent":
+        run(path)
+    elif status == "partial":
+        with reopen(path, GROUP) as held:
+            fill(held)
+            held.complete()
 
 
 def _rows(path: str) -> int:
@@ -149,7 +161,19 @@ def faults(path: str, *, rows: int = ROWS, power_failure: bool = False) -> list[
             file[CHANNEL].attrs["checked"] = 2
     except Exception as error:
         found.append(f"write again: {type(error).__name__}: {error}")
-    return found
+    return found or ([] if power_failure else _faults_after_going_on(path, rows))
+
+
+def _faults_after_going_on(path: str, rows: int) -> list[str]:
+    try:
+        go_on(path)
+        with h5py.File(path, "r") as file:
+            found = _source_faults(file, rows) + _result_faults(file, False)
+            if file[GROUP].attrs["usid_status"] != "complete":
+                found.append("resumed, but not complete")
+            return found
+    except Exception as error:
+        return [f"resume: {type(error).__name__}: {error}"]
 
 
 def _source_faults(file: h5py.File, rows: int) -> list[str]:

@@ -78,16 +78,38 @@ def run_lock(store: str, group: str, what: str = "") -> StoreLock:
 
 def sweep_runs(store: str) -> None:
     """Remove the lock files that crashed runs left beside `store`."""
+    for path in _run_files(store):
+        left = StoreLock(path, repr(store), "tidying up")
+        with contextlib.suppress(OSError):  # held, or not ours to remove
+            left.acquire(timeout=0)
+            left.release()
+
+
+def refuse_runs(store: str) -> None:
+    """Refuse to replace a store into which results are being written.
+
+    Raises
+    ------
+    StoreLockedError : naming who writes them
+    """
+    sweep_runs(store)
+    for path in _run_files(store):
+        holder = holder_of(path)
+        by = "" if holder is None else f" by {holder}"
+        raise StoreLockedError(
+            f"results are being written into {store!r}{by}; wait until that has ended, or write "
+            "to another path"
+        )
+
+
+def _run_files(store: str) -> list[str]:
     folder, name = os.path.split(os.path.realpath(store))
-    names: list[str] = []
-    with contextlib.suppress(OSError):
+    try:
         names = os.listdir(folder)
-    for each in names:
-        if each.startswith(name + ".") and each.endswith(RUN_SUFFIX):
-            left = StoreLock(os.path.join(folder, each), repr(store), "tidying up")
-            with contextlib.suppress(OSError):  # held, or not ours to remove
-                left.acquire(timeout=0)
-                left.release()
+    except OSError:
+        return []
+    found = [each for each in names if each.startswith(name + ".") and each.endswith(RUN_SUFFIX)]
+    return [os.path.join(folder, each) for each in found]
 
 
 def holder_of(path: str) -> Holder | None:

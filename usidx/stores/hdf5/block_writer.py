@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from usidx.errors import (
+    LayoutError,
     NoSpaceError,
-    PlanError,
     ReadOnlyStoreError,
     SourceChangedError,
     StoreLockedError,
@@ -23,6 +23,7 @@ from usidx.model.dimension import Array
 from usidx.stores import disk
 from usidx.stores.hdf5.file import open_file
 from usidx.stores.hdf5.new_result import Span, span_of
+from usidx.stores.hdf5.rows import converted, runs
 from usidx.stores.lock import holder_of
 
 _HEADER_BYTES = 4096
@@ -134,7 +135,7 @@ class HDF5BlockWriter:
 
         Raises
         ------
-        PlanError : for values of another shape, or of a type that does not fit
+        LayoutError : for values of another shape, or of a type that does not fit
         SourceChangedError : where the file is not the one in which the room was set aside
         StoreLockedError : where the claim has ended, or somebody else goes on with the group
         NoSpaceError : where the disk is full nevertheless
@@ -143,7 +144,7 @@ class HDF5BlockWriter:
         block = self._in_file_order(key, values, rows)
         row_nbytes = self.values.span.nbytes // self.n_rows
         with self._opened(os.O_RDWR) as descriptor, self._understandable():
-            for first, start, stop in _runs(rows):
+            for first, start, stop in runs(rows):
                 offset = self.values.span.offset + first * row_nbytes
                 disk.write_at(descriptor, _bytes(block[start:stop]), offset)
 
@@ -153,7 +154,7 @@ class HDF5BlockWriter:
         with self._opened(os.O_RDWR) as descriptor, self._understandable():
             if self.durable:
                 disk.sync_data(descriptor)
-            for first, start, stop in _runs(rows):
+            for first, start, stop in runs(rows):
                 ones = b"\1" * (stop - start)
                 disk.write_at(descriptor, ones, self.marks.span.offset + first)
 
@@ -169,7 +170,7 @@ class HDF5BlockWriter:
             )
         )
         if len(key) > len(self.shape) or not whole:
-            raise PlanError(
+            raise LayoutError(
                 f"blocks of {self.main!r} must cover all spectroscopic values of shape "
                 f"{self.shape[self.n_position :]}, got {key}; rechunk the output"
             )
@@ -186,12 +187,11 @@ class HDF5BlockWriter:
         )
         values = np.asarray(values)
         if values.shape != shape:
-            raise PlanError(
+            raise LayoutError(
                 f"a block of {self.main!r} has the shape {values.shape}, expected {shape}; a step "
                 "must give the shape that it had on the whole Main"
             )
-        if values.dtype != self.dtype:
-            values = self._converted(values)
+        values = converted(values, self.dtype, self.main)
         block = np.ascontiguousarray(values).reshape(len(rows), -1)
         if self.column_order is not None:
             placed = np.empty_like(block)
@@ -201,15 +201,6 @@ class HDF5BlockWriter:
             start, stop = row_range(key, self.shape, self.n_position)
             block = block[np.argsort(self.row_order[start:stop])]
         return block
-
-    def _converted(self, values: Array) -> Array:
-        same_fields = values.dtype.names == self.dtype.names
-        if not same_fields or not np.can_cast(values.dtype, self.dtype, "same_kind"):
-            raise PlanError(
-                f"a block of {self.main!r} has values of {values.dtype}, expected {self.dtype}; a "
-                "step must give the type that it had on the whole Main"
-            )
-        return values.astype(self.dtype)
 
     @contextlib.contextmanager
     def _opened(self, flags: int) -> Iterator[int]:
@@ -280,13 +271,3 @@ class HDF5BlockWriter:
 def _bytes(block: Array) -> memoryview:
     """The bytes of a C-contiguous array of any type, records too."""
     return block.reshape(-1).view(np.uint8).data
-
-
-def _runs(rows: range | Array) -> Iterator[tuple[int, int, int]]:
-    """(row, start, stop) of each run of consecutive rows: its first row, and its part of `rows`."""
-    if isinstance(rows, range):
-        yield rows.start, 0, len(rows)
-        return
-    edges = [0, *(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
-    for start, stop in zip(edges, edges[1:], strict=False):
-        yield int(rows[start]), start, stop

@@ -1,4 +1,4 @@
-"""Claim result groups in HDF5 files: make one, hold it while it is written, complete it."""
+"""Write into HDF5 files: claim result groups, hold them while they are written, complete them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from usidx.model.main import MainSpec
 from usidx.stores import disk
 from usidx.stores.base import ResultRequest
 from usidx.stores.hdf5.block_writer import FileMark, HDF5BlockWriter, Room
+from usidx.stores.hdf5.create import create_file, draft
 from usidx.stores.hdf5.describe import write_attribute
 from usidx.stores.hdf5.file import open_file
 from usidx.stores.hdf5.new_result import STATUS, Span, create_group, marks_name, span_of
@@ -21,7 +22,7 @@ from usidx.stores.hdf5.read import open_main, result
 from usidx.stores.hdf5.transaction import transaction
 from usidx.stores.lock import StoreLock, holder_of, run_lock, sweep_runs
 
-__all__ = ["HDF5Claim", "claim", "reopen"]
+__all__ = ["HDF5Claim", "claim", "create_file", "draft", "reopen"]
 
 # The lock of a group is taken for a run of hours, or for the moment in which it is tidied away.
 _RUN_TIMEOUT = 0.5

@@ -1,0 +1,322 @@
+"""Make new h5USID files: written aside, with checksums, and put in place when they are whole."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+
+from usidx.errors import (
+    LayoutError,
+    OptionError,
+    StoreExistsError,
+)
+from usidx.model.blocks import axis_range
+from usidx.model.dimension import Array
+from usidx.model.layout import file_rows
+from usidx.model.main import MainSpec
+from usidx.model.provenance import book_keeping
+from usidx.stores.hdf5.aside import aside, unwritable
+from usidx.stores.hdf5.describe import (
+    NewAncillaries,
+    describe_main,
+    write_attribute,
+    write_attributes,
+)
+from usidx.stores.hdf5.new_result import find
+from usidx.stores.hdf5.overlay import Overlay
+from usidx.stores.hdf5.rows import converted, runs
+
+__all__ = ["Compression", "Draft", "Target", "create_file", "draft"]
+
+Compression = Literal["gzip", "lzf"]
+Key = tuple[int | slice, ...]
+
+# HDF5 1.8 and later read it, and all its metadata have checksums.
+_LIBVER = ("v108", "v110")
+_CHUNK_BYTES = 2**20
+_CACHE_BYTES = 16 * 2**20
+_SOURCE = re.compile(r"source_[0-9]{3,}")
+
+
+def create_file(
+    path: str,
+    mains: Iterable[tuple[MainSpec, Iterable[tuple[Key, Array]]]],
+    *,
+    groups: Mapping[str, Mapping[str, Any]] | None = None,
+    compression: Compression | None = None,
+    overwrite: bool = False,
+) -> str:
+    """Write a new h5USID file from blocks of values, one at a time, and return its path.
+
+    Parameters
+    ----------
+    path : of the new file
+    mains : each a spec and its blocks: (key, values) with slices over the N-D axes. Together the
+        blocks of a Main cover it once. They are taken one after the other.
+    groups : attributes of groups by their paths, result groups too: their "source_000" is the path
+        of the source
+    compression : "gzip" is small, "lzf" fast, None stores the values as they are
+    overwrite : replace the HDF5 file that is there; it stays whole until the new one is
+
+    Raises
+    ------
+    StoreExistsError : where there is a file and `overwrite` is False, or it is no HDF5 file
+    LayoutError : where the blocks of a Main do not cover it
+    NoSpaceError, ReadOnlyStoreError, StoreNotFoundError, StoreLockedError : where it cannot be
+        written
+    OptionError : for another compression, or attributes and values that HDF5 cannot hold
+    """
+    with draft(path, overwrite=overwrite) as new:
+        for name, attrs in (groups or {}).items():
+            new.set_attrs(name, attrs)
+        for spec, blocks in mains:
+            target = None
+            for key, values in blocks:
+                if target is None:  # its first block tells how large the next ones are
+                    target = new.add_main(spec, block=np.shape(values), compression=compression)
+                target[key] = values
+            if target is None:
+                raise LayoutError(f"{spec.path!r} has no blocks to write")
+    return path
+
+
+@contextlib.contextmanager
+def draft(path: str, *, overwrite: bool = False) -> Iterator[Draft]:
+    """An h5USID file to be filled inside the `with` block; it takes its name at the end of it.
+
+    Until then, and for good where the block fails, what is at `path` stays as it is.
+
+    Raises
+    ------
+    StoreExistsError, LayoutError, NoSpaceError, ... : as for `create_file`
+    """
+    with aside(path, overwrite=overwrite) as overlay:
+        file = h5py.File(overlay, "w", libver=_LIBVER, rdcc_nbytes=_CACHE_BYTES)
+        try:
+            made = Draft(path, file, overlay)
+            yield made
+            made.finish()
+        finally:
+            file.close()
+
+
+class Draft:
+    """An h5USID file that is being made; use it through `draft`."""
+
+    def __init__(self, path: str, file: h5py.File, overlay: Overlay) -> None:
+        self._path = path
+        self._file = file
+        self._overlay = overlay
+        self._lock = threading.Lock()
+        self._ancillaries: dict[str, NewAncillaries] = {}
+        self._targets: list[Target] = []
+        self._sources: list[tuple[str, str, str]] = []
+
+    def add_main(
+        self,
+        spec: MainSpec,
+        *,
+        block: tuple[int, ...] | None = None,
+        compression: Compression | None = None,
+        completed: Array | None = None,
+    ) -> Target:
+        """Make a Main without values, and say where they go.
+
+        Parameters
+        ----------
+        spec : of the Main; its path is where it will be in the file
+        block : shape of the blocks it will be written in, so that they are whole stored chunks
+        compression : "gzip", "lzf" or None
+        completed : position-shaped array of bool, for a Main of a partial result: which positions
+            have been computed
+        """
+        if compression not in (None, "gzip", "lzf"):
+            raise OptionError(f"compression={compression!r} is none of 'gzip', 'lzf' and None")
+        if spec.dtype.hasobject or spec.dtype.itemsize == 0:
+            raise OptionError(f"{spec.path!r} has values of {spec.dtype}; HDF5 keeps numbers")
+        with self._lock, self._checked():
+            group = self._group(spec.parent)
+            if spec.name in group:
+                raise StoreExistsError(f"{spec.path!r} is given twice; give each a path of its own")
+            dataset = group.create_dataset(
+                spec.name,
+                spec.shape_2d,
+                spec.dtype,
+                chunks=_chunk_shape(spec, block),
+                compression=compression,
+                shuffle=compression is not None and spec.dtype.names is None,
+                fletcher32=True,
+            )
+            ancillaries = self._ancillaries.setdefault(
+                str(group.name), NewAncillaries(group, checked=True)
+            )
+            for layout in (spec.position, spec.spectroscopic):
+                ancillaries.side(layout, spec.name).refer(dataset, layout.role)
+            describe_main(dataset, spec)
+            if completed is not None:
+                _write_marks(group, spec, completed)
+        self._targets.append(Target(self, spec, dataset))
+        return self._targets[-1]
+
+    def set_attrs(self, path: str, attrs: Mapping[str, Any]) -> None:
+        """Give the group at `path`, which is made where there is none, its attributes."""
+        with self._lock, self._checked():
+            group = self._group(path)
+            for name, value in attrs.items():
+                if _SOURCE.fullmatch(name) and isinstance(value, str):
+                    self._sources.append((str(group.name), name, value))
+                else:
+                    write_attribute(group, name, value)
+
+    def finish(self) -> None:
+        """Write what could not be known before, and make sure that nothing is missing.
+
+        Raises
+        ------
+        LayoutError : where a Main was not covered by its blocks, or twice in part
+        """
+        for target in self._targets:
+            if target.written != target.spec.position.size * target.spec.spectroscopic.size:
+                raise LayoutError(
+                    f"{target.written} values were written to {target.spec.path!r}, which has "
+                    f"{target.spec.position.size * target.spec.spectroscopic.size}; its blocks "
+                    "must cover it exactly once"
+                )
+        for group, name, source in self._sources:
+            dataset = find(self._file, source)
+            if isinstance(dataset, h5py.Dataset):
+                self._file[group].attrs[name] = dataset.ref
+            else:  # it did not come along
+                write_attribute(self._file[group], "source_dataset_path", source)
+
+    def write(self, target: Target, key: Key, values: Array) -> None:
+        """Write one block; used by `Target`, from any thread."""
+        spec = target.spec
+        rows, columns, block = _in_file_order(spec, key, np.asarray(values))
+        with self._lock, self._checked():
+            for row, start, stop in runs(rows):
+                for column, first, last in runs(columns):
+                    place = slice(row, row + stop - start), slice(column, column + last - first)
+                    target.dataset[place] = block[start:stop, first:last]
+            target.written += block.size
+
+    def _group(self, path: str) -> h5py.Group:
+        """The group at `path`; those that are made for it get pyUSID's book-keeping."""
+        group: h5py.Group = self._file
+        for part in [each for each in path.split("/") if each]:
+            if part not in group:
+                write_attributes(group.create_group(part), book_keeping())
+            group = group[part]
+            if not isinstance(group, h5py.Group):
+                raise StoreExistsError(f"{group.name!r} is a Main, which cannot hold {path!r}")
+        return group
+
+    @contextlib.contextmanager
+    def _checked(self) -> Iterator[None]:
+        """Stop as soon as something could not be written: HDF5 itself is not told."""
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            if isinstance(error, (OptionError, LayoutError)):
+                raise
+            raise OptionError(f"{self._path!r} cannot hold this: {error}") from error
+        finally:
+            if self._overlay.error is not None:
+                raise unwritable(self._path, self._overlay.error)
+
+
+class Target:
+    """A Main of a draft, to store blocks into: `target[key] = values`, from any thread.
+
+    Parameters
+    ----------
+    draft : it belongs to
+    spec : of the Main
+    dataset : that holds it
+    """
+
+    def __init__(self, draft: Draft, spec: MainSpec, dataset: h5py.Dataset) -> None:
+        self._draft = draft
+        self.spec = spec
+        self.dataset = dataset
+        self.written = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the N-D axes."""
+        return self.spec.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of one value."""
+        return self.spec.dtype
+
+    def __setitem__(self, key: Key, values: Array) -> None:
+        self._draft.write(self, key, values)
+
+
+def _chunk_shape(spec: MainSpec, block: tuple[int, ...] | None) -> tuple[int, int]:
+    """Shape of the stored chunks: some 1 MiB, and blocks are made of whole ones where that goes."""
+    rows, columns = spec.shape_2d
+    width = columns * spec.dtype.itemsize
+    if width > _CHUNK_BYTES:
+        pieces = math.ceil(width / _CHUNK_BYTES)
+        return 1, math.ceil(columns / pieces)
+    most = min(rows, _CHUNK_BYTES // width)
+    n_position = len(spec.position.shape)
+    # one run of positions that a block has; the fastest axis where nothing is known
+    run = math.prod(block[:n_position]) if block is not None else spec.position.shape[-1]
+    if run <= most:
+        return most // run * run, columns
+    even = max(count for count in range(1, most + 1) if run % count == 0)
+    return (even if 4 * even > most else most), columns
+
+
+def _in_file_order(
+    spec: MainSpec, key: Key, values: Array
+) -> tuple[range | Array, range | Array, Array]:
+    """(rows, columns, block) of one block: ascending places in the file, and its 2-D form."""
+    n_position = len(spec.position.shape)
+    sizes = (
+        tuple(len(axis_range(part, size)) for part, size in zip(key, spec.shape, strict=False))
+        + spec.shape[len(key) :]
+    )
+    if math.prod(values.shape) != math.prod(sizes):
+        raise LayoutError(
+            f"a block of {spec.path!r} at {key} has the shape {values.shape}, expected {sizes}"
+        )
+    rows = _places(file_rows(spec.position, key[:n_position]))
+    columns = _places(file_rows(spec.spectroscopic, key[n_position:]))
+    block = converted(values, spec.dtype, spec.path).reshape(len(rows), len(columns))
+    if not isinstance(rows, range):
+        order = np.argsort(rows)
+        rows, block = rows[order], block[order]
+    if not isinstance(columns, range):
+        order = np.argsort(columns)
+        columns, block = columns[order], block[:, order]
+    return rows, columns, block
+
+
+def _places(found: slice | Array) -> range | Array:
+    return range(found.start, found.stop) if isinstance(found, slice) else found
+
+
+def _write_marks(group: h5py.Group, spec: MainSpec, completed: Array) -> None:
+    if completed.shape != spec.position.shape:
+        raise LayoutError(
+            f"completed has the shape {completed.shape}, the positions of {spec.path!r} have "
+            f"{spec.position.shape}"
+        )
+    marks = np.empty(spec.position.size, np.uint8)
+    marks[file_rows(spec.position, ())] = completed.reshape(-1)
+    name = "completed_positions"
+    if name in group:
+        name = f"completed_{spec.name}_positions"
+    group.create_dataset(name, data=marks)
