@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
 
 from usidx.arrays.fields import to_dataset
@@ -179,8 +180,10 @@ def labelled(stored: StoredMain, *, form: Form = "nd", chunks: Chunks = "auto") 
     )
     label = to_dataarray if form == "nd" else to_flat_dataarray
 
+    status = _status(stored)
+
     def values(field: str | None = None) -> Any:
-        return _values(stored, field, form, chunks)
+        return _values(stored, field, form, chunks, masked=status == "partial")
 
     array: Labelled
     if spec.dtype.names:
@@ -191,8 +194,8 @@ def labelled(stored: StoredMain, *, form: Form = "nd", chunks: Chunks = "auto") 
         variables = [array]
     for each in (array, *variables):
         each.encoding["source"] = stored.store
-        if result is not None:
-            each.attrs["usid_status"] = result.status
+        if status is not None:
+            each.attrs["usid_status"] = status
     for each in variables:
         each.encoding["preferred_chunks"] = dict(zip(each.dims, _suited(stored, form)))
     return array
@@ -210,12 +213,13 @@ def as_dataset(array: Labelled) -> xr.Dataset:
     return dataset
 
 
-def _values(stored: StoredMain, field: str | None, form: Form, chunks: Chunks) -> Any:
+def _values(
+    stored: StoredMain, field: str | None, form: Form, chunks: Chunks, *, masked: bool
+) -> Any:
     """The values of a Main, or a field of it, as `chunks` and `form` ask for."""
     spec = stored.spec
     view: Readable = stored.array if field is None else only_field(stored.array, field)
-    partial = stored.result is not None and stored.result.status != "complete"
-    if partial and stored.completed is not None:
+    if masked and stored.completed is not None:
         view = ComputedView(view, stored.completed)
     dims = spec.dims
     if form == "2d":
@@ -226,6 +230,16 @@ def _values(stored: StoredMain, field: str | None, form: Form, chunks: Chunks) -
         return to_lazy(view)
     sizes = resolve_chunks(chunks, dims, view.shape, view.dtype, _suited(stored, form))
     return to_dask(view, sizes, name=spec.name)
+
+
+def _status(stored: StoredMain) -> str | None:
+    """The status of one Main, which may be complete in a group that is partial; None for raw."""
+    if stored.result is None:
+        return None
+    if stored.result.status == "complete" or stored.completed is None:
+        return stored.result.status
+    done = stored.completed[(slice(None),) * stored.completed.ndim]
+    return "complete" if bool(np.all(done)) else "partial"
 
 
 def only_field(array: Any, field: str) -> Readable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from xarray.core.indexing import (
     explicit_indexing_adapter,
 )
 
-from usidx.arrays.views import Readable
+from usidx.arrays.views import Readable, whole_key
 from usidx.errors import OptionError, did_you_mean
 from usidx.model.dimension import Array
 
@@ -49,17 +50,42 @@ def to_dask(
 
     token = tokenize(array.__dask_tokenize__(), chunks)
     lazy: dask.array.Array = dask.array.from_array(
-        array,
+        Blocks(array),
         chunks=chunks,
         name=f"open-{name.replace('-', '_')}-{token}",
         lock=False,
         asarray=True,
-        # Fancy selections would be handed on too, and block arrays take slices only.
-        fancy=False,
+        # dask 2026.8 hands slices on only to arrays that say they take lists as well.
+        fancy=True,
         meta=np.empty((0,) * array.ndim, dtype=array.dtype),
         inline_array=len(pickle.dumps(array)) < HEAVY,
     )
     return lazy
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """A block array that takes a list of places along an axis, as dask does."""
+
+    array: Readable
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.array.dtype
+
+    def __getitem__(self, key: Any, /) -> Array:
+        return read_outer(self.array, whole_key(key, self.ndim))
+
+    def __dask_tokenize__(self) -> Any:
+        return self.array.__dask_tokenize__()
 
 
 def to_lazy(array: Readable) -> LazilyIndexedArray:
@@ -89,27 +115,23 @@ class BlockAdapter(BackendArray):
     def __getitem__(self, key: ExplicitIndexer) -> Any:
         return explicit_indexing_adapter(key, self.shape, IndexingSupport.OUTER, self._read)
 
-    def _read(self, key: tuple[int | slice | Array, ...]) -> Array:
-        if any(isinstance(part, np.ndarray) and part.size == 0 for part in key):
-            return self._nothing(key)
-        hulls, within = zip(*(_hull(part) for part in key)) if key else ((), ())
-        block = np.asarray(self.array[tuple(hulls)])
-        # Each list of places on its own axis: the last first, so that the axes before stay.
-        axis = block.ndim
-        for hull, places in zip(reversed(hulls), reversed(within)):
-            if isinstance(hull, slice):
-                axis -= 1
-                if places is not None:
-                    block = np.take(block, places, axis=axis)
-        return block
+    def _read(self, key: tuple[Any, ...]) -> Array:
+        return read_outer(self.array, key)
 
-    def _nothing(self, key: tuple[int | slice | Array, ...]) -> Array:
-        shape = [
-            part.size if isinstance(part, np.ndarray) else len(range(*part.indices(size)))
-            for part, size in zip(key, self.shape)
-            if isinstance(part, (np.ndarray, slice))
-        ]
-        return np.empty(shape, self.dtype)
+
+def read_outer(array: Readable, key: tuple[Any, ...]) -> Array:
+    """What ints, slices and lists of places, each along its own axis, select of a block array."""
+    parts = [np.asarray(each) if isinstance(each, list) else each for each in key]
+    hulls, within = zip(*map(_hull, parts)) if parts else ((), ())
+    block = np.asarray(array[tuple(hulls)])
+    # The last axis first, so that the places of those before it stay.
+    axis = block.ndim
+    for hull, places in zip(reversed(hulls), reversed(within)):
+        if isinstance(hull, slice):
+            axis -= 1
+            if places is not None:
+                block = np.take(block, places, axis=axis)
+    return block
 
 
 def _hull(part: int | slice | Array) -> tuple[int | slice, Array | None]:
@@ -118,6 +140,8 @@ def _hull(part: int | slice | Array) -> tuple[int | slice, Array | None]:
         return part, None
     if not isinstance(part, np.ndarray):
         return int(part), None
+    if not part.size:
+        return slice(0, 0), None
     low, high = int(part.min()), int(part.max()) + 1
     return slice(low, high), part - low
 

@@ -122,7 +122,9 @@ def _value_lines(obj: Labelled) -> Iterator[str]:
         return
     yield f"{size} in {len(variables)} fields"
     for each in variables:
-        unit = f" [{each.attrs['units']}]" if each.attrs.get("units") else ""
+        units = each.attrs.get("units")
+        # BGlib and others write the units into the names of fields.
+        unit = f" [{units}]" if units and str(units) not in str(each.name) else ""
         yield f"  {each.name}{unit}: {each.dtype}, {_held(each)}"
 
 

@@ -212,8 +212,8 @@ def _identity(dataset: h5py.Dataset, place: Place, main: str) -> str:
 def _completed(
     file: h5py.File, position: Layout, completion: Completion | None, allow_external: Sequence[str]
 ) -> BlockArray | None:
-    """Which positions are complete, for a Main that is partial and says which they are."""
-    if completion is None or completion.status != "partial":
+    """Which positions are complete, where something marks them; all are in a complete Main."""
+    if completion is None or (completion.status != "partial" and completion.marks is None):
         return None
     if completion.marks is not None:
         marks = file[completion.marks]
