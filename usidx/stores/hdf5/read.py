@@ -138,6 +138,7 @@ def open_main(path: str, main: str, allow_external: Sequence[str] = ()) -> Store
         array = _array(dataset, place, (position, spectroscopic), allow_external)
         group = group_of(file, main)
         completion = None if group is None else completion_of(group, dataset)
+        record = None if group is None else read_record(group, path)
         return StoredMain(
             store=path,
             spec=MainSpec(
@@ -152,8 +153,8 @@ def open_main(path: str, main: str, allow_external: Sequence[str] = ()) -> Store
             array=array,
             chunks=_chunks(place, position, array.shape),
             identity=_identity(dataset, place, main),
-            completed=_completed(file, position, completion, allow_external),
-            result=None if group is None else read_record(group, path),
+            completed=_completed(file, position, completion, record, allow_external),
+            result=record,
         )
 
 
@@ -210,17 +211,21 @@ def _identity(dataset: h5py.Dataset, place: Place, main: str) -> str:
 
 
 def _completed(
-    file: h5py.File, position: Layout, completion: Completion | None, allow_external: Sequence[str]
+    file: h5py.File,
+    position: Layout,
+    completion: Completion | None,
+    record: ResultRecord | None,
+    allow_external: Sequence[str],
 ) -> BlockArray | None:
-    """Which positions are complete, where something marks them; all are in a complete Main."""
-    if completion is None or (completion.status != "partial" and completion.marks is None):
+    """Which positions are complete, for a Main of a partial group; None where nothing says it."""
+    if record is None or completion is None or record.status != "partial":
         return None
     if completion.marks is not None:
         marks = file[completion.marks]
         if marks.shape != (position.size,):
             return None
         return Completed(_array(marks, find_place(marks), (position,), allow_external))
-    if completion.total != position.size:
+    if completion.status == "unknown" or completion.total != position.size:
         return None
     return FirstRows(Fold(position.shape, position.order), completion.done)
 
