@@ -260,6 +260,25 @@ def test_parts_read_only_parts():
         np.testing.assert_array_equal(new.compute(), main.array.values[3, None, ::7, 2])
 
 
+def test_files_are_read_in_parts(h5usid, monkeypatch):
+    from usidx.stores.hdf5.bytes import HDF5Array
+
+    read = []
+    fill = HDF5Array._fill
+
+    def counted(self, selection, out):
+        read.append(out.nbytes)
+        return fill(self, selection, out)
+
+    array = usidx.open(h5usid / SIGNAL, "Channel_001/Raw_Data")
+    flat = usidx.open(h5usid / SIGNAL, "Channel_001/Raw_Data", form="2d")
+    monkeypatch.setattr(HDF5Array, "_fill", counted)
+    array.isel(Y=3, X=5).compute()
+    array.sel(Loss=300.0, method="nearest").compute()
+    flat.isel(position=77).compute()
+    assert read == [512 * 4, 31 * 25 * 4, 512 * 4]
+
+
 def test_names_of_graphs_follow_from_the_data(h5usid):
     first, second = (usidx.open(h5usid / BEPS).data.name for _ in range(2))
     assert first == second

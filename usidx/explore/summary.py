@@ -10,15 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from usidx.arrays.ancillaries import sides_of
+from usidx.arrays.columns import columns_along, layout_from
 from usidx.arrays.labels import Origin, origin_of
+from usidx.arrays.roles import ROLES, dims_by_role
 from usidx.errors import UsidError
-from usidx.model.dimension import Array
+from usidx.model.dimension import Array, Role
 from usidx.model.layout import Coordinate, Grid, Layout
 from usidx.stores import store_at
 from usidx.stores.base import ResultRecord
 
 Labelled = xr.DataArray | xr.Dataset
+
+MOST_SUMMED_UP = 10**6
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,8 @@ def summary_of(obj: Labelled) -> Summary:
     """
     rows: list[tuple[str, tuple[str, ...]]] = []
     try:
-        for layout in sides_of(obj):
-            rows.append((layout.role, tuple(_layout_lines(layout))))
+        for role, dims in zip(ROLES, dims_by_role(obj)):
+            rows.append((role, tuple(_side_lines(obj, role, dims))))
     except UsidError as error:
         rows.append(("dimensions", (str(error),)))
     rows.append(("values", tuple(_value_lines(obj))))
@@ -75,18 +78,31 @@ def _title(obj: Labelled) -> str:
     return f"{kind} {str(name or 'without a name')!r}: {what}"
 
 
-def _layout_lines(layout: Layout) -> Iterator[str]:
-    if isinstance(layout, Grid):
-        for each in layout.dimensions:
-            yield f"{each.name}: {each.size}{_range(each.values, each.units)}"
-        for dependent in layout.dependent:
-            yield _dependent_line(dependent)
-        if layout.order is not None:
-            yield "acquired in another order than row by row (acquisition_order)"
+def _side_lines(obj: Labelled, role: Role, dims: tuple[str, ...]) -> Iterator[str]:
+    columns = columns_along(obj, role) if dims == (role,) else []
+    if columns:
+        yield f"{role}: {obj.sizes[role]} points"
+        for column in columns:
+            units = str(column.attrs.get("units", ""))
+            # The columns of a 2-D form are worked out when asked for, which is not for a summary.
+            small = column.size <= MOST_SUMMED_UP
+            extent = _range(column.values, units) if small else _in_units(units)
+            yield f"  {column.name}{extent}"
+    elif not dims:
+        yield "none left"
     else:
-        yield f"{layout.role}: {layout.size} points, no grid"
-        for column in layout.columns:
-            yield f"  {column.name}{_range(column.values, column.units)}"
+        yield from _grid_lines(layout_from(obj, role, dims))
+
+
+def _grid_lines(layout: Layout) -> Iterator[str]:
+    if not isinstance(layout, Grid):
+        return
+    for each in layout.dimensions:
+        yield f"{each.name}: {each.size}{_range(each.values, each.units)}"
+    for dependent in layout.dependent:
+        yield _dependent_line(dependent)
+    if layout.order is not None:
+        yield "acquired in another order than row by row (acquisition_order)"
 
 
 def _dependent_line(each: Coordinate) -> str:
@@ -97,7 +113,7 @@ def _range(values: Array, units: str) -> str:
     """The extent of some values, in their units."""
     unit = f" {units}" if units else ""
     if values.dtype.kind not in "biuf" or not values.size:
-        return f" [{units}]" if units else ""
+        return _in_units(units)
     if values.ndim == 1 and values.size == 1:
         return f"  {values[0]:g}{unit}"
     # A dimension may go down; anything else is shown by its extremes.
@@ -105,6 +121,10 @@ def _range(values: Array, units: str) -> str:
         (values[0], values[-1]) if _is_monotonic(values) else (np.nanmin(values), np.nanmax(values))
     )
     return f"  {ends[0]:g} .. {ends[1]:g}{unit}"
+
+
+def _in_units(units: str) -> str:
+    return f" [{units}]" if units else ""
 
 
 def _is_monotonic(values: Array) -> bool:
