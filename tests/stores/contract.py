@@ -442,7 +442,7 @@ class StoreContract:
 
     def test_a_source_in_another_store(self, kind: Kind, path: str) -> None:
         spec, values = output()
-        elsewhere = (("/data/scan.h5", SOURCE),)
+        elsewhere = (("/data/elsewhere.h5", SOURCE),)
         with kind.store(path).claim(request(spec, sources=elsewhere)) as claim:
             write_all(claim, "Fit", values)
             claim.complete()

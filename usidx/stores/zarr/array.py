@@ -156,7 +156,8 @@ class ZarrArray:
             raise self._damage(name, key, error) from error
         if self._stamps(name) != before:
             self._check_same(place)
-        return values.astype(dtype, copy=False)
+        # zarr's dtypes compare equal to NumPy's own and yet are others to what hashes them
+        return values.view(dtype) if values.dtype == dtype else values.astype(dtype)
 
     def _open(self, place: int) -> tuple[zarr.Array[Any], tuple[Stamp, Stamp]]:
         name = self.keys[place]
@@ -277,7 +278,7 @@ def open_array(
         signatures.append(signature_of(leaf, node))
         handle, _ = _opened(folder, name, (stamp_of(folder), stamp_of(os.path.join(folder, name))))
         shapes.add((handle.shape, handle.chunks))
-        dtype = handle.dtype if dtype is None else dtype
+        dtype = _own_dtype(handle) if dtype is None else dtype
     if len(shapes) != 1 or dtype is None:
         raise DamagedStoreError(f"the fields {', '.join(keys)} of {folder!r} differ in shape")
     ((shape, chunks),) = shapes
@@ -325,6 +326,11 @@ def _touched(handle: zarr.Array[Any], key: tuple[slice, ...]) -> Iterator[tuple[
 def _region(index: tuple[int, ...], handle: zarr.Array[Any]) -> tuple[slice, ...]:
     sizes = handle.shards or handle.chunks
     return tuple(slice(i * size, (i + 1) * size) for i, size in zip(index, sizes, strict=True))
+
+
+def _own_dtype(handle: zarr.Array[Any]) -> np.dtype[Any]:
+    found: np.dtype[Any] = handle.dtype
+    return found if found.kind == "T" else np.dtype(found.str)
 
 
 def _normal(

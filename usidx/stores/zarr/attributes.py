@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,21 @@ def unpack(plain: Mapping[str, Any], exact: Mapping[str, Any]) -> dict[str, Any]
     """The attributes that `pack` was given, without those of the array that are not theirs."""
     attrs = {name: value for name, value in plain.items() if name not in RESERVED}
     attrs.update({name: _decode(value) for name, value in exact.items()})
+    return attrs
+
+
+def source_attrs(sources: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Sources as pyUSID names them, one in another store by two attributes; and all of them."""
+    attrs: dict[str, Any] = {
+        "num_source_dsets": len(sources),
+        "usid_sources": [list(each) for each in sources],
+    }
+    for number, (store, path) in enumerate(sources):
+        if not store:
+            attrs[f"source_{number:03d}"] = path
+        elif "source_file_path" not in attrs:
+            attrs["source_file_path"] = store
+            attrs["source_dataset_path"] = path
     return attrs
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from zarr.storage import LocalStore
 from usidx.errors import OptionError
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
-from usidx.stores.zarr.leaf import Leaf, describe
+from usidx.stores.zarr.leaf import ExtraCoordinate, Leaf, describe
 from usidx.stores.zarr.nodes import group_node, read_node, write_node
 
 Compression = Literal["lz4", "zstd"] | None
@@ -30,6 +30,7 @@ def create_leaf(
     spec: MainSpec,
     chunks: tuple[int, ...],
     *,
+    extras: Sequence[ExtraCoordinate] = (),
     compression: Compression = "lz4",
     marked: bool = False,
 ) -> Leaf:
@@ -40,6 +41,7 @@ def create_leaf(
     folder : does not exist yet; its parents are made
     spec : of the Main
     chunks : sizes of one chunk along the N-D axes
+    extras : coordinates that the model has no place for
     compression : of the values
     marked : whether positions will be marked complete one by one
 
@@ -48,7 +50,7 @@ def create_leaf(
     OptionError : for an unknown compression, or attributes that Zarr cannot keep
     InvalidMainError : for a dtype that Zarr v3 cannot hold
     """
-    leaf = describe(spec)
+    leaf = describe(spec, extras)
     group = zarr.create_group(LocalStore(folder), zarr_format=3)
     attrs = dict(leaf.attrs)
     for key, dtype in leaf.fields:

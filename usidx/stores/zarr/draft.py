@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from usidx.errors import NotUsidError, StoreExistsError, StoreLockedError
+from usidx.errors import NotUsidError, StoreExistsError
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
-from usidx.stores.lock import RUN_SUFFIX, held, holder_of, store_lock, sweep_runs
+from usidx.stores.lock import held, refuse_runs, store_lock
 from usidx.stores.zarr.attributes import pack
 from usidx.stores.zarr.create import Compression, create_leaf, open_to_write
-from usidx.stores.zarr.leaf import VERSION
+from usidx.stores.zarr.leaf import VERSION, ExtraCoordinate
 from usidx.stores.zarr.nodes import (
     consolidate,
     entry_of,
@@ -62,7 +62,13 @@ class Draft:
         self._leaf = leaf
 
     def add_main(
-        self, spec: MainSpec, chunks: tuple[int, ...], *, compression: Compression = "lz4"
+        self,
+        spec: MainSpec,
+        chunks: tuple[int, ...],
+        *,
+        extras: Sequence[ExtraCoordinate] = (),
+        completed: Array | None = None,
+        compression: Compression = "lz4",
     ) -> tuple[Target, ...]:
         """Make a Main without values, and say where they go: one target for each field.
 
@@ -70,6 +76,9 @@ class Draft:
         ----------
         spec : of the Main; its path is where it will be in the store
         chunks : sizes of one chunk along the N-D axes; who stores writes whole chunks
+        extras : coordinates that the model has no place for, written for plain xarray alone
+        completed : position-shaped array of bool, for a Main of a partial result: which positions
+            have been computed
         compression : "lz4", "zstd" or None
         """
         folder = self._folder if self._leaf is not None else folder_of(self._folder, spec.path)
@@ -80,21 +89,32 @@ class Draft:
         with writing(self._root):
             if self._leaf is None:
                 self._make_groups(spec.parent)
-            leaf = create_leaf(folder, spec, chunks, compression=compression)
+            leaf = create_leaf(
+                folder,
+                spec,
+                chunks,
+                extras=extras,
+                compression=compression,
+                marked=completed is not None,
+            )
+            if completed is not None:
+                open_to_write(os.path.join(folder, leaf.marks))[...] = completed.astype(np.uint8)
         return tuple(
             Target(os.path.join(folder, key), self._root, spec.shape, dtype, chunks)
             for key, dtype in leaf.fields
         )
 
     def set_attrs(self, path: str, attrs: Mapping[str, Any]) -> None:
-        """Give the group at `path`, which is made where there is none, its attributes."""
+        """Give the group at `path`, which is made where there is none, its attributes.
+
+        Those of a result group are the ones that `usidx.stores.base.ResultRecord` has.
+        """
         plain, exact = pack(attrs, path)
         with writing(self._root):
             self._make_groups(path)
             folder = folder_of(self._folder, path)
             node = read_node(folder) or group_node()
-            entry = {"version": VERSION, "kind": "group", **entry_of(node), "attrs": exact}
-            node["attributes"] = {**plain, "usid": entry}
+            node["attributes"] = {**plain, "usid": {"version": VERSION, "attrs": exact}}
             write_node(folder, node)
 
     def _make_groups(self, path: str) -> None:
@@ -156,7 +176,7 @@ def _check_target(path: str, root: str, target: str, overwrite: bool) -> None:
         raise StoreExistsError(f"{target!r} is there already; pass overwrite=True to replace it")
     if there:
         check_replaceable(target)
-        refuse_running(root)
+        refuse_runs(path)
     if target == root:
         return
     if os.path.isdir(root) and os.listdir(root) and read_node(root) is None:
@@ -166,22 +186,3 @@ def _check_target(path: str, root: str, target: str, overwrite: bool) -> None:
             f"{target!r} is no Main, so it is not replaced by one, not even with overwrite=True; "
             "choose another group"
         )
-
-
-def refuse_running(root: str) -> None:
-    """Refuse to replace a store that results are being written into.
-
-    Raises
-    ------
-    StoreLockedError : naming who writes them
-    """
-    sweep_runs(root)
-    folder, name = os.path.split(root)
-    for each in os.listdir(folder):
-        if each.startswith(name + ".") and each.endswith(RUN_SUFFIX):
-            holder = holder_of(os.path.join(folder, each))
-            by = f" by {holder}" if holder is not None else ""
-            raise StoreLockedError(
-                f"results are being written into {root!r}{by}; wait until that has ended, or write "
-                "to another path"
-            )

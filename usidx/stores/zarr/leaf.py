@@ -8,9 +8,9 @@ array for each field) and one array for each coordinate, with `dimension_names`,
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -35,6 +35,19 @@ class Column:
     attrs: Mapping[str, Any]
 
 
+class ExtraCoordinate(Protocol):
+    """A coordinate that plain xarray shows and that the model has no place for."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dims(self) -> tuple[str, ...]: ...
+    @property
+    def values(self) -> Array: ...
+    @property
+    def attrs(self) -> Mapping[str, Any]: ...
+
+
 @dataclass(frozen=True)
 class Leaf:
     """A Main in the words of Zarr.
@@ -57,7 +70,7 @@ class Leaf:
     entry: Entry
 
 
-def describe(spec: MainSpec) -> Leaf:
+def describe(spec: MainSpec, extras: Sequence[ExtraCoordinate] = ()) -> Leaf:
     """`spec` as the arrays and attributes of a leaf group.
 
     Raises
@@ -77,6 +90,8 @@ def describe(spec: MainSpec) -> Leaf:
         side.role: _describe_side(side, keys, columns)
         for side in (spec.position, spec.spectroscopic)
     }
+    dims = sides["position"][1] + sides["spectroscopic"][1]
+    columns += [_extra_column(each, dict(zip(spec.dims, dims)), keys) for each in extras]
     plain, exact = pack(spec.attrs, spec.path)
     on_their_own = {dim for _, names in sides.values() for dim in names}
     along = " ".join(each.key for each in columns if each.key not in on_their_own)
@@ -104,7 +119,6 @@ def describe(spec: MainSpec) -> Leaf:
     }
     if along:
         attrs["coordinates"] = along
-    dims = sides["position"][1] + sides["spectroscopic"][1]
     return Leaf(fields, dims, tuple(columns), attrs, marks, entry)
 
 
@@ -303,6 +317,15 @@ def _add_order(side: Grid, dims: tuple[str, ...], keys: _Keys, columns: list[Col
     }
     columns.append(Column(key, dims, order, attrs))
     return key
+
+
+def _extra_column(extra: ExtraCoordinate, names: Mapping[str, str], keys: _Keys) -> Column:
+    values, coded = encode(extra.values, extra.name)
+    key = keys.new(extra.name, one_word=True)
+    plain, _ = pack(extra.attrs, extra.name)
+    shown = {name: extra.attrs[name] for name in ("units", "long_name") if name in extra.attrs}
+    dims = tuple(names[dim] for dim in extra.dims)
+    return Column(key, dims, values, {**plain, **shown, **coded})
 
 
 def _side_from(role: Role, side: Mapping[str, Any], read: Callable[[str], Array]) -> Layout:

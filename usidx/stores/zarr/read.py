@@ -127,11 +127,10 @@ def result(root: str, group: str) -> ResultRecord:
 
 
 def is_result(path: str, node: Node) -> bool:
-    """Whether a group is one of results, by what it says or by its name and tool."""
+    """Whether a group is one of results, by its exact name; a Main may be called like one."""
     if node["node_type"] != "group" or entry_of(node).get("kind") == "main":
         return False
-    named = _RESULT_NAME.fullmatch(path.rsplit("/", 1)[-1]) is not None
-    return named and (entry_of(node).get("kind") == "result" or "tool" in node["attributes"])
+    return _RESULT_NAME.fullmatch(path.rsplit("/", 1)[-1]) is not None
 
 
 def leaves_of(root: str, group: str) -> list[tuple[str, Node]]:
@@ -199,7 +198,7 @@ def _shown_status(root: str, path: str, node: Node, parent: Node) -> str:
     if status != "partial":
         return status
     marks = read_marks(root, path, node)
-    return f"partial ({int(100 * marks.sum() / marks.size)} %)"
+    return f"partial ({100 * int(marks.sum()) // max(1, marks.size)} %)"
 
 
 def _status(node: Node) -> Status:
@@ -233,7 +232,7 @@ def _record(root: str, group: str, node: Node) -> ResultRecord:
         main=main,
         tool=str(attrs.get("tool", tool)),
         index=int(digits),
-        sources=_sources(attrs, entry),
+        sources=tuple(_found(root, store, path) for store, path in _sources(attrs)),
         mains=tuple(path for path, _ in inside),
         status=status,
         done=done,
@@ -245,13 +244,20 @@ def _record(root: str, group: str, node: Node) -> ResultRecord:
     )
 
 
-def _sources(attrs: Mapping[str, Any], entry: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    if "sources" in entry:
-        return tuple((str(store), str(path)) for store, path in entry["sources"])
+def _sources(attrs: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    if isinstance(attrs.get("usid_sources"), list):
+        return tuple((str(store), str(path)) for store, path in attrs["usid_sources"])
     if "source_dataset_path" in attrs:
         return ((str(attrs.get("source_file_path", "")), str(attrs["source_dataset_path"])),)
     named = [name for name in attrs if re.fullmatch(r"source_[0-9]{3}", name)]
     return tuple(("", str(attrs[name])) for name in sorted(named))
+
+
+def _found(root: str, store: str, path: str) -> tuple[str, str]:
+    """A source in another store: as told, else beside this one, where both were moved together."""
+    beside = os.path.join(os.path.dirname(root), re.split(r"[\\/]", store)[-1])
+    moved = bool(store) and not os.path.exists(store) and os.path.exists(beside)
+    return (beside if moved else store), path
 
 
 def _parameters(attrs: Mapping[str, Any], group: str) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -18,7 +18,7 @@ from usidx.model.names import next_index, result_name
 from usidx.model.provenance import book_keeping, canonical, dump_parameters
 from usidx.stores.base import BlockWriter, ResultRequest
 from usidx.stores.lock import StoreLock, held, holder_of, run_lock, store_lock
-from usidx.stores.zarr.attributes import pack
+from usidx.stores.zarr.attributes import pack, source_attrs
 from usidx.stores.zarr.create import create_leaf
 from usidx.stores.zarr.leaf import VERSION
 from usidx.stores.zarr.nodes import (
@@ -185,32 +185,15 @@ def _create_group(folder: str, request: ResultRequest, name: str) -> None:
     own: dict[str, Any] = {
         **book_keeping(),
         "tool": request.tool,
-        "num_source_dsets": len(request.sources),
-        **_source_attrs(request.sources),
+        **source_attrs(request.sources),
         "usid_parameters": dump_parameters(parameters),
         "usid_fingerprint": request.fingerprint,
         "usid_version": request.version,
         "usid_status": "partial",
     }
     plain, exact = pack({**parameters, **request.attrs, **own}, name)
-    entry = {
-        "version": VERSION,
-        "kind": "result",
-        "sources": [list(each) for each in request.sources],
-    }
-    write_node(folder, group_node({**plain, "usid": {**entry, "attrs": exact}}))
-
-
-def _source_attrs(sources: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Sources as pyUSID names them; one in another store gets two attributes."""
-    attrs: dict[str, str] = {}
-    for number, (store, path) in enumerate(sources):
-        if not store:
-            attrs[f"source_{number:03d}"] = path
-        elif "source_file_path" not in attrs:
-            attrs["source_file_path"] = store
-            attrs["source_dataset_path"] = path
-    return attrs
+    entry = {"version": VERSION, "kind": "result", "attrs": exact}
+    write_node(folder, group_node({**plain, "usid": entry}))
 
 
 def _sweep(folder: str) -> None:

@@ -1,0 +1,9 @@
+"""Writing labelled arrays to new files: USID-Zarr stores and h5USID files.
+
+Everything is written aside and takes its name at the end, so that what was there before stays
+whole until the new one is, and nothing is left of an export that failed.
+"""
+
+from usidx.exporting.zarr import to_zarr
+
+__all__ = ["to_zarr"]

@@ -1,0 +1,243 @@
+"""The Mains in an xarray object, as they are to be written to a file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import xarray as xr
+
+from usidx.arrays.columns import INDEX_OF, ORDER
+from usidx.arrays.fields import compound_spec
+from usidx.arrays.labels import Origin, arrange, as_main, origin_of
+from usidx.arrays.reshape import to_nd
+from usidx.errors import LayoutError, OptionError, PlanError, UsidError
+from usidx.model.dimension import Array
+from usidx.model.main import MainSpec
+from usidx.model.provenance import dump_parameters
+from usidx.stores import store_at
+from usidx.stores.base import ResultRecord
+
+Exportable = xr.DataArray | xr.Dataset | xr.DataTree
+
+# Coordinates that are no part of the model are held in memory while they are written.
+_LARGEST_EXTRA = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A coordinate that is no part of the layout, such as a mask or what `isel` left over."""
+
+    name: str
+    dims: tuple[str, ...]
+    values: Array
+    attrs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One Main to be written: its spec, and the values of each of its fields.
+
+    Parameters
+    ----------
+    spec : of the Main
+    arrays : one for each field of a compound Main (else one), with the dimensions of the spec
+    extras : coordinates that are no part of the layout
+    completed : position-shaped array of bool, for the Main of a partial result
+    """
+
+    spec: MainSpec
+    arrays: tuple[xr.DataArray, ...]
+    extras: tuple[Extra, ...] = ()
+    completed: Array | None = None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that is to be written.
+
+    Parameters
+    ----------
+    mains : the Mains
+    groups : attributes of groups by their paths; of the result groups that Mains come from, too
+    """
+
+    mains: tuple[Part, ...]
+    groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def parts_of(obj: Exportable, group: str | None = None) -> Parts:
+    """The Mains in an xarray object, and the attributes of its groups.
+
+    Parameters
+    ----------
+    obj : DataArray, Dataset or DataTree
+    group : path for the Main; where None, the path it was opened from, or one by its name
+
+    Raises
+    ------
+    LayoutError : where a dimension has no role, or there is no Main
+    """
+    path = None if group is None else "/" + group.strip("/")
+    if isinstance(obj, xr.DataArray):
+        found = [(_plain_part(obj, path), origin_of(obj))]
+    elif isinstance(obj, xr.Dataset):
+        found = [_dataset_part(obj, path)]
+    else:
+        found = [each for node in obj.subtree for each in _node_parts(node, _place(node, obj))]
+        if not found:
+            raise LayoutError("the DataTree has no variables, so there is no Main to write")
+    groups: dict[str, Mapping[str, Any]] = {}
+    if isinstance(obj, xr.DataTree):
+        for node in obj.subtree:
+            if node.attrs and not node.data_vars:
+                groups[_place(node, obj)] = {str(key): value for key, value in node.attrs.items()}
+    groups.update(_result_groups(found))
+    return Parts(tuple(_with_marks(part, origin) for part, origin in found), groups)
+
+
+def _place(node: xr.DataTree, root: xr.DataTree) -> str:
+    below = node.relative_to(root)
+    return "/" if below == "." else f"/{below}"
+
+
+def _node_parts(node: xr.DataTree, where: str) -> Iterator[tuple[Part, Origin | None]]:
+    """The Mains of one node: one that has its name, one of fields, or one for each variable."""
+    dataset = node.to_dataset()
+    names = [str(name) for name in dataset.data_vars]
+    own = where.rsplit("/", 1)[-1]
+    if "usid_main" in dataset.attrs:
+        yield _dataset_part(dataset, where)
+    elif len(names) == 1 and names[0] in (own, f"{own}_values"):
+        # a variable cannot share its name with a coordinate, a Main can
+        array = dataset[names[0]]
+        yield _plain_part(array.rename(own) if names[0] != own else array, where), origin_of(array)
+    else:
+        for name, array in dataset.data_vars.items():
+            yield _plain_part(array, f"{where.rstrip('/')}/{name}"), origin_of(array)
+
+
+def _dataset_part(dataset: xr.Dataset, path: str | None) -> tuple[Part, Origin | None]:
+    variables = list(dataset.data_vars.values())
+    origin = origin_of(dataset) or _common_origin(variables)
+    if len(variables) == 1 and "usid_main" not in dataset.attrs:
+        return _plain_part(variables[0], path), origin_of(variables[0])
+    folded = _folded(dataset)
+    if path is None or (origin is not None and origin.main.endswith(path)):
+        path = None if origin is None else origin.main
+    spec = compound_spec(folded, path=path)
+    arrays = tuple(arrange(each, spec) for each in folded.data_vars.values())
+    return Part(spec, arrays, _extras(folded, spec)), origin
+
+
+def _common_origin(variables: list[xr.DataArray]) -> Origin | None:
+    """The compound Main that all the variables are the fields of."""
+    origins = {origin_of(each) for each in variables}
+    if len(origins) != len(variables) or None in origins:
+        return None
+    mains = {(each.store, each.main, each.identity) for each in origins if each is not None}
+    return next(iter(origins)) if len(mains) == 1 else None
+
+
+def _plain_part(array: xr.DataArray, path: str | None) -> Part:
+    origin = origin_of(array)
+    if origin is not None and origin.field is None:
+        # Leaves of the tree that a result opens as lie where the group has them.
+        if path is None or origin.main.endswith(path):
+            path = origin.main
+    folded = _folded(array)
+    spec, arranged = as_main(folded, path=path)
+    return Part(spec, (arranged,), _extras(folded, spec))
+
+
+def _folded(obj: Any) -> Any:
+    """N-D from the 2-D form, where its rows are a grid's; a list of points stays one."""
+    if set(obj.dims) != {"position", "spectroscopic"}:
+        return obj
+    try:
+        return to_nd(obj)
+    except LayoutError:
+        return obj
+
+
+def _extras(obj: xr.DataArray | xr.Dataset, spec: MainSpec) -> tuple[Extra, ...]:
+    """The coordinates of `obj` that its spec says nothing of."""
+    layouts = (spec.position, spec.spectroscopic)
+    known = {name for layout in layouts for name in (*layout.dims, *layout.names)}
+    extras = []
+    for name, each in obj.coords.items():
+        if name in known or {ORDER, INDEX_OF} & set(each.attrs):
+            continue
+        if each.nbytes > _LARGEST_EXTRA:
+            raise OptionError(
+                f"coordinate {name!r} of {spec.path!r} has {each.nbytes} bytes and is no part of "
+                f"its layout; drop it with drop_vars({name!r}) or export it as a Main of its own"
+            )
+        dims = tuple(str(dim) for dim in each.dims)
+        extras.append(Extra(str(name), dims, each.values, {**each.attrs}))
+    return tuple(extras)
+
+
+def _result_groups(found: list[tuple[Part, Origin | None]]) -> dict[str, Mapping[str, Any]]:
+    """Attributes of each result group that Mains come from, by the path it will have."""
+    groups: dict[str, Mapping[str, Any]] = {}
+    for part, origin in found:
+        group = part.spec.parent
+        if origin is None or origin.result is None or group in groups:
+            continue
+        if group.rsplit("/", 1)[-1] != origin.result.rsplit("/", 1)[-1]:
+            continue
+        # The store may be gone, or the group: then the values are all there is.
+        with contextlib.suppress(UsidError):
+            record = store_at(origin.store).result(origin.result)
+            groups[group] = _result_attrs(record, _sources(record, found))
+    return groups
+
+
+def _result_attrs(record: ResultRecord, sources: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """Attributes by which another store knows the result group again."""
+    attrs = {name: value for name, value in record.attrs.items() if not name.startswith("source_")}
+    attrs["tool"] = record.tool
+    attrs["num_source_dsets"] = len(sources)
+    attrs["usid_sources"] = [list(each) for each in sources]
+    for number, (store, path) in enumerate(sources):
+        if not store:
+            attrs[f"source_{number:03d}"] = path
+        elif number == 0:
+            attrs["source_file_path"], attrs["source_dataset_path"] = store, path
+    with contextlib.suppress(PlanError):
+        attrs["usid_parameters"] = dump_parameters(record.parameters)
+    if record.status != "unknown":
+        attrs["usid_status"] = record.status
+    return attrs
+
+
+def _with_marks(part: Part, origin: Origin | None) -> Part:
+    """`part` with what is computed of it, for the Main of a partial result."""
+    if origin is None or origin.result is None or origin.form != "nd":
+        return part
+    stored = store_at(origin.store).open_main(origin.main)
+    if stored.completed is None or stored.result is None or stored.result.status != "partial":
+        return part
+    done = stored.completed[(slice(None),) * stored.completed.ndim]
+    return replace(part, completed=done) if done.shape == part.spec.position.shape else part
+
+
+def _sources(
+    record: ResultRecord, found: list[tuple[Part, Origin | None]]
+) -> tuple[tuple[str, str], ...]:
+    """The sources as the new store has them: those that come along are in it, others are not."""
+    along = {
+        (os.path.realpath(origin.store), origin.main): part.spec.path
+        for part, origin in found
+        if origin is not None
+    }
+    sources = []
+    for store, path in record.sources:
+        full = store or record.store
+        here = along.get((os.path.realpath(full), path))
+        sources.append((full, path) if here is None else ("", here))
+    return tuple(sources)

@@ -1,0 +1,76 @@
+"""Writing USID-Zarr stores."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Literal
+
+from usidx.errors import OptionError
+from usidx.exporting.chunking import Chunks, cut
+from usidx.exporting.parts import Exportable, parts_of
+from usidx.exporting.storing import Progress, blocked, store
+
+if TYPE_CHECKING:
+    import dask.array
+
+
+def to_zarr(
+    obj: Exportable,
+    path: str | os.PathLike[str],
+    *,
+    group: str | None = None,
+    overwrite: bool = False,
+    compression: Literal["lz4", "zstd"] | None = "lz4",
+    chunks: Chunks = None,
+    progress: Progress = False,
+) -> str:
+    """Write Mains to a USID-Zarr store, and return its path.
+
+    Values are computed and written block by block; memory holds a few blocks at a time. Plain
+    xarray reads the store with its labels and units, `usidx.open` reads back the same Mains.
+
+    Parameters
+    ----------
+    obj : a Main, a Dataset (one compound Main, each variable a field) or a DataTree of those
+    path : of the store
+    group : path in the store of the one Main that is written; a store that exists is added to.
+        None writes a whole new store.
+    overwrite : replace what is there; it stays whole until the new one is. The arrays may come
+        from the very store that is replaced.
+    compression : "lz4" is fast, "zstd" small, None stores the bytes as they are
+    chunks : size of a stored chunk along the dimensions (those left out are whole); when None the
+        chunks of a dask array are kept where they suit
+    progress : True for a bar, or a function that is called with (blocks done, blocks in all)
+
+    Raises
+    ------
+    StoreExistsError : where the target exists and `overwrite` is False
+    StoreNotFoundError, ReadOnlyStoreError, NoSpaceError : where it cannot be written
+    StoreLockedError : while another process writes the store
+    LayoutError : where a dimension has no role
+    InvalidMainError, OptionError : for values or attributes that Zarr cannot hold
+    """
+    from usidx.stores.zarr.draft import draft
+
+    path = os.fspath(path)
+    parts = parts_of(obj, group)
+    if group is not None and len(parts.mains) != 1:
+        raise OptionError(f"group={group!r} takes one Main, the tree has {len(parts.mains)}")
+    with draft(path, group=group, overwrite=overwrite) as new:
+        sources: list[dask.array.Array] = []
+        targets: list[Any] = []
+        for part in parts.mains:
+            block, chunk = cut(part, chunks)
+            targets += new.add_main(
+                part.spec,
+                chunk,
+                extras=part.extras,
+                completed=part.completed,
+                compression=compression,
+            )
+            sources += [blocked(array, block) for array in part.arrays]
+        if group is None:
+            for name, attrs in parts.groups.items():
+                new.set_attrs(name, attrs)
+        store(sources, targets, progress)
+    return path
