@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import h5py
@@ -46,7 +47,7 @@ class Ancillaries:
     """What the Mains of an open file refer to, read once also where several share it."""
 
     def __init__(self) -> None:
-        self._described: dict[str, AncillaryFacts] = {}
+        self._described: dict[tuple[int, int], AncillaryFacts] = {}
         self._datasets: dict[str, h5py.Dataset] = {}
         self._layouts: dict[tuple[str, str], Layout] = {}
 
@@ -73,12 +74,14 @@ class Ancillaries:
         if referred.found != "dataset":
             return AncillaryFacts(attribute, odd=referred.odd)
         target: h5py.Dataset = referred.target
-        # an object that no link leads to any more has no name
-        path = target.name or f"(nameless dataset {h5py.h5o.get_info(target.id).addr})"
-        path = path if target.file == main.file else f"{target.file.filename}:{path}"
-        if path not in self._described:
+        info = h5py.h5o.get_info(target.id)
+        address = (int(info.fileno), int(info.addr))
+        if address not in self._described:
+            # an object that no link leads to any more has no name
+            path = attributes.path_of(target, main, attribute) or f"(nameless, at {info.addr})"
+            path = path if path not in self._datasets else f"{target.file.filename}:{path}"
             self._datasets[path] = target
-            self._described[path] = AncillaryFacts(
+            self._described[address] = AncillaryFacts(
                 attribute,
                 path=path,
                 shape=tuple(target.shape or ()),
@@ -86,12 +89,7 @@ class Ancillaries:
                 labels=attributes.read_texts(target, "labels"),
                 units=attributes.read_texts(target, "units"),
             )
-        known = self._described[path]
-        if (known.attribute, known.odd) == (attribute, referred.odd):
-            return known
-        return AncillaryFacts(
-            attribute, path, referred.odd, known.shape, known.dtype, known.labels, known.units
-        )
+        return replace(self._described[address], attribute=attribute, odd=referred.odd)
 
     def _layout(self, facts: MainFacts, role: Role) -> Layout:
         indices, values = facts.side(role)

@@ -164,6 +164,29 @@ def follow(obj: h5py.HLObject, reference: h5py.Reference) -> Referred:
     return Referred("datatype", target)
 
 
+def path_of(target: h5py.HLObject, seen_from: h5py.HLObject, likely: str = "") -> str | None:
+    """Path of an object that a reference led to; None where no link leads to it any more.
+
+    HDF5 looks through the whole file for it, so the likely places are tried first.
+
+    Parameters
+    ----------
+    seen_from : the object that has the reference
+    likely : name that it probably has, in the group of `seen_from` or the one above
+    """
+    place = h5py.h5o.get_info(target.id)
+    here = h5py.h5o.get_info(seen_from.id)
+    if (place.fileno, place.addr) == (here.fileno, here.addr):
+        return str(seen_from.name)
+    group = str(seen_from.name).rpartition("/")[0] if likely else ""
+    for folder in dict.fromkeys([group, group.rpartition("/")[0]]) if likely else ():
+        path = f"{folder}/{likely}".encode()
+        if here.fileno == place.fileno and path in seen_from.file:
+            if h5py.h5o.get_info(seen_from.file.id, path).addr == place.addr:
+                return path.decode()
+    return None if target.name is None else str(target.name)
+
+
 def read_number(obj: h5py.HLObject, name: str) -> float | None:
     """A numeric attribute, scalar or of one element; None where it is missing or something else."""
     value = _read(obj, name)
@@ -236,9 +259,10 @@ def _plain_array(obj: h5py.HLObject, value: np.ndarray[Any, np.dtype[Any]]) -> A
 def _target_name(obj: h5py.HLObject, reference: h5py.Reference) -> str:
     if not reference:
         return "(null reference)"
+    # a result group refers to its source, which is named in front of the first "-"
+    likely = str(obj.name).rpartition("/")[2].partition("-")[0]
     try:
-        # the name of an object that no link leads to any more is None
-        return str(obj.file[reference].name or "(an object without a name)")
+        return path_of(obj.file[reference], obj, likely) or "(an object without a name)"
     except _UNREADABLE:
         return "(dangling reference)"
 

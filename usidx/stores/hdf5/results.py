@@ -160,8 +160,10 @@ def _sources(group: h5py.Group, store: str, main: str) -> tuple[tuple[str, str],
     found = []
     for attribute in sorted(filter(_SOURCE.fullmatch, attributes.names(group)), key=natural_key):
         referred = attributes.read_reference(group, attribute)
-        if referred.found == "dataset" and referred.target.name:
-            found.append(("", str(referred.target.name)))
+        source = referred.target if referred.found == "dataset" else None
+        named = None if source is None else attributes.path_of(source, group, main)
+        if named is not None:
+            found.append(("", named))
     path = attributes.read_text(group, "source_dataset_path").value
     if path:
         elsewhere = attributes.read_text(group, "source_file_path").value
