@@ -16,6 +16,9 @@ from usidx.errors import LayoutError
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
 
+# Attribute of a compound Main: units of each field, where the names of fields do not say them.
+FIELD_UNITS = "field_units"
+
 
 def to_dataset(
     spec: MainSpec,
@@ -26,6 +29,8 @@ def to_dataset(
 ) -> xr.Dataset:
     """The Dataset of a compound Main: one variable for each field, by the field's name.
 
+    A field that has the name of a dimension becomes `<name>_values`.
+
     Parameters
     ----------
     spec : what the Main is; its dtype is structured
@@ -35,21 +40,23 @@ def to_dataset(
 
     Raises
     ------
-    LayoutError : where the values of a field have another shape, or its name is a dimension's
+    LayoutError : where the values of a field have another shape
     """
     variables: dict[str, xr.DataArray] = {}
+    told = _told_units(spec)
     for field in field_names(spec.dtype):
-        if field in spec.position.names + spec.spectroscopic.names:
-            raise LayoutError(
-                f"{spec.path!r} has a field and a dimension of the same name {field!r}"
-            )
         data = values(field)
         part = replace(spec, dtype=np.dtype(data.dtype), attrs={})
-        variable = label(part, data).rename(field)
+        variable = label(part, data)
+        # xarray keeps variables and coordinates under one roof.
+        name = f"{field}_values" if field in variable.coords else field
+        variable = variable.rename(name)
         quantity, units = field_quantity(field)
+        units = told.get(field, units)
         variable.attrs.update(quantity=quantity, units=units, long_name=quantity)
-        variables[field] = variable
+        variables[name] = variable
     dataset = xr.Dataset(variables, attrs={**main_attrs(spec), "usid_main": spec.name})
+    dataset.attrs.pop(FIELD_UNITS, None)
     if origin is not None:
         mark_origin(dataset, origin)
     return dataset
@@ -72,6 +79,12 @@ def field_quantity(field: str) -> tuple[str, str]:
     return (found[1], found[2].strip()) if found and found[1] else (field, "")
 
 
+def _told_units(spec: MainSpec) -> dict[str, str]:
+    """Units of the fields, where an attribute of the Main has them."""
+    names, units = field_names(spec.dtype), np.ravel(spec.attrs.get(FIELD_UNITS, []))
+    return dict(zip(names, map(str, units))) if len(units) == len(names) else {}
+
+
 def compound_spec(dataset: xr.Dataset, *, path: str | None = None) -> MainSpec:
     """The MainSpec of a compound Main that holds the variables of a Dataset as its fields.
 
@@ -92,13 +105,17 @@ def compound_spec(dataset: xr.Dataset, *, path: str | None = None) -> MainSpec:
     name = str(dataset.attrs.get("usid_main") or "Raw_Data")
     whole = "/Measurement_000/Channel_000/" + name if path is None else path
     spec = spec_of(first, path=whole)
-    own = (*OWN_ATTRS, "usid_main")
+    own = (*OWN_ATTRS, "usid_main", FIELD_UNITS)
+    attrs = {key: value for key, value in dataset.attrs.items() if key not in own}
+    units = [str(each.attrs.get("units", "")) for each in arrays]
+    if units != [field_quantity(str(each.name))[1] for each in arrays]:
+        attrs[FIELD_UNITS] = units
     return replace(
         spec,
         quantity=str(dataset.attrs.get("quantity") or name),
         units=str(dataset.attrs.get("units", "")),
         dtype=np.dtype([(str(each.name), each.dtype) for each in arrays]),
-        attrs={key: value for key, value in dataset.attrs.items() if key not in own},
+        attrs=attrs,
     )
 
 
