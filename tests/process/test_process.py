@@ -349,8 +349,10 @@ def test_an_estimate_is_arithmetic(source: xr.DataArray) -> None:
 
 
 def test_memory_that_holds_no_position_is_refused(source: xr.DataArray) -> None:
-    with pytest.raises(PlanError, match=r"one position of 'Raw_Data' needs"):
-        source.usid.process(shifted).run(memory=100)
+    with pytest.raises(
+        PlanError, match=r"the smallest block of 'Raw_Data' needs 1 kB.*give memory='1 kB'"
+    ):
+        source.usid.process(shifted).run(memory=100, workers=1)
     with pytest.raises(OptionError, match="memory='lots' is no amount of memory"):
         source.usid.process(shifted).run(memory="lots")
     assert source.usid.results() == []

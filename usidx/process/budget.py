@@ -89,13 +89,12 @@ def check_fits(name: str, cost: int, memory: int | None, workers: int) -> None:
     need = memory_of(cost)
     if memory is not None and need * workers > memory:
         fewer = memory // need
-        advice = f"memory='{_megabytes(need * workers)} MB'"
+        advice = f"memory='{_rounded_up(need * workers)}'"
         if fewer >= 1:
             advice += f" or workers={fewer}"
         raise PlanError(
-            f"one position of {name!r} needs {_megabytes(need)} MB to compute, {workers} at once "
-            f"{_megabytes(need * workers)} MB, more than the memory of {_megabytes(memory)} MB; "
-            f"give {advice}"
+            f"the smallest block of {name!r} needs {_rounded_up(need)} to compute, {workers} at "
+            f"once {_rounded_up(need * workers)}, more than memory={memory} bytes; give {advice}"
         )
 
 
@@ -126,5 +125,6 @@ def parse_memory(memory: int | float | str | None) -> int | None:
     return count
 
 
-def _megabytes(count: int) -> int:
-    return max(1, -(-count // 10**6))
+def _rounded_up(count: int) -> str:
+    unit, name = (10**6, "MB") if count >= 10**7 else (10**3, "kB")
+    return f"{-(-count // unit)} {name}"

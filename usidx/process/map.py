@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ import xarray as xr
 from usidx.arrays.apply import apply_over, check_dims
 from usidx.errors import OptionError, PlanError
 from usidx.model.dimension import Array, Dimension
+from usidx.process.code import function_token
 
 Output = str | Dimension | Sequence[str | Dimension] | Mapping[str, Any] | None
 
@@ -94,27 +93,17 @@ class Kernel:
             return np.empty(loop)
         return np.stack(results).reshape(*loop, *results[0].shape)
 
+    @property
+    def __name__(self) -> str:
+        # dask names tasks by it; the repr that it takes otherwise has an address in it
+        return str(getattr(self.function, "__name__", "function")).strip("<>")
+
     def __dask_tokenize__(self) -> Any:
         from dask.base import normalize_token
 
-        # dask knows an imported function by its name alone; with its code, an edit is noticed
-        known = normalize_token(self.function), code_digest(self.function)
+        # dask knows an imported function by its name alone, and one of a notebook by its cell
+        known = function_token(self.function)
         return (type(self).__name__, known, normalize_token(self.kwargs), self.vectorized)
-
-
-def code_digest(function: Callable[..., Any]) -> str:
-    """Digest of the code of a Python function, "" for functions that have none (NumPy's)."""
-    code = getattr(getattr(function, "__wrapped__", function), "__code__", None)
-    if not isinstance(code, CodeType):
-        return ""
-    return hashlib.sha256(repr(_parts(code)).encode()).hexdigest()
-
-
-def _parts(code: CodeType) -> tuple[Any, ...]:
-    inner = tuple(
-        _parts(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts
-    )
-    return (code.co_code, code.co_names, code.co_varnames, inner)
 
 
 def _output_coords(

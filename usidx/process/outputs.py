@@ -73,6 +73,8 @@ def drafts_of(result: object, tool: str) -> tuple[Draft, ...]:
 
 
 def _draft(array: xr.DataArray, name: str) -> Draft:
+    if not name or "/" in name or "\0" in name:
+        raise PlanError(f"{name!r} cannot name a Main; rename that variable")
     array = array.rename(name)
     spec, arranged = as_main(array, path=f"/{name}")
     _check_dtype(name, spec.dtype)

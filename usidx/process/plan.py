@@ -264,7 +264,7 @@ def _shapes(
             written = sum(_bytes_per_position(each.spec) for each in alike)
             runs[_side(position)] = run_shape(
                 position.shape,
-                written + -(-source.nbytes // position.size),
+                written + -(-_read_at_once(source, position) // position.size),
                 budget,
                 natural=_natural_run(source, position),
                 strict=memory is not None,
@@ -325,7 +325,24 @@ def _cost_of(output: Output, source: Labelled, outputs: tuple[Output, ...]) -> i
     position = output.spec.position
     positions = math.prod(output.block[: output.n_position])
     written = sum(_bytes_per_position(each.spec) for each in outputs if each.cut == output.cut)
-    return positions * (written + -(-source.nbytes // position.size))
+    return positions * (written + -(-_read_at_once(source, position) // position.size))
+
+
+def _read_at_once(source: Labelled, position: Layout) -> int:
+    """Bytes of the source that all positions of an output need in memory together.
+
+    All of it where the output has the positions of the source. Where it has others, the source is
+    reduced: dask does that chunk by chunk.
+    """
+    sizes = source.sizes
+    if all(sizes.get(dim) == size for dim, size in zip(*_side(position), strict=True)):
+        return source.nbytes
+    arrays = [source] if isinstance(source, xr.DataArray) else list(source.data_vars.values())
+    largest = (
+        math.prod(max(each) for each in array.chunks or ()) * array.dtype.itemsize
+        for array in arrays
+    )
+    return min(source.nbytes, sum(largest))
 
 
 def _bytes_per_position(spec: MainSpec) -> int:
