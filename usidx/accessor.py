@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import xarray as xr
@@ -174,6 +174,14 @@ class UsidAccessor(Generic[Labelled]):
 @xr.register_dataarray_accessor("usid")
 class UsidArray(UsidAccessor[xr.DataArray]):
     """`DataArray.usid`: what the array is as a Main, and what can be done with it."""
+
+    def map(
+        self, function: Callable[..., Any], over: str | Sequence[str], **options: Any
+    ) -> xr.DataArray:
+        """A NumPy function on spectra, lazily; see `usidx.process.map.map_spectra`."""
+        from usidx.process.map import map_spectra
+
+        return map_spectra(self._obj, function, over, **options)
 
 
 @xr.register_dataset_accessor("usid")

@@ -229,7 +229,10 @@ def _values(
     if chunks is None:
         return to_lazy(view)
     sizes = resolve_chunks(chunks, dims, view.shape, view.dtype, _suited(stored, form))
-    return to_dask(view, sizes, name=spec.name)
+    # By what the Main is, not by when its file was changed last: results that we append to it
+    # change neither the array nor what was made of it.
+    known = None if masked else f"{stored.store}|{stored.identity}|{field}|{form}"
+    return to_dask(view, sizes, name=spec.name, known=known)
 
 
 def _status(stored: StoredMain) -> str | None:

@@ -32,7 +32,11 @@ HEAVY = 64 * 1024
 
 
 def to_dask(
-    array: Readable, chunks: tuple[tuple[int, ...], ...], *, name: str = "main"
+    array: Readable,
+    chunks: tuple[tuple[int, ...], ...],
+    *,
+    name: str = "main",
+    known: str | None = None,
 ) -> dask.array.Array:
     """A dask array with one task for each block, whose name follows from what it reads.
 
@@ -44,11 +48,12 @@ def to_dask(
     array : what is read
     chunks : sizes of the blocks along each axis
     name : a word that says in dashboards what is read
+    known : what tells the values from any others; the token of the array when None
     """
     import dask.array
     from dask.base import tokenize
 
-    token = tokenize(array.__dask_tokenize__(), chunks)
+    token = tokenize(known or array.__dask_tokenize__(), chunks)
     lazy: dask.array.Array = dask.array.from_array(
         Blocks(array),
         chunks=chunks,
