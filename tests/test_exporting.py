@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pathlib
 import threading
+from dataclasses import replace
 from typing import Any
 
 import dask
 import dask.array
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
@@ -22,10 +24,11 @@ from usidx.errors import (
     StoreExistsError,
     StoreNotFoundError,
 )
-from usidx.exporting import to_zarr
+from usidx.exporting import to_h5usid, to_zarr
 from usidx.model.dimension import Dimension
 from usidx.model.layout import Coordinate, Grid, Points
 from usidx.stores import store_at
+from usidx.stores.base import OutputRequest, ResultRequest
 from usidx.testing import make_main
 
 CHANNEL = "/Measurement_000/Channel_000"
@@ -306,3 +309,139 @@ class TestToZarr:
         with dask.config.set(scheduler="threads", num_workers=2):
             to_zarr(main, tmp_path / "a.zarr")
         assert most <= 6
+
+
+class TestToH5usid:
+    """`to_h5usid`."""
+
+    @pytest.mark.parametrize("compression", [None, "gzip", "lzf"])
+    @pytest.mark.parametrize("dtype", ["f4", "c16", "i2"])
+    @pytest.mark.parametrize("chunks", [None, {"Y": 1}, {"Y": 3, "X": 2}])
+    def test_a_main_comes_back(
+        self, tmp_path: pathlib.Path, dtype: str, chunks: Any, compression: Any
+    ) -> None:
+        main = make_main(dtype=dtype, chunks=chunks)
+        path = to_h5usid(main, tmp_path / "a.h5", compression=compression)
+        assert path == str(tmp_path / "a.h5")
+        back = usidx.open(path).load()
+        xr.testing.assert_equal(back, main)
+        assert back.dtype == main.dtype
+        assert back.attrs["quantity"] == main.attrs["quantity"]
+        for name, coordinate in main.coords.items():
+            assert back[name].attrs == coordinate.attrs
+        assert beside(tmp_path / "a.h5") == ["a.h5"]
+
+    def test_h5py_reads_what_pyusid_would(self, tmp_path: pathlib.Path) -> None:
+        main = make_main(chunks={"Y": 2})
+        path = to_h5usid(main, tmp_path / "a.h5")
+        with h5py.File(path) as file:
+            dataset = file[f"{CHANNEL}/Raw_Data"]
+            np.testing.assert_array_equal(dataset[()], main.values.reshape(20, 16))
+            assert (dataset.attrs["quantity"], dataset.attrs["units"]) == (
+                main.attrs["quantity"],
+                "V",
+            )
+            values = file[dataset.attrs["Position_Values"]]
+            assert list(values.attrs["labels"]) == [b"Y", b"X"]
+            np.testing.assert_allclose(values[:, 1], np.tile(main.X, 4), rtol=1e-6)
+
+    @pytest.mark.parametrize("make", [points, random_scan, roles_alone], ids=lambda m: m.__name__)
+    def test_odd_layouts_come_back(self, tmp_path: pathlib.Path, make: Any) -> None:
+        main = make()
+        back = usidx.open(to_h5usid(main, tmp_path / "a.h5"))
+        np.testing.assert_array_equal(back.squeeze(), main)
+        np.testing.assert_array_equal(back.usid.to_2d(), main.usid.to_2d())
+
+    @pytest.mark.parametrize("chunks", [{}, {"Y": 2}])
+    def test_a_compound_main_comes_back(self, tmp_path: pathlib.Path, chunks: Any) -> None:
+        fields = compound(**chunks)
+        back = usidx.open(to_h5usid(fields, tmp_path / "a.h5"))
+        assert isinstance(back, xr.Dataset)
+        for name, field in fields.data_vars.items():
+            np.testing.assert_array_equal(back[name].squeeze(), field)
+            assert back[name].dtype == field.dtype
+
+    def test_results_keep_where_they_come_from(self, tmp_path: pathlib.Path) -> None:
+        first = to_zarr(make_main(), tmp_path / "a.zarr")
+        result = usidx.open(first).usid.process(peak, along="Frequency").run(progress=False)
+        second = to_h5usid(usidx.open_tree(first), tmp_path / "b.h5")
+        (record,) = store_at(second).results(f"{CHANNEL}/Raw_Data")
+        assert (record.tool, record.status) == ("Peak", "complete")
+        assert record.parameters == {"along": "Frequency"}
+        assert record.sources == (("", f"{CHANNEL}/Raw_Data"),)
+        third = to_zarr(usidx.open_tree(second), tmp_path / "c.zarr")
+        (record,) = store_at(third).results(f"{CHANNEL}/Raw_Data")
+        assert (record.tool, record.status) == ("Peak", "complete")
+        assert record.parameters == {"along": "Frequency"}
+        assert record.sources == (("", f"{CHANNEL}/Raw_Data"),)
+        again = usidx.open(third, result.name + "/Peak")
+        np.testing.assert_array_equal(again, result.open())
+
+    def test_a_file_is_replaced_by_what_is_computed_from_it(self, tmp_path: pathlib.Path) -> None:
+        path = to_h5usid(make_main(), tmp_path / "a.h5")
+        main = usidx.open(path, chunks={"Y": 1})
+        with pytest.raises(StoreExistsError, match="overwrite=True"):
+            to_h5usid(main + 1, path)
+        to_h5usid((main + 1).rename("Raw_Data"), path, overwrite=True)
+        np.testing.assert_allclose(usidx.open(path), make_main() + 1)
+        assert beside(tmp_path / "a.h5") == ["a.h5"]
+
+    def test_nothing_is_left_of_an_export_that_fails(self, tmp_path: pathlib.Path) -> None:
+        def fail(block: Any) -> Any:
+            raise ZeroDivisionError("in the middle")
+
+        main = make_main(chunks={"Y": 1})
+        broken = main.copy(data=main.data.map_blocks(fail, meta=np.empty((0, 0, 0), "f4")))
+        with pytest.raises(ZeroDivisionError):
+            to_h5usid(broken, tmp_path / "a.h5")
+        assert beside(tmp_path / "a.h5") == []
+
+    def test_progress_is_told(self, tmp_path: pathlib.Path) -> None:
+        told: list[tuple[int, int]] = []
+        main = make_main(chunks={"Y": 1})
+        to_h5usid(main, tmp_path / "a.h5", progress=lambda done, total: told.append((done, total)))
+        assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+@pytest.mark.parametrize("export", [to_zarr, to_h5usid], ids=lambda export: export.__name__)
+def test_a_cluster_computes_what_is_exported(tmp_path: pathlib.Path, export: Any) -> None:
+    from distributed import Client, LocalCluster
+
+    main = make_main(chunks={"Y": 1})
+    told: list[tuple[int, int]] = []
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster,
+        Client(cluster),
+    ):
+        path = export(main * 2, tmp_path / "a", progress=lambda *each: told.append(each))
+    np.testing.assert_array_equal(usidx.open(path), make_main() * 2)
+    assert told[-1] == (4, 4)
+
+
+@pytest.mark.parametrize("export", [to_zarr, to_h5usid], ids=lambda export: export.__name__)
+def test_partial_results_stay_partial(tmp_path: pathlib.Path, export: Any) -> None:
+    first = to_zarr(make_main(chunks={"Y": 1}), tmp_path / "a.zarr")
+    store = store_at(first)
+    source = store.open_main(f"{CHANNEL}/Raw_Data").spec
+    output = replace(source, path="/Copy")
+    request = ResultRequest(
+        parent=CHANNEL,
+        main="Raw_Data",
+        tool="Copy",
+        version="1",
+        parameters={"a": [1.5, None]},
+        fingerprint="",
+        sources=(("", source.path),),
+        outputs=(OutputRequest(output, (1, 5, 16)),),
+    )
+    with store.claim(request) as claim:
+        key = (slice(1, 2), slice(0, 5), slice(0, 16))
+        claim.writers["Copy"].write(key, make_main().values[key])
+        claim.writers["Copy"].mark(key)
+    second = export(usidx.open_tree(first), tmp_path / "b")
+    record = store_at(second).result(claim.group)
+    assert (record.status, record.done, record.total) == ("partial", 5, 20)
+    assert record.parameters == {"a": [1.5, None]}
+    back = usidx.open(second, "Copy")
+    assert back.isel(Y=[0, 2, 3]).isnull().all()
+    np.testing.assert_array_equal(back[1], make_main()[1])

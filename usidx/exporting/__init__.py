@@ -4,6 +4,7 @@ Everything is written aside and takes its name at the end, so that what was ther
 whole until the new one is, and nothing is left of an export that failed.
 """
 
+from usidx.exporting.h5usid import to_h5usid
 from usidx.exporting.zarr import to_zarr
 
-__all__ = ["to_zarr"]
+__all__ = ["to_h5usid", "to_zarr"]

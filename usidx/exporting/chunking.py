@@ -28,11 +28,38 @@ def cut(part: Part, chunks: Chunks) -> tuple[tuple[tuple[int, ...], ...], tuple[
         return chunks_of(spec.shape, block), chunk
     given = part.arrays[0].chunks
     kept = None if given is None else _regular(given)
-    if kept is None or math.prod(kept) * spec.dtype.itemsize > _LARGEST_KEPT:
+    if kept is None or _nbytes(kept, spec) > _LARGEST_KEPT:
         kept = block_shape(
             spec.shape, len(spec.position.shape), spec.dtype.itemsize, budget=_TASK_BYTES
         )
     return chunks_of(spec.shape, kept), _divided(kept, spec)
+
+
+def runs_of_positions(part: Part) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """(shape, sizes along each axis) of blocks that are one run of whole spectra each."""
+    spec = part.spec
+    n_position = len(spec.position.shape)
+    given = part.arrays[0].chunks
+    kept = None if given is None else _regular(given)
+    if (
+        kept is None
+        or not _is_run(kept, spec.shape, n_position)
+        or _nbytes(kept, spec) > _LARGEST_KEPT
+    ):
+        kept = block_shape(spec.shape, n_position, spec.dtype.itemsize, budget=_TASK_BYTES)
+    return kept, chunks_of(spec.shape, kept)
+
+
+def _is_run(block: tuple[int, ...], shape: tuple[int, ...], n_position: int) -> bool:
+    """Whether blocks have whole spectra, and positions that follow one another."""
+    if block[n_position:] != shape[n_position:]:
+        return False
+    cut = [axis for axis in range(n_position) if block[axis] < shape[axis]]
+    return not cut or all(block[axis] == 1 for axis in range(cut[-1]))
+
+
+def _nbytes(block: tuple[int, ...], spec: MainSpec) -> int:
+    return math.prod(block) * spec.dtype.itemsize
 
 
 def _asked(spec: MainSpec, chunks: Mapping[str, int] | Sequence[int]) -> tuple[int, ...]:
@@ -75,7 +102,7 @@ def _merged(chunk: tuple[int, ...], spec: MainSpec) -> tuple[int, ...]:
     """Whole chunks that make up the work of one task, the fastest axes first."""
     block = list(chunk)
     for axis in reversed(range(len(block))):
-        nbytes = math.prod(block) * spec.dtype.itemsize
+        nbytes = _nbytes(tuple(block), spec)
         times = min(max(1, _TASK_BYTES // nbytes), -(-spec.shape[axis] // chunk[axis]))
         block[axis] = min(spec.shape[axis], chunk[axis] * times)
     return tuple(block)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Progress = bool | Callable[[int, int], None]
 
+# Blocks that a cluster sends here in one go.
+_AT_ONCE = 16
+
 _counters: dict[str, Callable[[], None]] = {}
 
 
@@ -54,8 +57,18 @@ class _Counted:
             count()
 
 
-def store(sources: list[dask.array.Array], targets: list[Any], progress: Progress) -> None:
-    """Compute and write every block, all arrays in one graph: what they share is computed once."""
+def store(
+    sources: list[dask.array.Array], targets: list[Any], progress: Progress, *, here: bool = False
+) -> None:
+    """Compute and write every block, all arrays in one graph: what they share is computed once.
+
+    Parameters
+    ----------
+    sources : arrays with the blocks that are written
+    targets : what takes the blocks of each, by `target[key] = values`
+    progress : see `told`
+    here : whether targets only work in this process, whoever computes the blocks
+    """
     import dask.array
 
     total = sum(source.npartitions for source in sources)
@@ -71,13 +84,42 @@ def store(sources: list[dask.array.Array], targets: list[Any], progress: Progres
                 tell(done, total)
 
         _counters[token] = count
+        counted: Any = [_Counted(target, token) for target in targets]
         try:
-            counted: Any = [_Counted(target, token) for target in targets]
-            dask.array.store(sources, counted, lock=False, compute=True)
+            if here and _is_distributed():
+                _bring(sources, counted)
+            elif here:
+                dask.array.store(sources, counted, lock=False, scheduler="threads")
+            else:
+                dask.array.store(sources, counted, lock=False)
         finally:
             del _counters[token]
         if done < total:
             tell(total, total)
+
+
+def _is_distributed() -> bool:
+    """Whether a cluster computes what is asked for now."""
+    from dask.base import get_scheduler
+
+    scheduler = get_scheduler()
+    return type(getattr(scheduler, "__self__", None)).__module__.startswith("distributed")
+
+
+def _bring(sources: list[dask.array.Array], targets: list[Any]) -> None:
+    """Have a cluster compute the blocks, a few at a time, and write them in this process."""
+    from dask.array.core import slices_from_chunks
+    from dask.base import compute
+
+    blocks = [
+        (target, key, block)
+        for source, target in zip(sources, targets)
+        for key, block in zip(slices_from_chunks(source.chunks), source.to_delayed().ravel())
+    ]
+    for start in range(0, len(blocks), _AT_ONCE):
+        few = blocks[start : start + _AT_ONCE]
+        for (target, key, _), values in zip(few, compute(*(block for *_, block in few))):
+            target[key] = values
 
 
 @contextlib.contextmanager
