@@ -142,10 +142,14 @@ def test_names_that_mean_another_file_from_here(
     tmp_path: pathlib.Path, secret: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """HDF5 looks for external storage from the working folder, not from that of the file."""
-    (tmp_path / "secret.txt").write_bytes(b"harmless....")
-    path = write_main(tmp_path / "a.h5", secret=pathlib.Path("secret.txt"))
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "secret.txt").write_bytes(b"harmless....")
+    path = write_main(inside / "a.h5", secret=pathlib.Path("secret.txt"))
+    monkeypatch.chdir(inside)
+    assert len(store_at(path, [inside]).mains()) == 1
     monkeypatch.chdir(secret.parent)
-    assert "secret.txt" in refusal(path, (str(tmp_path / "a.h5"),))
+    assert "secret.txt" in refusal(path, (str(inside),))
 
 
 def test_user_defined_links(tmp_path: pathlib.Path) -> None:
