@@ -63,6 +63,14 @@ def test_summary_of_what_is_stored(samples):
     assert "acquisition_order" in repr(usidx.open(samples / RANDOM).usid)
 
 
+def test_summary_of_points_says_why_they_are_no_grid(samples):
+    array = usidx.open(samples / "h5usid/pyusid/11b_sparse_incomplete_dimensions_attr_h5py.h5")
+    text = repr(array.usid)
+    assert "8 points, no grid: " in text
+    assert "of its own in X and Y" in text
+    assert "no grid" not in repr(make_main().usid.to_2d().usid)
+
+
 def test_summary_of_a_store_that_is_gone(samples, tmp_path):
     shutil.copy(samples / SIGNAL, tmp_path / "gone.h5")
     array = usidx.open(tmp_path / "gone.h5", "Channel_001/Raw_Data")

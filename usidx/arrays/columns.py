@@ -17,6 +17,7 @@ INDICES = "usid_indices"
 INDEX_OF = "usid_index_of"
 AXIS = "usid_axis"
 OVER = "usid_over"
+REASON = "usid_reason"
 ORDER = "usid_order"
 ORDER_NAMES: dict[Role, str] = {
     "position": "acquisition_order",
@@ -85,6 +86,8 @@ def _points_coordinates(layout: Points) -> dict[str, xr.Variable]:
     for axis, each in enumerate(layout.columns):
         attrs = {**label_attrs(each, layout.role), AXIS: axis}
         found[each.name] = xr.Variable(layout.dims, each.values, attrs)
+    if layout.reason:
+        found[layout.columns[0].name].attrs[REASON] = layout.reason
     for each in layout.columns:
         if each.indices is None or np.array_equal(each.indices, rank(each.values)):
             continue
@@ -146,7 +149,7 @@ def layout_from(obj: xr.DataArray | xr.Dataset, role: Role, dims: tuple[str, ...
     if not dims:
         return Grid(role, (single_cell(role),))
     if dims == (role,) and columns_along(obj, role):
-        return Points(role, tuple(_columns(obj, role)), "a list of points")
+        return Points(role, tuple(_columns(obj, role)), reason_of(obj, role))
     dimensions = tuple(_dimension(obj, dim) for dim in dims)
     dependent = tuple(_dependents(obj, role, dims))
     return Grid(role, dimensions, dependent, _order(obj, role, dims))
@@ -172,6 +175,12 @@ def _dimension(obj: xr.DataArray | xr.Dataset, dim: str) -> Dimension:
         label=None if label is None else str(label),
         quantity=str(attrs.get("long_name", "")),
     )
+
+
+def reason_of(obj: xr.DataArray | xr.Dataset, role: Role) -> str:
+    """Why a side is a list of points and no grid, as far as that is known."""
+    columns = columns_along(obj, role)
+    return next((str(each.attrs[REASON]) for each in columns if REASON in each.attrs), "")
 
 
 def _columns(obj: xr.DataArray | xr.Dataset, role: Role) -> Iterable[Coordinate]:

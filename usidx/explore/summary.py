@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from usidx.arrays.columns import columns_along, layout_from
+from usidx.arrays.columns import columns_along, layout_from, reason_of
 from usidx.arrays.labels import Origin, origin_of
 from usidx.arrays.roles import ROLES, dims_by_role
 from usidx.errors import UsidError
@@ -81,7 +81,8 @@ def _title(obj: Labelled) -> str:
 def _side_lines(obj: Labelled, role: Role, dims: tuple[str, ...]) -> Iterator[str]:
     columns = columns_along(obj, role) if dims == (role,) else []
     if columns:
-        yield f"{role}: {obj.sizes[role]} points"
+        reason = reason_of(obj, role)
+        yield f"{role}: {obj.sizes[role]} points" + (f", no grid: {reason}" if reason else "")
         for column in columns:
             units = str(column.attrs.get("units", ""))
             # The columns of a 2-D form are worked out when asked for, which is not for a summary.
