@@ -166,3 +166,22 @@ def test_variables_of_other_dimensions_are_no_compound():
     array = make_main()
     with pytest.raises(LayoutError, match=r"need the same dimensions"):
         _ = xr.Dataset({"a": array, "b": array.mean("X")}).usid.spec
+
+
+@pytest.mark.parametrize("export", ["to_h5usid", "to_zarr"])
+def test_there_and_back_through_a_store_and_a_step(export, tmp_path):
+    from usidx.steps import peak_response
+
+    path = tmp_path / "main.store"
+    made = make_main(chunks={"Y": 2})
+    getattr(made.usid, export)(path)
+    opened = usidx.open(path)
+    xr.testing.assert_equal(opened.compute(), made.compute())
+    assert opened.usid.results() == []
+    group = opened.usid.process(peak_response, along="Frequency").run(progress=False)
+    assert opened.usid.results("Peak_Response") == [group]
+    result = group.open()
+    np.testing.assert_array_equal(result.squeeze(), abs(made).max("Frequency"))
+    assert result.attrs["usid_status"] == "complete"
+    xr.testing.assert_identical(result.usid.source.compute(), opened.compute())
+    assert [each.kind for each in usidx.open_tree(path).usid.mains] == ["raw", "result"]
