@@ -403,6 +403,46 @@ class TestToH5usid:
         assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
+REAL = [
+    "pyusid/06*",
+    "pyusid/07_compound*",
+    "pyusid/11*",
+    "pyusid/12*",
+    "pyusid/13*",
+    "pyusid/14*",
+    "pyusid/16_duplicate*",
+    "pyusid/17*",
+    "pyusid/23*",
+    "pyusid/28*",
+    "real/*AFM*",
+]
+
+
+@pytest.mark.parametrize("export", [to_zarr, to_h5usid], ids=lambda export: export.__name__)
+@pytest.mark.parametrize("pattern", REAL)
+def test_real_files_come_back(
+    samples: pathlib.Path, tmp_path: pathlib.Path, export: Any, pattern: str
+) -> None:
+    files = sorted((samples / "h5usid").glob(f"{pattern}.h5"))
+    assert files
+    for number, file in enumerate(files):
+        for place, row in enumerate(usidx.list_mains(file)):
+            main = usidx.open(file, row.path)
+            path = export(main, tmp_path / f"{number}-{place}")
+            back = usidx.open(path, row.path)
+            assert type(back) is type(main)
+            xr.testing.assert_equal(back, main)
+            for name, coordinate in main.coords.items():
+                assert back[name].attrs == coordinate.attrs
+            if export is to_zarr:
+                assert {name: each.dtype for name, each in back.coords.items()} == {
+                    name: each.dtype for name, each in main.coords.items()
+                }
+                plain = xr.open_zarr(path, group=row.path)
+                for array in [main] if isinstance(main, xr.DataArray) else main.data_vars.values():
+                    xr.testing.assert_equal(plain[array.name].variable, array.variable)
+
+
 @pytest.mark.parametrize("export", [to_zarr, to_h5usid], ids=lambda export: export.__name__)
 def test_a_cluster_computes_what_is_exported(tmp_path: pathlib.Path, export: Any) -> None:
     from distributed import Client, LocalCluster

@@ -80,14 +80,15 @@ def create_leaf(
             attributes={"long_name": "1 where computed", "usid_role": "position"},
             compressors=[Crc32cCodec()],
         )
-    _close_leaf(folder, entry)
+    names = [key for key, _ in leaf.fields] + [column.key for column in leaf.columns]
+    _close_leaf(folder, entry, [*names, leaf.marks] if marked else names)
     return leaf
 
 
-def _close_leaf(folder: str, entry: Mapping[str, Any]) -> None:
+def _close_leaf(folder: str, entry: Mapping[str, Any], names: Sequence[str]) -> None:
     """Write the group's own metadata with copies of those of its arrays, for plain xarray."""
     node = group_node({"usid": dict(entry)})
-    copies = {name: read_node(os.path.join(folder, name)) for name in sorted(os.listdir(folder))}
+    copies = {name: read_node(os.path.join(folder, name)) for name in names}
     node["consolidated_metadata"] = {
         "kind": "inline",
         "must_understand": False,

@@ -153,7 +153,9 @@ def consolidate(root: str) -> None:
                 key: value for key, value in node.items() if key != "consolidated_metadata"
             }
         folder = folder_of(root, path)
-        for child in sorted(children(folder)):
+        # a Main has its fields in order there
+        first = list(node.get("consolidated_metadata", {}).get("metadata", {}))
+        for child in dict.fromkeys([*first, *sorted(children(folder))]):
             inner = read_node(os.path.join(folder, child))
             if inner is not None and inner["node_type"] == "array":
                 copies[f"{name}/{child}".lstrip("/")] = inner
