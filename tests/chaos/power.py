@@ -129,7 +129,9 @@ def record(work: Callable[[], None], keep: Callable[[str], bool]) -> list[Operat
             trace.append(Operation(kind, path, place, bytes(data)))
 
     real = {name: getattr(disk, name) for name in ("write_at", "truncate", "reserve", "sync")}
-    real |= {name: getattr(disk, name) for name in ("sync_data", "sync_folder", "replace", "remove")}
+    real |= {
+        name: getattr(disk, name) for name in ("sync_data", "sync_folder", "replace", "remove")
+    }
 
     def write_at(descriptor: int, data: Any, offset: int) -> None:
         real["write_at"](descriptor, data, offset)
@@ -176,32 +178,37 @@ def record(work: Callable[[], None], keep: Callable[[str], bool]) -> list[Operat
 
 
 def attack(
-    folder: str, *, durable: bool, share_positions: bool = True, most: int | None = None, seed: int = 0
+    folder: str,
+    *,
+    durable: bool,
+    share: bool = True,
+    most: int | None = None,
+    seed: int = 0,
 ) -> tuple[int, int, dict[str, list[str]]]:
     """(moments, disks looked at, what was wrong) for a power failure while a result is written."""
     path = subject.make_scan(os.path.join(folder, "power.h5"))
     with open(path, "rb") as file:
         before = file.read()
     trace = record(
-        lambda: subject.run(path, share=share_positions, durable=durable),
+        lambda: subject.run(path, share=share, durable=durable),
         lambda each: each.startswith(path) and not each.endswith(("-lock", "-run")),
     )
     chance = random.Random(seed)
-    cases = [(at, share) for at in range(len(trace) + 1) for share in (0.0, 0.2, 0.5, 0.8, 1.0)]
+    cases = [(at, part) for at in range(len(trace) + 1) for part in (0.0, 0.2, 0.5, 0.8, 1.0)]
     if most is not None:
         cases = sorted(chance.sample(cases, min(most, len(cases))))
     bad: dict[str, list[str]] = {}
     made, reached = Disk(), 0
     made.seen[path] = made.names[path] = Stored(bytearray(before))
-    for at, share in cases:
+    for at, part in cases:
         while reached < at:
             made.do(trace[reached])
             reached += 1
-        _lay_out(path, made.after_failure(chance, share))
+        _lay_out(path, made.after_failure(chance, part))
         ended = in_child(lambda: subject.faults(path, power_failure=not durable))
         found = [*(ended.result or []), *([ended.trouble] if ended.trouble else [])]
         if found:
-            bad[f"moment {at}, {share:.0%} written"] = found
+            bad[f"moment {at}, {part:.0%} written"] = found
     return len(trace), len(cases), bad
 
 

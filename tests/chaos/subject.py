@@ -68,9 +68,7 @@ def fit_request(*, rows: int = ROWS, share: bool = True, tool: str = "Fit") -> R
         position=Grid("position", (y, x)),
         spectroscopic=Grid("spectroscopic", (Dimension("Parameter", "", PARAMETERS),)),
     )
-    output = OutputRequest(
-        spec, (1, COLUMNS, PARAMETERS), share_position=MAIN if share else None
-    )
+    output = OutputRequest(spec, (1, COLUMNS, PARAMETERS), share_position=MAIN if share else None)
     return ResultRequest(
         parent=CHANNEL,
         main="Raw_Data",
@@ -85,9 +83,7 @@ def fit_request(*, rows: int = ROWS, share: bool = True, tool: str = "Fit") -> R
 
 def keys(rows: int = ROWS) -> Iterator[tuple[slice, ...]]:
     """Keys of the blocks: one row of the map each."""
-    return (
-        (slice(row, row + 1), slice(0, COLUMNS), slice(0, PARAMETERS)) for row in range(rows)
-    )
+    return ((slice(row, row + 1), slice(0, COLUMNS), slice(0, PARAMETERS)) for row in range(rows))
 
 
 def fit_values(row: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -206,7 +202,9 @@ def _result_faults(file: h5py.File, power_failure: bool) -> list[str]:
     group = file.get(GROUP)
     if group is None:
         return []
-    found = [f"the group lacks {name}" for name in ("Fit", "completed_positions") if name not in group]
+    found = [
+        f"the group lacks {name}" for name in ("Fit", "completed_positions") if name not in group
+    ]
     if found:
         return found
     marks, main = group["completed_positions"][()], group["Fit"]

@@ -250,9 +250,13 @@ class StoreLock:
     def _open(self) -> tuple[int, bool] | None:
         """The lock file, and whether it was made just now: by one process only, on any system."""
         try:
-            return disk.open_file(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL), True
+            descriptor = disk.open_file(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
             pass
+        else:
+            with contextlib.suppress(OSError):  # whatever the umask: others must see who it is
+                os.chmod(self.path, 0o644)
+            return descriptor, True
         try:
             return disk.open_file(self.path, os.O_RDWR), False
         except PermissionError:
@@ -261,12 +265,12 @@ class StoreLock:
 
     def _clear_foreign(self) -> None:
         """Remove a lock file of another user if nobody holds it: only its maker can write it."""
-        with (
-            contextlib.suppress(disk.NoKernelLocksError, PermissionError),
-            disk.opened(self.path, os.O_RDONLY) as descriptor,
-        ):
-            if disk.lock(descriptor) and self._is_current(descriptor):
-                self._remove()
+        try:
+            with disk.opened(self.path, os.O_RDONLY) as descriptor:
+                if disk.lock(descriptor) and self._is_current(descriptor):
+                    self._remove()
+        except disk.NoKernelLocksError:
+            self._take_over()
 
     def _is_current(self, descriptor: int) -> bool:
         """Whether the path still leads to the open file; its holder removes it when done."""

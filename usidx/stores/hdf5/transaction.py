@@ -29,6 +29,7 @@ from usidx.stores import disk
 from usidx.stores.hdf5 import log as logs
 from usidx.stores.hdf5.log import log_path
 from usidx.stores.hdf5.overlay import Overlay
+from usidx.stores.hdf5.superblock import read_superblock
 from usidx.stores.lock import StoreLock, held, store_lock
 
 __all__ = ["LIBVER", "Recovery", "log_path", "recover", "transaction"]
@@ -75,6 +76,7 @@ def transaction(path: str, *, timeout: float = 30.0, what: str = "") -> Iterator
         logs.remove_unfinished(real)
         with disk.opened(real, os.O_RDWR) as descriptor:
             _wait_for_others(path, descriptor, deadline)
+            _check_format(path, descriptor)
             _cut_leftover(lock, descriptor)
             overlay = Overlay(descriptor)
             lock.note(inode=os.fstat(descriptor).st_ino, size=overlay.end)
@@ -155,7 +157,7 @@ def _through(path: str, overlay: Overlay) -> Iterator[h5py.File]:
             alignment_interval=_ALIGNMENT,
         )
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise DamagedStoreError(f"{path!r} cannot be opened by HDF5: {error}") from error
     try:
         try:
             yield file
@@ -168,16 +170,16 @@ def _through(path: str, overlay: Overlay) -> Iterator[h5py.File]:
         raise
 
 
-def _unreadable(path: str, error: OSError) -> Exception:
-    said = str(error)
-    if "signature not found" in said:
-        return NotUsidError(f"{path!r} is no HDF5 file")
-    if "h5clear" in said:
-        return DamagedStoreError(
-            f"{path!r} was left open by another program that ended without closing it; once that "
-            f"is sure, run: h5clear -s {path}"
+def _check_format(path: str, descriptor: int) -> None:
+    """Refuse what h5py opens through a file-like object though it should not."""
+    superblock = read_superblock(descriptor)
+    if superblock is None:
+        raise NotUsidError(f"{path!r} is not an HDF5 file: its signature is missing")
+    if superblock.is_open:
+        raise DamagedStoreError(
+            f"{path!r} is open for writing in another program, or that ended without closing it; "
+            f"if no program has it open any more, run: h5clear -s {path}"
         )
-    return DamagedStoreError(f"{path!r} cannot be opened by HDF5: {said}")
 
 
 def _wait_for_others(path: str, descriptor: int, deadline: float) -> None:
@@ -218,35 +220,9 @@ def _cut_leftover(lock: StoreLock, descriptor: int) -> None:
     size = left.get("size")
     if left.get("inode") != there.st_ino or not isinstance(size, int) or size >= there.st_size:
         return
-    end = _end_of_hdf5(descriptor)
-    if end is not None and end <= size:
+    superblock = read_superblock(descriptor)
+    if superblock is not None and superblock.end is not None and superblock.end <= size:
         disk.truncate(descriptor, size)
-
-
-def _end_of_hdf5(descriptor: int) -> int | None:
-    """Where HDF5 says that the file ends, in bytes; None where its superblock is not understood.
-
-    Format: HDF5 File Format Specification, II.A "Disk Format: Level 0A".
-    """
-    size = os.fstat(descriptor).st_size
-    start = 0
-    while start < size:
-        block = disk.read_at(descriptor, 96, start)
-        if block[:8] == b"\x89HDF\r\n\x1a\n":
-            break
-        start = max(512, 2 * start)
-    else:
-        return None
-    version = block[8]
-    offset_size = block[13] if version < 2 else block[9]
-    # base address, then free space (version 0 and 1) or superblock extension, then end of file
-    place = {0: 24, 1: 28, 2: 12, 3: 12}.get(version)
-    if place is None or offset_size not in (4, 8):
-        return None
-    base = int.from_bytes(block[place : place + offset_size], "little")
-    place += 2 * offset_size
-    end = int.from_bytes(block[place : place + offset_size], "little")
-    return end + start - base  # a user block that was put in front later has moved everything
 
 
 def _prepare(path: str, real: str, overlay: Overlay, descriptor: int, what: str) -> logs.Log | None:
