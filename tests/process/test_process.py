@@ -103,6 +103,14 @@ def test_other_parameters_versions_and_names_are_other_results(source: xr.DataAr
     }
 
 
+def test_an_edit_without_another_version_is_warned_of(source: xr.DataArray) -> None:
+    first = source.usid.process(step("Edited", lambda spectra: 2 * spectra, version="1")).run()
+    edited = step("Edited", lambda spectra: 3 * spectra, version="1")
+    with pytest.warns(UserWarning, match="the code of step 'Edited' is not what it was"):
+        assert source.usid.process(edited).run() == first
+    assert source.usid.process(edited).run(fresh=True) != first
+
+
 def test_a_step_that_raises_leaves_what_is_done(source: xr.DataArray, truth: xr.DataArray) -> None:
     counts: list[int] = []
     with pytest.raises(StepError) as caught:
@@ -182,7 +190,7 @@ def test_two_runs_of_one_group_do_not_mix(source: xr.DataArray) -> None:
         source.usid.process(counting([], fail_after=2)).run(**SMALL)
 
     def second(event: BlockDone) -> None:
-        if event.done == event.total:
+        if event.number != 5:
             return
         with pytest.raises(StoreLockedError):
             source.usid.process(counting([])).run()

@@ -52,6 +52,10 @@ class Cluster:
 
     def run(self, works: Iterator[tuple[Unit, Work]], report: Report) -> None:
         """As `Executor.run`."""
+        with self.client.as_current():
+            self._run(works, report)
+
+    def _run(self, works: Iterator[tuple[Unit, Work]], report: Report) -> None:
         from distributed import as_completed
 
         # No name twice: a failed task that somebody holds would answer for the new one.
@@ -87,7 +91,7 @@ class Cluster:
         futures = self.client.get(graph, list(last), sync=False)
         units = {future.key: last[future.key] for future in futures}
         try:
-            for future in as_completed(futures):
+            for future in as_completed(futures, loop=self.client.loop):
                 self._outcome(future, units[future.key])
                 report(units[future.key], 0.0)
         except BaseException:

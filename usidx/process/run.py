@@ -16,7 +16,15 @@ from usidx.process.events import progress as progress_bar
 from usidx.process.plan import Plan
 from usidx.process.result import ResultGroup
 from usidx.process.runner import Executor, UnitFailedError, execute, find_executor
-from usidx.process.target import Path, Target, claim_in, request_of, target_of, twins_of
+from usidx.process.target import (
+    Path,
+    Target,
+    claim_in,
+    request_of,
+    target_of,
+    twins_of,
+    warn_of_changed_code,
+)
 from usidx.process.work import Unit, units_of
 from usidx.stores.base import Claim, ResultRecord
 
@@ -70,6 +78,8 @@ def run_plan(
     """
     target = target_of(into, plan.source)
     twins = () if fresh else twins_of(plan, target.store)
+    if twins:
+        warn_of_changed_code(plan, twins[0])
     if twins and twins[0].status == "complete":
         log.info("%s is complete already", twins[0].group)
         return ResultGroup(target.store.path, twins[0].group)

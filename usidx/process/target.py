@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 from usidx.errors import OptionError, PlanError, ReadOnlyStoreError
+from usidx.process.code import code_digest
 from usidx.process.identity import Source
 from usidx.process.plan import Output, Plan
 from usidx.stores.base import Claim, OutputRequest, ResultRecord, ResultRequest, Store
@@ -107,6 +109,22 @@ def twins_of(plan: Plan, store: Store) -> tuple[ResultRecord, ...]:
     return tuple(sorted(newest, key=lambda each: (each.status != "complete", -each.done)))
 
 
+def warn_of_changed_code(plan: Plan, twin: ResultRecord) -> None:
+    """Warn where the step was edited since the twin was made, under the same version."""
+    then = twin.attrs.get("usid_step_code")
+    now = code_digest(plan.step.function) if plan.step is not None else ""
+    if not isinstance(then, str) or not then or not now or then == now:
+        return
+    if then.split(":")[0] != now.split(":")[0]:  # another Python compiles the same otherwise
+        return
+    warnings.warn(
+        f"the code of step {plan.tool!r} is not what it was when {twin.name!r} was made, though "
+        f"its version is {plan.version!r} still; where it computes something else now, give it "
+        "another version, or run(fresh=True)",
+        stacklevel=5,
+    )
+
+
 def request_of(plan: Plan, target: Target) -> ResultRequest:
     """The result group that a plan needs."""
     origin = plan.source.origin
@@ -114,6 +132,7 @@ def request_of(plan: Plan, target: Target) -> ResultRequest:
     attrs: dict[str, Any] = {}
     if plan.step is not None:
         attrs["usid_step"] = plan.step.place
+        attrs["usid_step_code"] = code_digest(plan.step.function)
     if origin is not None and origin.field is not None:
         attrs["usid_field"] = origin.field
     if origin is not None and origin.form != "nd":
