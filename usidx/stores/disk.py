@@ -96,11 +96,25 @@ def reserve(descriptor: int, start: int, stop: int) -> None:
     """
     if stop <= start:
         return
+    # asked for too much, the system fills the disk for a while before it says no
+    free = _free(descriptor)
+    if free is not None and stop - start > free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if ALLOCATION:
         os.posix_fallocate(descriptor, start, stop - start)
         return
     for place in range(start, stop, len(_ZEROS)):
         write_at(descriptor, _ZEROS[: stop - place], place)
+
+
+def _free(descriptor: int) -> int | None:
+    """How many bytes this user may still add to the disk of a file; None where nobody knows."""
+    if not hasattr(os, "fstatvfs"):
+        return None
+    disk = os.fstatvfs(descriptor)
+    if not disk.f_blocks:  # some network file systems do not count
+        return None
+    return (disk.f_bfree if os.geteuid() == 0 else disk.f_bavail) * disk.f_frsize
 
 
 def truncate(descriptor: int, size: int) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import h5py
 import numpy as np
 
 from usidx.errors import (
@@ -22,12 +25,17 @@ from usidx.model.blocks import axis_range, row_range
 from usidx.model.dimension import Array
 from usidx.stores import disk
 from usidx.stores.hdf5.file import open_file
-from usidx.stores.hdf5.new_result import Span, span_of
+from usidx.stores.hdf5.new_result import Span, find, span_of
 from usidx.stores.hdf5.rows import converted, runs
 from usidx.stores.lock import holder_of
 
 _HEADER_BYTES = 4096
 _CONTIGUOUS = b"\x01"
+_SUPERBLOCK_BYTES = 96
+_LOOK_EVERY = 2.0
+_LOOK_TIMEOUT = 5.0
+# (token, output) -> when this process last found the output in its place, and the superblock then
+_looks: dict[tuple[str, str], tuple[float, bytes]] = {}
 
 
 @dataclass(frozen=True)
@@ -222,8 +230,7 @@ class HDF5BlockWriter:
         try:
             if not self.file.fits(descriptor):
                 raise self._changed()
-            if not (self.values.holds(descriptor) and self.marks.holds(descriptor)):
-                self._look_again()
+            self._check_room(descriptor)
             yield descriptor
         finally:
             os.close(descriptor)
@@ -236,15 +243,37 @@ class HDF5BlockWriter:
                 f"the claim on {self.main!r} has ended, {now}; resume the result to go on writing"
             )
 
-    def _look_again(self) -> None:
-        """Ask HDF5 whether the datasets are where they were: their headers look different."""
-        with open_file(self.path) as file:
+    def _check_room(self, descriptor: int) -> None:
+        """Make sure that the room still belongs to the output: others may have deleted it.
+
+        Their changes show in the superblock or in the seals, if the file got another size or room
+        was given to something else. Now and then HDF5 is asked in any case, unless another program
+        keeps it from looking.
+        """
+        beginning = disk.read_at(descriptor, _SUPERBLOCK_BYTES, self.values.span.base)
+        key = (self.token, self.main)
+        when, known = _looks.get(key, (-math.inf, b""))
+        sealed = self.values.holds(descriptor) and self.marks.holds(descriptor)
+        if sealed and known == beginning and time.monotonic() - when < _LOOK_EVERY:
+            return
+        try:
+            self._look(timeout=_LOOK_TIMEOUT if not sealed else 0.0)
+        except StoreLockedError:
+            if not sealed:
+                raise
+        else:
+            _looks[key] = (time.monotonic(), beginning)
+
+    def _look(self, timeout: float) -> None:
+        """Ask HDF5 whether the datasets are where they were."""
+        with open_file(self.path, timeout=timeout) as file:
             for room in (self.values, self.marks):
-                dataset = file.get(room.span.name)
-                span = span_of(dataset) if hasattr(dataset, "chunks") else None
-                if span is None or (span.offset, span.nbytes) != (
-                    room.span.offset,
-                    room.span.nbytes,
+                dataset = find(file, room.span.name)
+                span = span_of(dataset) if isinstance(dataset, h5py.Dataset) else None
+                if (
+                    span is None
+                    or span.offset != room.span.offset
+                    or span.nbytes != room.span.nbytes
                 ):
                     raise self._changed()
 

@@ -65,11 +65,7 @@ def create_group(file: h5py.File, request: ResultRequest) -> Created:
     PlanError : for outputs that cannot be kept
     """
     _check_outputs(request.outputs)
-    parent = find(file, request.parent)
-    if parent is None:  # results of a Main in another store lie at its path
-        parent = file.create_group(request.parent)
-    if not isinstance(parent, h5py.Group):
-        raise MainNotFoundError(f"{request.parent!r} is no group to put a result into")
+    parent = _parent(file, request.parent)
     tool = clean_tool(request.tool)
     index = next_index(parent.keys(), request.main, tool)
     group = parent.create_group(result_name(request.main, tool, index))
@@ -121,15 +117,28 @@ def write_sources(
     write_attribute(group, "usid_sources", [list(each) for each in sources])
 
 
-def find(file: h5py.File, path: str) -> Any:
-    """The object at `path`, or None; not by way of a link, which may lead to another file."""
-    found: Any = file
+def find(group: h5py.Group, path: str) -> Any:
+    """The object at `path` in `group`, or None; not over links, which may lead to another file."""
+    found: Any = group
     for part in [each for each in path.split("/") if each]:
         inside = isinstance(found, h5py.Group) and part in found
         if not inside or not isinstance(found.get(part, getlink=True), h5py.HardLink):
             return None
         found = found[part]
     return found
+
+
+def _parent(file: h5py.File, path: str) -> h5py.Group:
+    """The group at `path`; made where there is none, as results of a Main in another store need."""
+    group: h5py.Group = file
+    for part in [each for each in path.split("/") if each]:
+        if part not in group and group.get(part, getlink=True) is None:
+            write_attributes(group.create_group(part), book_keeping())
+        found = find(group, part)
+        if not isinstance(found, h5py.Group):
+            raise MainNotFoundError(f"{path!r} leads to no group to put a result into")
+        group = found
+    return group
 
 
 def _check_outputs(outputs: tuple[OutputRequest, ...]) -> None:

@@ -264,6 +264,7 @@ def _no_room(path: str, overlay: Overlay, error: OSError) -> Exception:
     if error.errno not in disk.NO_ROOM:
         return DamagedStoreError(f"{path!r} could not be written: {error.strerror or error}")
     needed = disk.sized(max(0, overlay.size - overlay.end))
+    overlay.withdraw()  # what it took is free again
     return NoSpaceError(
         f"there is no room to extend {path!r}: {needed} are needed and {disk.room(path)} are free "
         f"({error.strerror}); nothing was changed. Make room, or put results elsewhere with into="
