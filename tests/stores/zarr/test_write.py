@@ -16,6 +16,7 @@ import xarray as xr
 from usidx.errors import (
     DamagedStoreError,
     LayoutError,
+    NoSpaceError,
     NotUsidError,
     SourceChangedError,
 )
@@ -130,6 +131,16 @@ def test_results_go_into_no_other_folder(tmp_path: pathlib.Path) -> None:
     with pytest.raises(NotUsidError, match="no Zarr v3 store"):
         ZarrStore(str(tmp_path)).claim(request())
     assert [each.name for each in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_disk_without_room_is_told_before_the_work(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = shutil.disk_usage(path)._replace(free=100)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
+    with pytest.raises(NoSpaceError, match="up to 576 bytes.*room for 100 bytes"):
+        ZarrStore(path).claim(request())
+    assert ZarrStore(path).results(f"{CHANNEL}/Raw_Data") == ()
 
 
 def test_killed_at_any_moment_nothing_is_wrong(path: str, tmp_path: pathlib.Path) -> None:

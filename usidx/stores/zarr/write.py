@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 from usidx.errors import (
     DamagedStoreError,
+    NoSpaceError,
     NotUsidError,
     PlanError,
     SourceChangedError,
@@ -16,6 +18,7 @@ from usidx.errors import (
 )
 from usidx.model.names import next_index, result_name
 from usidx.model.provenance import book_keeping, canonical, dump_parameters
+from usidx.stores import disk
 from usidx.stores.base import BlockWriter, ResultRequest
 from usidx.stores.lock import StoreLock, held, holder_of, run_lock, store_lock
 from usidx.stores.zarr.attributes import pack, source_attrs
@@ -121,6 +124,7 @@ def claim(root: str, request: ResultRequest) -> ZarrClaim:
     """
     root = os.path.realpath(root)
     with held(store_lock(root, f"making results of {request.tool}"), _LOCK_TIMEOUT):
+        _check_room(root, request)
         parent = "/" + request.parent.strip("/")
         name = _free_name(root, parent, request)
         group = f"{parent.rstrip('/')}/{name}"
@@ -164,6 +168,17 @@ def reopen(root: str, group: str) -> ZarrClaim:
     except BaseException:
         lock.release()
         raise
+
+
+def _check_room(root: str, request: ResultRequest) -> None:
+    """Refuse what the disk has no room for, counted uncompressed: better now than halfway."""
+    needed = sum(output.spec.nbytes for output in request.outputs)
+    folder = root if os.path.isdir(root) else os.path.dirname(root)
+    if needed > (free := shutil.disk_usage(folder).free):
+        raise NoSpaceError(
+            f"results of {request.tool!r} take up to {disk.sized(needed)}, {root!r} has room for "
+            f"{disk.sized(free)}; make room or put them into another store"
+        )
 
 
 def _free_name(root: str, parent: str, request: ResultRequest) -> str:
