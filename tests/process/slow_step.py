@@ -38,4 +38,4 @@ def slow_square(spectra: xr.DataArray, *, log: str) -> xr.DataArray:
 
 if __name__ == "__main__":
     path, log = sys.argv[1:]
-    usidx.open(path).usid.process(slow_square, log=log).run(memory="22 kB", workers=2)
+    usidx.open(path).usid.process(slow_square, log=log).run(memory="33 kB", workers=2)

@@ -22,7 +22,7 @@ from usidx.process.target import request_of, target_of
 from usidx.process.work import graph_of, units_of, works_of
 from usidx.step import step
 
-SMALL = {"memory": "22 kB"}
+SMALL = {"memory": "33 kB"}
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_blocks_fit_into_the_workers(client: Any, truth: xr.DataArray) -> None:
 
 def test_nothing_large_is_pickled(hdf5_path: str) -> None:
     source = usidx.open(hdf5_path)
-    plan = bind(steps.fft_filter, source, {"high": 1e-4}, memory=22_000)
+    plan = bind(steps.fft_filter, source, {"high": 1e-4}, memory=33_000)
     target = target_of(None, plan.source)
     with target.store.claim(request_of(plan, target)) as claim:
         units = list(units_of(plan, claim.writers))

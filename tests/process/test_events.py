@@ -19,7 +19,7 @@ def copied(spectra: xr.DataArray) -> xr.DataArray:
 
 
 def test_a_bar_counts_positions(source: xr.DataArray, capsys: pytest.CaptureFixture[str]) -> None:
-    source.usid.process(copied).run(memory="22 kB", workers=1, progress=True)
+    source.usid.process(copied).run(memory="33 kB", workers=1, progress=True)
     shown = capsys.readouterr().err
     assert "Copied: 100%" in shown
     assert "320/320" in shown

@@ -84,7 +84,7 @@ def test_a_killed_run_goes_on(
     log.write_text("")
     process = source.usid.process(slow_square, log=str(log))
     assert process.existing() == (partial,)
-    resumed = process.run(memory="22 kB", workers=2)
+    resumed = process.run(memory="33 kB", workers=2)
     assert resumed == partial
     # what was marked is not computed again, what was not is, once
     assert len(log.read_text().splitlines()) == BLOCKS - marked // 20

@@ -53,7 +53,7 @@ def test_units_of_fields_come_back(source: xr.DataArray) -> None:
 def test_variables_that_differ_in_shape_are_mains_of_their_own(
     source: xr.DataArray, truth: xr.DataArray
 ) -> None:
-    result = source.usid.process(two_sizes).run(memory="40 kB", workers=1)
+    result = source.usid.process(two_sizes).run(memory="60 kB", workers=1)
     assert {each.rsplit("/", 1)[-1] for each in result.mains} == {"Image", "Spectrum", "Centred"}
     assert (result.status, result.done, result.total) == ("complete", 641, 641)
     tree = result.open()
@@ -128,7 +128,7 @@ def test_positions_out_of_order_come_out_in_raster_order(
         channel = file[CHANNEL]
         for name in ("Raw_Data", "Position_Indices", "Position_Values"):
             channel[name][...] = channel[name][()][order]
-    result = usidx.open(hdf5_path).usid.process(steps.peak_response).run(memory="22 kB", workers=1)
+    result = usidx.open(hdf5_path).usid.process(steps.peak_response).run(memory="33 kB", workers=1)
     found = result.open().squeeze().transpose("Y", "X")  # nothing says which was the faster one
     np.testing.assert_array_equal(found, abs(truth).max("Frequency"))
     with h5py.File(hdf5_path, "r") as file:

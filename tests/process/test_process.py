@@ -23,7 +23,7 @@ from usidx.process.process import Process as SameProcess
 from usidx.step import step
 
 # Source and result of one row of the map are some 5 kB: blocks of 2 rows for one worker.
-SMALL = {"memory": "22 kB", "workers": 1}
+SMALL = {"memory": "33 kB", "workers": 1}
 
 
 @step("Shifted", version="1", per_position=True)
@@ -140,7 +140,7 @@ def test_blocks_of_another_size_resume_too(source: xr.DataArray, truth: xr.DataA
     with pytest.raises(StepError):
         source.usid.process(counting(counts, fail_after=2)).run(**SMALL)
     (partial,) = source.usid.results("Counted")
-    source.usid.process(counting(counts)).run(memory="50 kB", workers=1)
+    source.usid.process(counting(counts)).run(memory="75 kB", workers=1)
     np.testing.assert_array_equal(partial.open(), 2 * truth)
     assert partial.status == "complete"
 
@@ -346,8 +346,8 @@ def test_an_estimate_is_arithmetic(source: xr.DataArray) -> None:
         (16, 20),
     )
     assert (output.dtype, output.nbytes) == (np.dtype("f4"), 320 * 4)
-    # a row is 20 spectra of 32 values and 20 results; twice for copies
-    row = 2 * 20 * 33 * 4
+    # a row is 20 spectra of 32 values and 20 results; three times for copies
+    row = 3 * 20 * 33 * 4
     assert estimate.block_memory == 4 * row
     assert (estimate.blocks, estimate.in_flight, estimate.memory) == (4, 1, 4 * row)
     assert estimate.disk >= 320 * 4

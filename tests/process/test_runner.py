@@ -18,7 +18,7 @@ from usidx.step import step
 from usidx.stores.hdf5.bytes import HDF5Array
 from usidx.stores.zarr.array import ZarrArray
 
-SMALL = {"memory": "22 kB", "workers": 1}
+SMALL = {"memory": "33 kB", "workers": 1}
 
 
 @step("Centred", version="1")
@@ -49,7 +49,7 @@ def test_blocks_may_need_each_other(
         (smoothed, truth.rolling(Y=3, center=True, min_periods=1).mean()),
         (flipped, truth.copy(data=truth.values[::-1])),
     ):
-        result = source.usid.process(made).run(memory="44 kB", workers=workers, fresh=True)
+        result = source.usid.process(made).run(memory="66 kB", workers=workers, fresh=True)
         assert result.status == "complete"
         np.testing.assert_allclose(result.open(), expected, rtol=1e-4, atol=1e-6)
 
@@ -91,7 +91,7 @@ def test_blocks_run_at_the_same_time(source: xr.DataArray) -> None:
     def made(spectra: xr.DataArray) -> xr.DataArray:
         return xr.apply_ufunc(slow, spectra, dask="parallelized", output_dtypes=[spectra.dtype])
 
-    source.usid.process(made).run(memory="66 kB", workers=3)
+    source.usid.process(made).run(memory="99 kB", workers=3)
     assert max(most) == 3
 
 
@@ -133,7 +133,7 @@ def test_what_is_under_way_ends_before_the_claim_is_let_go(source: xr.DataArray)
         return xr.apply_ufunc(kernel, spectra, rows, dask="parallelized", output_dtypes=["f4"])
 
     with pytest.raises(StepError, match="first row"):
-        source.usid.process(uneven).run(memory="44 kB", workers=2)
+        source.usid.process(uneven).run(memory="66 kB", workers=2)
     let_go = time.monotonic()
     assert ended
     assert max(ended) <= let_go

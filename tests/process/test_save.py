@@ -44,7 +44,7 @@ def test_a_saved_result_is_resumed(source: xr.DataArray, truth: xr.DataArray) ->
         return block + 1
 
     lazy = xr.apply_ufunc(kernel, source, dask="parallelized", output_dtypes=[source.dtype])
-    small = {"memory": "22 kB", "workers": 1}
+    small = {"memory": "33 kB", "workers": 1}
     with pytest.raises(StepError, match=r"Y\[4:6\]"):
         source.usid.save(lazy, "Plus", **small)
     (partial,) = source.usid.results("Plus")

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from usidx.errors import OptionError, PlanError
 from usidx.model.blocks import DEFAULT_BUDGET, block_shape
 
-# A kernel makes copies of its own: as much again as goes in and comes out.
-TEMPORARIES = 2
+# A kernel makes copies of its own, of what goes in and comes out: three times as much in all was
+# measured for a Fourier transform there and back.
+TEMPORARIES = 3
 # Blocks as the source has them are kept where they are this much larger or smaller than asked
 # for: cutting anew costs more than it gives.
 _LARGER, _SMALLER = 4, 16
