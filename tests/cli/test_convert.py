@@ -40,7 +40,7 @@ def test_what_is_there_is_kept_unless_told(call: Any, scan: pathlib.Path) -> Non
     assert call("convert", scan, "scan.zarr").exit_code == 0
     refused = call("convert", scan, "scan.zarr")
     assert refused.exit_code == 1
-    assert "scan.zarr" in refused.stderr
+    assert "'scan.zarr' is there already; --overwrite replaces it" in refused.stderr
     assert call("convert", scan, "scan.zarr", "--overwrite").exit_code == 0
 
 

@@ -67,7 +67,7 @@ def test_tree_is_nested_as_the_file(call: Any, two: pathlib.Path) -> None:
         "real/sparse_sampling__8e91f113.h5",
         "pyusid/28_beps_small_like_h5py.h5",
         "pyusid/07_compound_sho_V20.h5",
-        "pyusid/16_nonascii_units_pyUSID.h5",
+        "pyusid/16_labels_vlen_h5py.h5",
     ],
 )
 def test_files_of_others(call: Any, samples: pathlib.Path, name: str) -> None:

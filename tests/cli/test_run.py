@@ -123,7 +123,7 @@ import usidx
 @usidx.step("Slow", version="1", per_position=True)
 def slow(spectra):
     def work(block):
-        time.sleep(0.15)
+        time.sleep(0.5)
         return abs(block).max(-1)
     return spectra.usid.map(work, over="Frequency", dtype="float32")
 """
@@ -147,7 +147,6 @@ def test_ctrl_c_leaves_a_group_that_the_same_command_completes(
     while time.monotonic() < deadline and child.poll() is None:
         entries = usidx.list_mains(tmp_path / "scan.h5")
         if any(each.kind == "result" and "partial" in each.status for each in entries):
-            time.sleep(0.5)
             break
         time.sleep(0.05)
     child.send_signal(signal.SIGINT)

@@ -24,12 +24,15 @@ HDF5 = (".h5", ".hdf5", ".hf5", ".hdf")
 @click.argument("target", metavar="OUT")
 @click.option("--main", help="Only this Main (its path, or a unique ending of it).")
 @click.option("--overwrite", is_flag=True, help="Replace OUT, once the new one is whole.")
-@click.option("--compression", metavar="NAME", help="How values are compressed, or none.")
+@click.option(
+    "--compression", metavar="NAME", help="lz4 or zstd for Zarr, gzip or lzf for h5USID, or none."
+)
 def convert(
     source: str, target: str, main: str | None, overwrite: bool, compression: str | None
 ) -> None:
     """Write what IN holds to OUT: h5USID where OUT ends in .h5, Zarr where it ends in .zarr."""
     import usidx
+    from usidx.errors import StoreExistsError
 
     suffix = os.path.splitext(target.rstrip("/"))[1].lower()
     if suffix not in (*HDF5, ".zarr"):
@@ -37,6 +40,14 @@ def convert(
     start = time.perf_counter()
     held = usidx.open_tree(source) if main is None else usidx.open(source, main)
     write = held.usid.to_zarr if suffix == ".zarr" else held.usid.to_h5usid
-    path = write(target, overwrite=overwrite, compression=compression, progress=True)
+    chosen: dict[str, str | None] = {} if compression is None else {"compression": compression}
+    if compression == "none":
+        chosen["compression"] = None
+    try:
+        path = write(target, overwrite=overwrite, progress=True, **chosen)
+    except StoreExistsError:
+        if overwrite:  # then what is there is something that is never replaced
+            raise
+        raise StoreExistsError(f"{target!r} is there already; --overwrite replaces it") from None
     seconds = time.perf_counter() - start
     click.echo(f"{path}: {in_bytes(size_on_disk(str(path)))} ({in_time(seconds)})")

@@ -28,7 +28,7 @@ da = usidx.open(file)              # lazy: only labels are read
 process = da.usid.process(usidx.steps.sho_guess)
 fit = process.run(progress=True).open()
 
-f0 = fit["Frequency"]              # (Y, X) with units: plain xarray from here on
+f0 = fit["Frequency"].load()       # (Y, X) with units: plain xarray from here on
 print(f"resonance {{float(f0.median()) / 1e3:.1f}} kHz in the median")
 usidx.open_tree(file).usid.to_zarr({zarr}, overwrite=True)
 """
