@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import threading
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -441,6 +442,33 @@ def test_real_files_come_back(
                 plain = xr.open_zarr(path, group=row.path)
                 for array in [main] if isinstance(main, xr.DataArray) else main.data_vars.values():
                     xr.testing.assert_equal(plain[array.name].variable, array.variable)
+
+
+@pytest.mark.parametrize("export", [to_zarr, to_h5usid], ids=lambda export: export.__name__)
+def test_threads_that_go_on_after_an_error_write_nothing(
+    tmp_path: pathlib.Path, export: Any
+) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def compute(block: Any, block_info: Any = None) -> Any:
+        if block_info[0]["chunk-location"][0] == 0:
+            begun.wait(10)
+            raise ZeroDivisionError("in one block")
+        begun.set()
+        time.sleep(0.3)
+        ended.set()
+        return block
+
+    main = make_main((2, 5, 16), chunks={"Y": 1})
+    slow = main.copy(data=main.data.map_blocks(compute, meta=np.empty((0, 0, 0), "f4")))
+    with (
+        dask.config.set(scheduler="threads", num_workers=2),
+        pytest.raises(ZeroDivisionError),
+    ):
+        export(slow, tmp_path / "a")
+    assert ended.wait(10)
+    time.sleep(0.1)
+    assert beside(tmp_path / "a") == []
 
 
 @pytest.mark.parametrize("export", [to_zarr, to_h5usid], ids=lambda export: export.__name__)

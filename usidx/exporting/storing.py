@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ Progress = bool | Callable[[int, int], None]
 # Blocks that a cluster sends here in one go.
 _AT_ONCE = 16
 
-_counters: dict[str, Callable[[], None]] = {}
+_under_way: dict[str, _Writing] = {}
 
 
 def blocked(array: xr.DataArray, chunks: tuple[tuple[int, ...], ...]) -> dask.array.Array:
@@ -33,12 +34,51 @@ def blocked(array: xr.DataArray, chunks: tuple[tuple[int, ...], ...]) -> dask.ar
     return values
 
 
+class _Writing:
+    """What is being written by threads of this process, and how many blocks are done."""
+
+    def __init__(self, tell: Callable[[int, int], None], total: int) -> None:
+        self._tell = tell
+        self._total = total
+        self._changed = threading.Condition()
+        self._active = 0
+        self._stopped = False
+        self.done = 0
+
+    def write(self, target: Any, key: tuple[slice, ...], values: Array) -> None:
+        """Write one block, unless it is over already."""
+        with self._changed:
+            if self._stopped:
+                return
+            self._active += 1
+        try:
+            target[key] = values
+            with self._changed:
+                self.done += 1
+                self._tell(self.done, self._total)
+        finally:
+            with self._changed:
+                self._active -= 1
+                self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Let no more blocks be written, and wait for those that just are.
+
+        After an error dask goes on with what its threads have begun, while the files that they
+        write into are being removed.
+        """
+        with self._changed:
+            self._stopped = True
+            self._changed.wait_for(lambda: self._active == 0)
+
+
 @dataclass(frozen=True)
 class _Counted:
-    """A target of `dask.array.store` that says when a block is written, to who waits here."""
+    """A target of `dask.array.store` that tells this process of each block that is written."""
 
     target: Any
     token: str
+    home: int
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -51,10 +91,10 @@ class _Counted:
         return dtype
 
     def __setitem__(self, key: tuple[slice, ...], values: Array) -> None:
-        self.target[key] = values
-        count = _counters.get(self.token)
-        if count is not None:  # on a worker in another process nobody counts
-            count()
+        if os.getpid() != self.home:  # a worker; here nobody hears of it
+            self.target[key] = values
+        elif (writing := _under_way.get(self.token)) is not None:
+            writing.write(self.target, key, values)
 
 
 def store(
@@ -74,17 +114,8 @@ def store(
     total = sum(source.npartitions for source in sources)
     token = uuid.uuid4().hex
     with told(progress) as tell:
-        done = 0
-        lock = threading.Lock()
-
-        def count() -> None:
-            nonlocal done
-            with lock:
-                done += 1
-                tell(done, total)
-
-        _counters[token] = count
-        counted: Any = [_Counted(target, token) for target in targets]
+        writing = _under_way[token] = _Writing(tell, total)
+        counted: Any = [_Counted(target, token, os.getpid()) for target in targets]
         try:
             if here and _is_distributed():
                 _bring(sources, counted)
@@ -93,8 +124,9 @@ def store(
             else:
                 dask.array.store(sources, counted, lock=False)
         finally:
-            del _counters[token]
-        if done < total:
+            writing.stop()
+            del _under_way[token]
+        if writing.done < total:
             tell(total, total)
 
 
