@@ -39,7 +39,7 @@ def converted(values: Array, dtype: np.dtype[Any], main: str) -> Array:
     same_fields = values.dtype.names == dtype.names
     if not same_fields or not np.can_cast(values.dtype, dtype, "same_kind"):
         raise LayoutError(
-            f"a block of {main!r} has values of {values.dtype}, expected {dtype}; a step must give "
-            "the type that it had on the whole Main"
+            f"a block of {main!r} has values of {values.dtype}, expected {dtype}; give every block "
+            "the type of the Main"
         )
     return values.astype(dtype)
