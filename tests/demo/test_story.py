@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 
@@ -173,6 +174,26 @@ def test_without_matplotlib_the_rest_goes_on(
 )
 def test_options_that_make_no_sense_together(arguments: list[str]) -> None:
     assert CliRunner().invoke(main, ["demo", *arguments]).exit_code == 2
+
+
+def test_interrupted_the_demo_says_how_to_go_on(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from usidx.process.process import Process
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    scan = tmp_path / "my scan.h5"
+    make_main((6, 8, 32)).usid.to_h5usid(str(scan))
+    monkeypatch.setattr(Process, "run", stopped)
+    result = CliRunner().invoke(main, ["demo", str(scan), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 130
+    (line,) = [line for line in result.stderr.splitlines() if "interrupted" in line]
+    again = shlex.split(line.split("To go on: ")[1])
+    monkeypatch.undo()
+    assert again[0] == "usidx"
+    assert CliRunner().invoke(main, again[1:]).exit_code == 0
 
 
 def test_sizes_and_times_are_worded_for_people() -> None:

@@ -48,6 +48,8 @@ def clear_of(misfit: Array, others: Sequence[tuple[int, int]]) -> tuple[int, int
     for row, column in others:
         away = np.hypot((rows - row) / height, (columns - column) / width)
         room = np.minimum(room, np.minimum(away, 0.35) / 0.35)
+    # where the scale bar is drawn
+    room[: height // 6, : round(0.3 * width)] *= 0.1
     # the best fiftieth of the cells, and of these the one with the most room round it
     finite = np.isfinite(misfit)
     if not finite.any():

@@ -65,7 +65,7 @@ def tell(out: str, *, small: bool, dark: bool, say: Say) -> None:
         fit = result.open()
         teller.draw("2_resonances.png", lambda theme: _fit_slide(da, fit, theme))
     with teller.chapter("Export all of it to Zarr"):
-        usidx.open_tree(file).usid.to_zarr(zarr, overwrite=True)
+        usidx.open_tree(file).usid.to_zarr(zarr, overwrite=True, progress=not small)
         teller.tell(f"-> {zarr} ({in_bytes(size_on_disk(zarr))})")
     teller.script(SCRIPT.format(file=repr(file), zarr=repr(zarr)))
     teller.end()
@@ -100,7 +100,8 @@ def _make(teller: Teller, recipe: Recipe, file: str) -> None:
     from usidx.demo.data import measurement
 
     _check_ours(file)
-    measurement(recipe).usid.to_h5usid(file, overwrite=True)
+    long = recipe.nbytes > 100_000_000
+    measurement(recipe).usid.to_h5usid(file, overwrite=True, progress=long)
     lowest, highest = (edge / 1e3 for edge in recipe.band)
     teller.tell(
         f"{recipe.lines} × {recipe.pixels} positions, {1e3 * recipe.pitch:.0f} nm apart; "
