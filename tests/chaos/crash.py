@@ -8,13 +8,14 @@ import pathlib
 import random
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from tests.chaos import subject
 from tests.chaos.children import in_child
 from usidx.stores import disk
+from usidx.stores.hdf5.transaction import recover
 
 SHIM = pathlib.Path(__file__).with_name("shim.c")
 _NAME = "under-attack.h5"
@@ -29,11 +30,29 @@ class Mode:
     options : of the h5py.File that makes the source
     share : whether the result shares the ancillaries of the source's positions
     portable : whether to do without what only Linux has
+    work : "result": a whole life of one; "recovery": completing a claim that was interrupted;
+        "export": replacing the file by another; "stock": a result by plain h5py, to be found bad
     """
 
     options: dict[str, Any] = field(default_factory=dict)
     share: bool = True
     portable: bool = False
+    work: Literal["result", "recovery", "export", "stock"] = "result"
+
+    def do(self, path: str) -> None:
+        """What is interrupted."""
+        if self.work == "result":
+            subject.run(path, share=self.share)
+        elif self.work == "recovery":
+            recover(path)
+        elif self.work == "stock":
+            subject.run_stock(path)
+        else:
+            subject.export(path)
+
+    def faults(self, path: str) -> list[str]:
+        """What is wrong afterwards."""
+        return subject.export_faults(path) if self.work == "export" else subject.faults(path)
 
 
 MODES = {
@@ -44,7 +63,14 @@ MODES = {
     "free-space": Mode({"fs_strategy": "fsm", "fs_persist": True}),
     "paged": Mode({"fs_strategy": "page", "fs_persist": True, "fs_page_size": 4096}),
     "portable": Mode(portable=True),
+    "recovery": Mode(work="recovery"),
+    "recovery-portable": Mode(work="recovery", portable=True),
+    "export": Mode(work="export"),
 }
+
+
+# What the attack must find something in.
+STOCK = Mode(work="stock")
 
 
 @dataclass
@@ -88,6 +114,8 @@ def attack(mode: Mode, folder: str, *, most: int | None = None, seed: int = 0) -
     seed : of the choice
     """
     base = subject.make_scan(os.path.join(folder, "base.h5"), **mode.options)
+    if mode.work == "recovery":
+        subject.interrupt(base)
     path = os.path.join(folder, _NAME)
     tally = Tally()
     _prepare(base, path)
@@ -96,7 +124,7 @@ def attack(mode: Mode, folder: str, *, most: int | None = None, seed: int = 0) -
     if ended.trouble or not tally.points:
         tally.bad["without a crash"] = [ended.trouble or "nothing was counted"]
         return tally
-    tally.bad.update(_look(path, "without a crash"))
+    tally.bad.update(_look(mode, path, "without a crash"))
     points = [(at, torn) for at in range(1, tally.points + 1) for torn in (0, 1, 4, 7)]
     if most is not None:
         points = sorted(random.Random(seed).sample(points, min(most, len(points))))
@@ -108,7 +136,7 @@ def attack(mode: Mode, folder: str, *, most: int | None = None, seed: int = 0) -
             tally.bad[place] = [ended.trouble or "it was not killed"]
             continue
         tally.tried += 1
-        tally.bad.update(_look(path, place))
+        tally.bad.update(_look(mode, path, place))
     return tally
 
 
@@ -119,7 +147,7 @@ def _writer(path: str, mode: Mode, *, at: int, torn: int) -> Callable[[], int]:
         shim = ctypes.CDLL(None)
         shim.chaos_reset()
         os.environ.update(CHAOS_AT=str(at), CHAOS_TORN=str(torn), CHAOS_MATCH=_NAME)
-        subject.run(path, share=mode.share)
+        mode.do(path)
         del os.environ["CHAOS_MATCH"]
         return int(shim.chaos_count())
 
@@ -131,9 +159,9 @@ def do_without_linux() -> None:
     disk.POSITIONED_IO = disk.ALLOCATION = disk.KERNEL_LOCKS = disk.FOLDER_SYNC = False
 
 
-def _look(path: str, place: str) -> dict[str, list[str]]:
+def _look(mode: Mode, path: str, place: str) -> dict[str, list[str]]:
     """What is wrong with the file, as a child sees it: HDF5 may die of a broken one."""
-    ended = in_child(lambda: subject.faults(path))
+    ended = in_child(lambda: mode.faults(path))
     found = [*(ended.result or []), *([ended.trouble] if ended.trouble else [])]
     if ended.killed and not found:
         found = ["the checker was killed"]
@@ -143,9 +171,11 @@ def _look(path: str, place: str) -> dict[str, list[str]]:
 def _prepare(base: str, path: str) -> None:
     for left in _siblings(path):
         os.unlink(left)
-    shutil.copyfile(base, path)
+    for source in _siblings(base):
+        if not source.endswith("-lock"):
+            shutil.copyfile(source, path + source[len(base) :])
 
 
-def _siblings(path: str) -> Iterator[str]:
+def _siblings(path: str) -> list[str]:
     folder, name = os.path.split(path)
-    return (os.path.join(folder, each) for each in os.listdir(folder) if each.startswith(name))
+    return [os.path.join(folder, each) for each in os.listdir(folder) if each.startswith(name)]

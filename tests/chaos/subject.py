@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import h5py
 import numpy as np
 
+from usidx.errors import DamagedStoreError
 from usidx.model.dimension import Dimension
 from usidx.model.layout import Grid
 from usidx.model.main import MainSpec
+from usidx.stores import disk
 from usidx.stores.base import OutputRequest, ResultRequest
+from usidx.stores.hdf5 import log as logs
+from usidx.stores.hdf5.create import create_file
+from usidx.stores.hdf5.new_result import create_group
 from usidx.stores.hdf5.transaction import recover, transaction
 from usidx.stores.hdf5.write import HDF5Claim, claim, reopen
 
@@ -20,6 +27,7 @@ ROWS, COLUMNS, POINTS, PARAMETERS = 16, 8, 24, 3
 CHANNEL = "/Measurement_000/Channel_000"
 MAIN = f"{CHANNEL}/Raw_Data"
 GROUP = f"{MAIN}-Fit_000"
+NEW = f"{CHANNEL}/New"
 REFERENCES = (
     "Position_Indices",
     "Position_Values",
@@ -127,11 +135,14 @@ def _rows(path: str) -> int:
         return int(file[MAIN].shape[0]) // COLUMNS
 
 
-def faults(path: str, *, rows: int = ROWS, power_failure: bool = False) -> list[str]:
+def faults(
+    path: str, *, rows: int = ROWS, power_failure: bool = False, write: bool = True
+) -> list[str]:
     """Everything that is wrong with the file after an interruption; empty when nothing is.
 
     What may be missing is the end of the work: the group, blocks without a mark, the completion.
-    After a power failure, marks are not promised to have their values (unless durable).
+    After a power failure, marks are not promised to have their values (unless durable). With
+    `write` the work is gone on with, too, and has to get to its end.
     """
     found: list[str] = []
     try:
@@ -150,6 +161,8 @@ def faults(path: str, *, rows: int = ROWS, power_failure: bool = False) -> list[
             found += _result_faults(file, power_failure)
     except Exception as error:
         found.append(f"open: {type(error).__name__}: {error}")
+    if not write:
+        return found
     try:
         with transaction(path, timeout=1.0) as file:
             file[CHANNEL].attrs["checked"] = 1
@@ -158,6 +171,59 @@ def faults(path: str, *, rows: int = ROWS, power_failure: bool = False) -> list[
     except Exception as error:
         found.append(f"write again: {type(error).__name__}: {error}")
     return found or ([] if power_failure else _faults_after_going_on(path, rows))
+
+
+def run_stock(path: str) -> None:
+    """The same with the group made and completed by plain h5py, as nobody should do it."""
+    with h5py.File(path, "r+") as file:
+        values, marks = create_group(file, fit_request()).outputs["Fit"]
+    with disk.opened(path, os.O_RDWR) as descriptor:
+        for row in range(ROWS):
+            data = fit_values(row).tobytes()
+            disk.write_at(descriptor, data, values.offset + row * len(data))
+            disk.write_at(descriptor, b"\1" * COLUMNS, marks.offset + row * COLUMNS)
+    with h5py.File(path, "r+") as file:
+        file[GROUP].attrs["usid_status"] = "complete"
+
+
+def interrupt(path: str) -> None:
+    """Stop a claim when half of its changes are made: the log lies beside the file."""
+    real = logs.apply
+
+    def half(log: logs.Log, descriptor: int) -> None:
+        real(replace(log, changes=log.changes[: len(log.changes) // 2]), descriptor)
+        raise OSError(5, "Input/output error")
+
+    logs.apply = half
+    try:
+        with contextlib.suppress(DamagedStoreError):
+            claim(path, fit_request())
+    finally:
+        logs.apply = real
+
+
+def export(path: str) -> None:
+    """Replace the file by a new one that holds the result only."""
+    spec = replace(fit_request().outputs[0].spec, path=NEW)
+    blocks = ((key, fit_values(key[0].start)) for key in keys())
+    create_file(path, [(spec, blocks)], groups={CHANNEL: {"note": "new"}}, overwrite=True)
+
+
+def export_faults(path: str) -> list[str]:
+    """What is wrong with a file that was to be replaced: it has to be the old or the new one."""
+    try:
+        with h5py.File(path, "r") as file:
+            if NEW in file:
+                expected = np.concatenate([fit_values(row) for row in range(ROWS)])
+                found = _object_faults(file)
+                if not np.array_equal(file[NEW][()], expected.reshape(-1, PARAMETERS)):
+                    found.append("the new file has other values")
+                return found
+            found = _source_faults(file, ROWS) + _object_faults(file)
+        export(path)
+        return found or export_faults(path)
+    except Exception as error:
+        return [f"{type(error).__name__}: {error}"]
 
 
 def _faults_after_going_on(path: str, rows: int) -> list[str]:
