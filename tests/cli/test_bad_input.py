@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import resource
@@ -19,7 +20,6 @@ from click.testing import Result
 import usidx
 from usidx.testing import make_main
 
-CLI = "from usidx.cli import main; main()"
 ROOT = pathlib.Path(usidx.__file__).parents[1]
 
 
@@ -33,18 +33,35 @@ def refusal(result: Result | subprocess.CompletedProcess[str]) -> str:
     return lines[0].split("usidx: error: ")[1]
 
 
+CHILD = """
+import json, sys
+from click.testing import CliRunner
+from usidx.cli import main
+for arguments in json.load(sys.stdin):
+    result = CliRunner().invoke(main, arguments)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    print(json.dumps([result.exit_code, result.stdout, result.stderr]))
+"""
+
+
 def alone(
-    *arguments: object, before: Sequence[str] = (), **options: Any
-) -> subprocess.CompletedProcess[str]:
-    """`usidx` in a process of its own, for limits and rights of its own."""
-    return subprocess.run(
-        [*before, sys.executable, "-c", CLI, *map(str, arguments)],
+    commands: Sequence[Sequence[object]], *, before: Sequence[str] = (), **options: Any
+) -> list[subprocess.CompletedProcess[str]]:
+    """`usidx` called with each list of arguments, in a process with rights of its own."""
+    texts = [[str(each) for each in arguments] for arguments in commands]
+    child = subprocess.run(
+        [*before, sys.executable, "-c", CHILD],
+        input=json.dumps(texts),
         capture_output=True,
         text=True,
         timeout=100,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         **options,
     )
+    assert child.returncode == 0, child.stderr
+    said = [json.loads(line) for line in child.stdout.splitlines()]
+    return [subprocess.CompletedProcess(arguments, *each) for arguments, each in zip(texts, said)]
 
 
 def on_file(path: object) -> list[list[object]]:
@@ -167,17 +184,19 @@ def test_a_read_only_folder(tmp_path: pathlib.Path) -> None:
     scan.chmod(0o444)
     folder.chmod(0o555)
     try:
-        assert alone("info", scan, before=before).returncode == 0
-        for arguments in (
+        commands = [
+            ["info", scan],
             ["run", scan, "Raw_Data", "peak_response"],
             ["run", scan, "Raw_Data", "peak_response", "--into", folder / "out.zarr"],
             ["convert", scan, folder / "out.zarr"],
             ["convert", scan, folder / "out.h5"],
             ["demo", "--small", "--out", folder / "demo"],
             ["demo", scan, "--out", folder / "demo"],
-        ):
-            line = refusal(alone(*arguments, cwd=folder, before=before))
-            assert str(folder) in line
+        ]
+        info, *others = alone(commands, cwd=folder, before=before)
+        assert info.returncode == 0
+        for each in others:
+            assert str(folder) in refusal(each)
     finally:
         folder.chmod(0o755)
     assert scan.read_bytes() == content
@@ -204,11 +223,12 @@ def test_a_limit_on_file_size(tmp_path: pathlib.Path) -> None:
     (tmp_path / "my_steps.py").write_text(BIGGER)
     raw = np.asarray(usidx.open(scan, "Raw_Data").values)
     before = names(tmp_path)
-    for arguments in (
+    commands = [
         ["run", scan, "Raw_Data", "my_steps.py:bigger"],
         ["demo", "--small", "--out", tmp_path / "demo"],
-    ):
-        refusal(alone(*arguments, cwd=tmp_path, preexec_fn=limited))
+    ]
+    for each in alone(commands, cwd=tmp_path, preexec_fn=limited):
+        refusal(each)
     assert [each.kind for each in usidx.list_mains(scan)] == ["raw"]
     np.testing.assert_array_equal(usidx.open(scan, "Raw_Data").values, raw)
     shutil.rmtree(tmp_path / "demo")
