@@ -17,9 +17,10 @@ import usidx
 from usidx import steps
 from usidx.errors import OptionError, StepError
 from usidx.process.plan import bind
+from usidx.process.run import plan_for
 from usidx.process.runner import Threads, find_executor
 from usidx.process.target import request_of, target_of
-from usidx.process.work import graph_of, units_of, works_of
+from usidx.process.work import count_units, graph_of, units_of, works_of
 from usidx.step import step
 
 SMALL = {"memory": "33 kB"}
@@ -126,18 +127,17 @@ def test_a_worker_that_dies_is_told_in_words(client: Any, source: xr.DataArray) 
     client.wait_for_workers(2, timeout=30)
 
 
-def test_blocks_fit_into_the_workers(client: Any, truth: xr.DataArray) -> None:
-    import dask.array as da
+def test_blocks_fit_into_the_workers(source: xr.DataArray) -> None:
+    class Tight:
+        """An executor of workers with little memory."""
 
-    # 2 GB workers: 60 % of it, for 1 thread, is less than such a chunk takes with its copies
-    rows = truth.isel(Y=np.arange(2000) % 16, X=0, drop=True)
-    wide = rows.copy(data=da.zeros((2000, 32), chunks=-1, dtype="f4")).expand_dims(
-        X=np.arange(8000)
-    )
-    wide.X.attrs["usid_role"] = "position"
-    process = wide.transpose("Y", "X", "Frequency").usid.process(steps.peak_response)
-    assert process.estimate(client=False, workers=1, memory="100 GB").memory > 1.2e9
-    assert process.estimate(client=client).memory <= 1.2e9
+        workers = 1
+        memory = 55_000  # of which 60 % are for blocks
+
+    process = source.usid.process(steps.fft_filter, high=1e-4)
+    plan = plan_for(process.plan, process._replan, Tight(), None)
+    assert count_units(process.plan) == 1
+    assert count_units(plan) == 8
 
 
 def test_nothing_large_is_pickled(hdf5_path: str) -> None:

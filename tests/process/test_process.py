@@ -231,12 +231,44 @@ def test_results_of_results(source: xr.DataArray, truth: xr.DataArray) -> None:
     assert second.source.main == f"{first.path}/Shifted"
 
 
-def test_a_partial_result_is_no_source(source: xr.DataArray) -> None:
+def test_a_partial_result_is_no_source(
+    source: xr.DataArray, truth: xr.DataArray, tmp_path: pathlib.Path
+) -> None:
     with pytest.raises(StepError):
         source.usid.process(counting([], fail_after=2)).run(**SMALL)
     (partial,) = source.usid.results()
-    with pytest.raises(PlanError, match="a result that is not complete"):
+    with pytest.raises(PlanError, match="a result that is not complete.*take a part"):
         partial.open().usid.process(shifted)
+    there = partial.open().isel(Y=slice(4))
+    result = there.usid.process(shifted).run(tmp_path / "part.zarr")
+    np.testing.assert_array_equal(result.open(), 2 * truth[:4] + 1)
+
+
+@pytest.mark.parametrize("options", [{"chunks": None}, {"form": "2d"}, {"chunks": {"Y": 16}}])
+def test_however_it_was_opened(path: str, truth: xr.DataArray, options: dict[str, object]) -> None:
+    opened = usidx.open(path, **options)
+    process = opened.usid.process(steps.peak_response)
+    result = process.run(**SMALL)
+    np.testing.assert_array_equal(
+        result.open().squeeze().values.reshape(16, 20), abs(truth).max("Frequency")
+    )
+    assert usidx.open(path, **options).usid.process(steps.peak_response).run() == result
+    assert result.source is not None
+    assert result.source.main.endswith("/Raw_Data")
+
+
+def test_the_2d_form_resumes_where_the_store_keeps_it(path: str, truth: xr.DataArray) -> None:
+    opened = usidx.open(path, form="2d")
+    with pytest.raises(StepError):
+        opened.usid.process(counting([], fail_after=2)).run(**SMALL)
+    (partial,) = usidx.open(path).usid.results()
+    if path.endswith(".h5"):
+        # its positions are a grid as soon as somebody looks at them
+        with pytest.raises(PlanError, match=r"in the shape \(320, 32\), and the store has it as"):
+            partial.resume(counting([]))
+        partial = opened.usid.process(counting([])).run(fresh=True)
+    assert partial.resume(counting([])).status == "complete"
+    np.testing.assert_array_equal(partial.open().values.ravel(), 2 * truth.values.ravel())
 
 
 @pytest.mark.parametrize("ending", ["zarr", "h5"])

@@ -95,7 +95,8 @@ def check_fits(name: str, cost: int, memory: int | None, workers: int) -> None:
             advice += f" or workers={fewer}"
         raise PlanError(
             f"the smallest block of {name!r} needs {_rounded_up(need)} to compute, {workers} at "
-            f"once {_rounded_up(need * workers)}, more than memory={memory} bytes; give {advice}"
+            f"once {_rounded_up(need * workers)}, more than memory={memory} bytes; give {advice}, "
+            "or an array with smaller chunks"
         )
 
 

@@ -57,13 +57,14 @@ def identify(obj: Labelled) -> Source:
     ------
     PlanError : for a result that is not complete yet
     """
-    if obj.attrs.get("usid_status") == "partial":
-        raise PlanError(
-            f"{_name(obj)!r} is a result that is not complete: its missing positions are NaN, and "
-            "a result of it would be, too; resume it first, with usidx.open(...).usid or result."
-            "resume(), then open it again"
-        )
     origin = origin_of(obj)
+    # What was selected of it is known by its marks too, through the graph.
+    if origin is not None and obj.attrs.get("usid_status") == "partial":
+        raise PlanError(
+            f"{origin.main!r} is a result that is not complete: what is missing of it is NaN, and "
+            "would be in results of it. Complete it first (its group's .resume()) and open it "
+            "again, or take a part that is there, with isel(...), and give run(into=...)"
+        )
     if origin is None:
         return Source(_name(obj), f"derived:{token_of(obj)}", None)
     parts = [origin.identity, origin.field or "", "" if origin.form == "nd" else origin.form]

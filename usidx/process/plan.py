@@ -229,7 +229,7 @@ def _is_lazy(labelled: Labelled) -> bool:
 
 def _chunked(labelled: Labelled, source: Source) -> Labelled:
     """A source that is not lazy by dask, in blocks."""
-    if source.is_whole:
+    if source.origin is not None:
         return _opened(source, {})
     return labelled.chunk("auto") if labelled.nbytes > 2**27 else labelled.chunk()
 
@@ -239,7 +239,8 @@ def _opened(source: Source, chunks: Mapping[str, int]) -> Labelled:
     from usidx.opening import open as open_main
 
     assert source.origin is not None
-    opened = open_main(source.origin.store, source.origin.main, chunks=dict(chunks))
+    origin = source.origin
+    opened = open_main(origin.store, origin.main, chunks=dict(chunks), form=origin.form)
     return opened if source.origin.field is None else opened[source.origin.field]
 
 
@@ -299,7 +300,7 @@ def _source_in(
         position = draft.spec.position
         natural = _natural_run(source, position)
         run = shape[: len(position.dims)]
-        if record.is_whole and natural is not None and natural != run:
+        if record.origin is not None and natural is not None and natural != run:
             return _opened(record, dict(zip(position.dims, run, strict=True)))
     return None
 
@@ -325,7 +326,9 @@ def _cost_of(output: Output, source: Labelled, outputs: tuple[Output, ...]) -> i
     position = output.spec.position
     positions = math.prod(output.block[: output.n_position])
     written = sum(_bytes_per_position(each.spec) for each in outputs if each.cut == output.cut)
-    return positions * (written + -(-_read_at_once(source, position) // position.size))
+    read = positions * -(-_read_at_once(source, position) // position.size)
+    # less than a chunk is not read of an array that somebody else made
+    return positions * written + max(read, _chunk_bytes(source))
 
 
 def _read_at_once(source: Labelled, position: Layout) -> int:
@@ -337,12 +340,16 @@ def _read_at_once(source: Labelled, position: Layout) -> int:
     sizes = source.sizes
     if all(sizes.get(dim) == size for dim, size in zip(*_side(position), strict=True)):
         return source.nbytes
+    return _chunk_bytes(source)
+
+
+def _chunk_bytes(source: Labelled) -> int:
+    """Bytes of the largest chunk of the source."""
     arrays = [source] if isinstance(source, xr.DataArray) else list(source.data_vars.values())
-    largest = (
+    return sum(
         math.prod(max(each) for each in array.chunks or ()) * array.dtype.itemsize
         for array in arrays
     )
-    return min(source.nbytes, sum(largest))
 
 
 def _bytes_per_position(spec: MainSpec) -> int:

@@ -140,7 +140,7 @@ class ResultGroup:
                 f"and call .usid.process({step.name!r} step, ...).run(into={self.store!r}), which "
                 "goes on with this group"
             )
-        opened = source.open()
+        opened = source.open(form=record.attrs.get("usid_form", "nd"))
         field = record.attrs.get("usid_field")
         if field is not None:
             opened = opened[str(field)]

@@ -142,7 +142,20 @@ def _run(
 
 
 def _fitted(plan: Plan, replan: Replan, claim: Claim) -> Plan:
-    """The plan in blocks that the writers take: a Zarr store takes whole chunks."""
+    """The plan in blocks that the writers take: a Zarr store takes whole chunks.
+
+    Raises
+    ------
+    PlanError : where the store has folded the positions of a group in another way than the plan
+    """
+    for output in plan.outputs:
+        shape = claim.writers[output.name].shape
+        if shape != output.spec.shape:
+            raise PlanError(
+                f"{claim.group!r} was begun with {output.name!r} in the shape {output.spec.shape}, "
+                f"and the store has it as {shape} now, so it cannot be resumed from here; open the "
+                "source in its N-D form (form='nd'), or run(fresh=True)"
+            )
     chunks = {name: getattr(each, "chunks", None) for name, each in claim.writers.items()}
     fixed = {name: tuple(each) for name, each in chunks.items() if each is not None}
     cut = {each.name: each.block for each in plan.outputs}
