@@ -9,6 +9,7 @@ import select
 import signal
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ class Ended:
 def in_child(work: Callable[[], Any], *, timeout: float = 60.0) -> Ended:
     """What came of `work`, done in a forked child; its result must be plain enough for JSON."""
     reading, writing = os.pipe()
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         _do(work, reading, writing)
     os.close(writing)
@@ -52,6 +53,13 @@ def in_child(work: Callable[[], Any], *, timeout: float = 60.0) -> Ended:
     elif not killed and not said:
         trouble = f"ended with {status} and said nothing"
     return Ended(killed, answer.get("result"), trouble)
+
+
+def fork() -> int:
+    """`os.fork`, of which newer Pythons warn where other tests have left threads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 def _do(work: Callable[[], Any], reading: int, writing: int) -> None:

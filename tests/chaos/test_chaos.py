@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.chaos import power, subject
-from tests.chaos.children import in_child
+from tests.chaos.children import fork, in_child
 from tests.chaos.crash import MODES
 from usidx.stores import disk
 
@@ -94,7 +94,7 @@ def test_a_writer_that_is_killed_again_and_again_gets_there(folder: str) -> None
     chance = random.Random(time.time_ns())
     killed = 0
     for attempt in range(25):
-        pid = os.fork()
+        pid = fork()
         if pid == 0:
             try:
                 write_slowly()

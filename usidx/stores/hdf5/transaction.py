@@ -184,6 +184,7 @@ def _check_format(path: str, descriptor: int) -> None:
 
 def _wait_for_others(path: str, descriptor: int, deadline: float) -> None:
     """Take the lock that HDF5 takes, so that no program has the file open while it changes."""
+    pause = 0.001  # readers of ours come and go quickly, but there may be many of them
     while True:
         try:
             if disk.lock(descriptor):
@@ -195,7 +196,8 @@ def _wait_for_others(path: str, descriptor: int, deadline: float) -> None:
                 f"{path!r} is open in HDF5{_openers(descriptor)}, so its metadata cannot be "
                 "changed; close it there (also a forgotten h5py.File in this session)"
             )
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(1.1 * pause, 0.02)
 
 
 def _openers(descriptor: int) -> str:
