@@ -14,7 +14,8 @@ import xarray as xr
 from usidx.arrays.fields import to_dataset
 from usidx.arrays.labels import Origin, to_dataarray
 from usidx.arrays.lazy import Chunks, resolve_chunks, to_dask, to_lazy
-from usidx.arrays.unfolded import cells_of, to_flat_dataarray
+from usidx.arrays.rasters import cells_of
+from usidx.arrays.unfolded import to_flat_dataarray
 from usidx.arrays.views import ComputedView, FieldView, FlatView, Readable
 from usidx.errors import (
     AmbiguousMainError,

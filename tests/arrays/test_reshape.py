@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from usidx.arrays.labels import spec_of, to_dataarray
 from usidx.arrays.reshape import to_2d, to_nd
 from usidx.errors import LayoutError, OptionError
-from usidx.model.ancillary import index_matrix, infer_layout, value_matrix
+from usidx.model.ancillary import file_labels, index_matrix, infer_layout, value_matrix
 from usidx.model.dimension import Dimension
 from usidx.model.layout import Coordinate, Grid, Points
 from usidx.model.main import MainSpec
@@ -273,8 +273,8 @@ def test_dependent_values_survive_the_way_through_a_file():
     spec = MainSpec("/Raw_Data", "z", "m", np.dtype("f4"), rows, side)
     array = to_dataarray(spec, np.zeros(spec.shape, "f4"))
     flat = spec_of(to_2d(array)).spectroscopic
-    assert flat.names == ("Cycle", "Field")
+    assert file_labels(flat) == ("Cycle", "Field")
     inferred = infer_layout(
-        "spectroscopic", flat.names, ("", "V"), index_matrix(flat), value_matrix(flat)
+        "spectroscopic", file_labels(flat), ("", "V"), index_matrix(flat), value_matrix(flat)
     )
     assert inferred == side

@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import xarray as xr
 
-from usidx.arrays.columns import layout_from
 from usidx.arrays.lazy import to_lazy
+from usidx.arrays.rasters import layout_of
 from usidx.arrays.roles import dims_by_role
 from usidx.arrays.views import Key, whole_key
 from usidx.model.ancillary import file_labels, file_units, index_matrix, value_matrix
@@ -36,7 +36,7 @@ def sides_of(obj: xr.DataArray | xr.Dataset) -> Sides:
     """
     position, spectroscopic = dims_by_role(obj)
     return Sides(
-        layout_from(obj, "position", position), layout_from(obj, "spectroscopic", spectroscopic)
+        layout_of(obj, "position", position), layout_of(obj, "spectroscopic", spectroscopic)
     )
 
 

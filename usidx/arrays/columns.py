@@ -11,6 +11,7 @@ import xarray as xr
 from usidx.arrays.roles import ROLE, role_of
 from usidx.model.dimension import Array, Dimension, Role
 from usidx.model.layout import Coordinate, Grid, Layout, Points
+from usidx.model.main import MainSpec
 
 LABEL = "usid_label"
 INDICES = "usid_indices"
@@ -246,6 +247,12 @@ def _order(obj: xr.DataArray | xr.Dataset, role: Role, dims: tuple[str, ...]) ->
             order = np.argsort(np.argsort(rows, kind="stable"), kind="stable").astype(np.int64)
             return None if np.array_equal(order, np.arange(order.size)) else order
     return None
+
+
+def main_attrs(spec: MainSpec) -> dict[str, Any]:
+    """Attributes of the DataArray of a Main: what the file says, and the three that plots read."""
+    own = {"quantity": spec.quantity, "units": spec.units, "long_name": spec.quantity}
+    return {**plain_attrs(spec.attrs), **own}
 
 
 def plain_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from usidx.arrays.cells import as_key, product
 from usidx.arrays.columns import (
     AXIS,
     INDEX_OF,
@@ -39,32 +40,36 @@ class Fold:
     Parameters
     ----------
     layout : the grid
-    rows : int64, the row that each cell holds in row-major order, -1 where it holds none
+    rows : int64, the row that each cell holds in row-major order, -1 where it holds none; None
+        where the rows are the cells in that order
     handled : names of the coordinates that `layout` stands for
     """
 
     layout: Grid
-    rows: Array
+    rows: Array | None
     handled: frozenset[str]
 
     @property
     def complete(self) -> bool:
         """Whether every cell was measured."""
-        return bool((self.rows >= 0).all())
+        return self.rows is None or bool((self.rows >= 0).all())
 
     def coordinates(self) -> dict[str, xr.Variable]:
         """The coordinates of the grid, and where cells are empty which are not."""
         found = coordinates_of(self.layout)
-        if not self.complete:
+        if self.rows is not None and not self.complete:
             mask = (self.rows >= 0).reshape(self.layout.shape)
             attrs = {"long_name": f"measured, {self.layout.role}", "units": ""}
             name = MEASURED if self.layout.role == "position" else f"{MEASURED}_spectroscopic"
             found[name] = xr.Variable(self.layout.dims, mask, attrs)
         return found
 
-    def place(self, values: Array, over: tuple[str, ...], fill: Any = np.nan) -> Array:
+    def place(self, variable: xr.Variable, over: tuple[str, ...], fill: Any = np.nan) -> Array:
         """One value for each row as an array over the dimensions `over`, `fill` where none is."""
+        if self.rows is None:
+            return self._picked(variable, over)
         shape = tuple(self.layout.shape[self.layout.dims.index(dim)] for dim in over)
+        values = np.asarray(variable.values)
         cells = np.flatnonzero(self.rows >= 0)
         where = np.unravel_index(cells, self.layout.shape)
         axes = [self.layout.dims.index(dim) for dim in over]
@@ -78,6 +83,17 @@ class Fold:
             placed = np.full(seen.size, np.asarray(fill, dtype=dtype), dtype)
         placed[flat] = values[self.rows[cells]]
         return placed.reshape(shape)
+
+
+    def _picked(self, variable: xr.Variable, over: tuple[str, ...]) -> Array:
+        """As `place` where the rows are the cells: one row is looked at for each place."""
+        dims, grid = self.layout.dims, self.layout.shape
+        ends = [size if dim in over else 1 for dim, size in zip(dims, grid)]
+        cells = product([range(end) for end in ends], grid)
+        within = tuple(dim for dim in dims if dim in over)
+        values = np.asarray(variable[as_key(cells)].values)
+        placed = values.reshape([end for dim, end in zip(dims, ends) if dim in over])
+        return placed.transpose([within.index(dim) for dim in over])
 
 
 def fold_points(
@@ -112,13 +128,14 @@ def fold_points(
     shape = tuple(each[0].size for each in found)
     ranks = tuple(each[2].reshape(-1) for each in found)
     names = [str(each.name) for each in columns]
-    _check_sparse(role, names, shape, ranks)
+    _check_counters(role, names, shape, ranks)
+    check_span(role, names, shape, ranks[0].size)
     cells = np.ravel_multi_index(ranks, shape)
     _check_shared(role, names, columns, cells)
     rows = np.full(math.prod(shape), -1, np.int64)
     rows[cells] = np.arange(cells.size)
     if not may_be_empty:
-        _check_empty(role, names, shape, rows)
+        check_empty(role, names, shape, rows)
     dimensions, uneven = [], []
     for each, kept, (values, first, inverse) in zip(columns, counters, found):
         dimension, even = _dimension(obj, each, values, first, inverse.reshape(-1))
@@ -126,9 +143,9 @@ def fold_points(
         if not even:
             uneven.append((each, kept))
     grid = Fold(Grid(role, tuple(dimensions)), rows, frozenset())
-    dependent = [*_uneven(grid, uneven), *_dependents(obj, grid, names)]
-    layout = Grid(role, tuple(dimensions), tuple(dependent), _order(rows))
-    return Fold(layout, rows, frozenset(_handled(obj, role)))
+    dependent = [*_uneven(grid, uneven), *loose_coordinates(obj, grid, names)]
+    layout = Grid(role, tuple(dimensions), tuple(dependent), order_of(rows))
+    return Fold(layout, rows, frozenset(handled(obj, role)))
 
 
 def _counters(obj: xr.DataArray | xr.Dataset, column: xr.DataArray) -> Array:
@@ -136,7 +153,7 @@ def _counters(obj: xr.DataArray | xr.Dataset, column: xr.DataArray) -> Array:
     return rank(column.values) if kept is None else kept
 
 
-def _check_sparse(
+def _check_counters(
     role: Role, names: Sequence[str], shape: tuple[int, ...], ranks: tuple[Array, ...]
 ) -> None:
     size = ranks[0].size
@@ -147,6 +164,15 @@ def _check_sparse(
             f"the {size} points and place none of them in a grid; work on the list, or say which "
             "columns are a grid with to_nd(fill_value, dims=[...])"
         )
+
+
+def check_span(role: Role, names: Sequence[str], shape: tuple[int, ...], size: int) -> None:
+    """Nothing, where `size` rows fill a fair part of a grid of `shape`.
+
+    Raises
+    ------
+    LayoutError : where they do not
+    """
     if math.prod(shape) > SPARSEST * size:
         raise LayoutError(
             f"the indices of {', '.join(names)} span {_times(shape)} cells, far more than the "
@@ -170,7 +196,13 @@ def _check_shared(
     )
 
 
-def _check_empty(role: Role, names: Sequence[str], shape: tuple[int, ...], rows: Array) -> None:
+def check_empty(role: Role, names: Sequence[str], shape: tuple[int, ...], rows: Array) -> None:
+    """Nothing, where each cell of a grid of `shape` has a row.
+
+    Raises
+    ------
+    LayoutError : where some have none
+    """
     missing = int((rows < 0).sum())
     if missing:
         raise LayoutError(
@@ -205,15 +237,16 @@ def _dimension(
 
 def _uneven(grid: Fold, columns: Sequence[tuple[xr.DataArray, Array]]) -> Iterator[Coordinate]:
     for column, _ in columns:
-        values = grid.place(column.values, grid.layout.dims)
+        values = grid.place(column.variable, grid.layout.dims)
         yield _coordinate(column, grid.layout.dims, values, None)
 
 
-def _dependents(
-    obj: xr.DataArray | xr.Dataset, grid: Fold, chosen: Sequence[str]
+def loose_coordinates(
+    obj: xr.DataArray | xr.Dataset, grid: Fold, chosen: Collection[str]
 ) -> Iterator[Coordinate]:
+    """Coordinates of the rows that are none of the `chosen` ones, as coordinates of the grid."""
     dims = grid.layout.dims
-    for name in _handled(obj, grid.layout.role):
+    for name in handled(obj, grid.layout.role):
         each = obj.coords[name]
         if name in chosen or INDEX_OF in each.attrs:
             continue
@@ -222,8 +255,10 @@ def _dependents(
         indices = indices_of(obj, each)
         if indices is None and AXIS in each.attrs:
             indices = rank(each.values)
-        placed = None if indices is None else grid.place(indices, over)
-        yield _coordinate(each, over, grid.place(each.values, over), placed)
+        placed = None
+        if indices is not None:
+            placed = grid.place(xr.Variable(each.dims, indices), over)
+        yield _coordinate(each, over, grid.place(each.variable, over), placed)
 
 
 def _coordinate(
@@ -233,14 +268,14 @@ def _coordinate(
     return Coordinate(str(each.name), units, dims, values, indices, label)
 
 
-def _handled(obj: xr.DataArray | xr.Dataset, role: Role) -> Iterator[str]:
+def handled(obj: xr.DataArray | xr.Dataset, role: Role) -> Iterator[str]:
     """Names of the coordinates that belong to a list of points."""
     for name, each in obj.coords.items():
         if each.dims == (role,) and role_of(each) == role and ORDER not in each.attrs:
             yield str(name)
 
 
-def _order(rows: Array) -> Array | None:
+def order_of(rows: Array) -> Array | None:
     """Order of acquisition of the cells; empty ones come after all that were measured."""
     measured = rows[rows >= 0]
     if bool((np.diff(measured) > 0).all()):

@@ -7,13 +7,23 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from usidx.arrays.columns import coordinates_of, label_attrs, layout_from, plain_attrs, single_cell
+from usidx.arrays.columns import coordinates_of, label_attrs, main_attrs, single_cell
 from usidx.arrays.origin import Origin, mark_origin, origin_of
+from usidx.arrays.rasters import layout_of
+from usidx.arrays.reshape import unflatten
 from usidx.arrays.roles import assign_roles, dims_by_role
 from usidx.errors import LayoutError
 from usidx.model.main import MainSpec
 
-__all__ = ["Origin", "as_main", "assign_roles", "origin_of", "spec_of", "to_dataarray"]
+__all__ = [
+    "Origin",
+    "as_main",
+    "assign_roles",
+    "main_attrs",
+    "origin_of",
+    "spec_of",
+    "to_dataarray",
+]
 
 OWN_ATTRS = ("quantity", "units", "long_name")
 
@@ -50,18 +60,12 @@ def to_dataarray(spec: MainSpec, data: Any, *, origin: Origin | None = None) -> 
     return array
 
 
-def main_attrs(spec: MainSpec) -> dict[str, Any]:
-    """Attributes of the DataArray of a Main: what the file says, and the three that plots read."""
-    own = {"quantity": spec.quantity, "units": spec.units, "long_name": spec.quantity}
-    return {**plain_attrs(spec.attrs), **own}
-
-
 def spec_of(array: xr.DataArray, *, path: str | None = None) -> MainSpec:
     """The MainSpec of any DataArray whose dimensions have roles.
 
     Positions come first, whatever the order in the array; `as_main` brings the array into that
     order. A side of which nothing is left gets one Dimension of size 1. Scalar coordinates (what
-    `isel` leaves over) are no dimensions.
+    `isel` leaves over) are no dimensions. Of the 2-D form of a grid it is that of the N-D form.
 
     Parameters
     ----------
@@ -81,8 +85,8 @@ def spec_of(array: xr.DataArray, *, path: str | None = None) -> MainSpec:
         quantity=str(quantity),
         units=str(attrs.get("units", "")),
         dtype=np.dtype(array.dtype),
-        position=layout_from(array, "position", position),
-        spectroscopic=layout_from(array, "spectroscopic", spectroscopic),
+        position=layout_of(array, "position", position),
+        spectroscopic=layout_of(array, "spectroscopic", spectroscopic),
         attrs={key: value for key, value in attrs.items() if key not in OWN_ATTRS},
     )
 
@@ -99,7 +103,11 @@ def as_main(array: xr.DataArray, *, path: str | None = None) -> tuple[MainSpec, 
 
 
 def arrange(array: xr.DataArray, spec: MainSpec) -> xr.DataArray:
-    """`array` with the dimensions of its `spec` in their order; those of one cell are added."""
+    """`array` with the dimensions of its `spec` in their order; those of one cell are added.
+
+    The 2-D form of a grid becomes N-D.
+    """
+    array = unflatten(array)
     for layout in (spec.position, spec.spectroscopic):
         cell = single_cell(layout.role)
         if layout.dims == (cell.name,) and cell.name not in array.dims:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import xarray as xr
 
 from usidx.arrays.lazy import stored_array
+from usidx.arrays.positions import LazyColumn
 
 KEY = "usid_origin"
 
@@ -82,6 +83,8 @@ def _token(variable: xr.Variable) -> str:
     """What tells apart values that xarray has yet to read, "" for values in memory."""
     from dask.base import tokenize
 
+    if isinstance(variable._data, LazyColumn):
+        return str(tokenize(variable._data))
     stored = stored_array(variable)
     return "" if stored is None else str(tokenize(stored.__dask_tokenize__()))
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
+from xarray.indexes import Index
 
 from usidx.arrays.columns import (
     INDEX_OF,
@@ -19,12 +20,14 @@ from usidx.arrays.columns import (
 from usidx.arrays.fold import Fold, fold_points
 from usidx.arrays.folding import flatten, take, unfold
 from usidx.arrays.lazy import stored_array, to_lazy
+from usidx.arrays.positions import RowMajorIndex, index_along
+from usidx.arrays.rasters import cells_of, fold_index
 from usidx.arrays.roles import ROLES, dims_by_role
-from usidx.arrays.unfolded import cells_of, flat_coordinates_of, flat_variable
+from usidx.arrays.unfolded import flat_coordinates_of, flat_variable
 from usidx.arrays.views import FlatView
 from usidx.errors import LayoutError, OptionError, did_you_mean
-from usidx.model.dimension import Role
-from usidx.model.layout import Grid, Layout, Points
+from usidx.model.dimension import Array, Role
+from usidx.model.layout import Coordinate, Grid, Layout, Points
 
 Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
 
@@ -47,26 +50,30 @@ def to_2d(obj: Labelled, *, order: str = "acquisition") -> Labelled:
     """
     if order not in ("acquisition", "raster"):
         raise OptionError(f"order={order!r} is not known; use 'acquisition' or 'raster'")
-    position, spectroscopic = dims_by_role(obj)
     sides: list[Layout] = []
-    for role, dims in zip(ROLES, (position, spectroscopic)):
-        layout = layout_from(obj, role, dims)
+    indexes: dict[Hashable, Index] = {}
+    coords: dict[Hashable, xr.Variable] = {}
+    known = {name: each.attrs for name, each in obj.coords.items()}
+    for role, dims in zip(ROLES, dims_by_role(obj)):
+        layout = _rows_of(obj, role) or layout_from(obj, role, dims)
         if isinstance(layout, Grid) and order == "raster":
             layout = Grid(role, layout.dimensions, layout.dependent)
         sides.append(layout)
+        made = obj.coords if _rows_of(obj, role) else flat_coordinates_of(layout, known)
+        own = {name: index for name, index in made.xindexes.items() if _runs_along(index, role)}
+        indexes.update(own)
+        names = own or made.variables
+        coords.update({name: made.variables[name].copy(deep=False) for name in names})
 
     lost = [side for side in sides if _is_lost(side, tuple(obj.dims))]
 
     def change(variable: xr.Variable) -> xr.Variable:
         return _flat(variable, sides, lost)
 
-    coords: dict[Hashable, xr.Variable] = {}
-    for layout in sides:
-        coords.update(flat_coordinates_of(layout))
     for name, each in obj.coords.items():
         if name not in coords and not {ORDER, INDEX_OF} & set(each.attrs):
             coords[name] = _flat_coordinate(each, sides)
-    return _rebuilt(obj, change, coords)
+    return _rebuilt(obj, change, coords, indexes)
 
 
 def to_nd(obj: Labelled, fill_value: Any = None, *, dims: Sequence[str] | None = None) -> Labelled:
@@ -89,9 +96,17 @@ def to_nd(obj: Labelled, fill_value: Any = None, *, dims: Sequence[str] | None =
         where the counters are no grid's
     """
     folds = _folds(obj, fill_value, dims)
-    if not folds:
-        return obj
+    return _unfolded(obj, folds, fill_value) if folds else obj
 
+
+def unflatten(obj: Labelled) -> Labelled:
+    """`obj` with every side N-D that is the rows of a grid in full, as far as its index tells."""
+    found = {role: fold_index(obj, role) for role in ROLES}
+    folds = {role: fold for role, fold in found.items() if fold is not None}
+    return _unfolded(obj, folds, None) if folds else obj
+
+
+def _unfolded(obj: Labelled, folds: Mapping[Role, Fold], fill_value: Any) -> Labelled:
     def change(variable: xr.Variable) -> xr.Variable:
         return _folded(variable, folds, fill_value)
 
@@ -102,23 +117,50 @@ def to_nd(obj: Labelled, fill_value: Any = None, *, dims: Sequence[str] | None =
     for name, coordinate in obj.coords.items():
         if name not in coords and name not in handled:
             coords[name] = _folded_coordinate(coordinate, folds)
-    return _rebuilt(obj, change, coords)
+    left = [role for role in ROLES if role not in folds]
+    kept = {
+        name: index
+        for name, index in obj.xindexes.items()
+        if any(_runs_along(index, role) for role in left)
+    }
+    return _rebuilt(obj, change, coords, kept)
+
+
+def _runs_along(index: Index, dim: str) -> bool:
+    return isinstance(index, RowMajorIndex) and index.transform.dim == dim
+
+
+def _rows_of(obj: xr.DataArray | xr.Dataset, role: Role) -> Points | None:
+    """A side that is rows with a lazy index already; its values stay out of the layout."""
+    if role not in obj.dims or index_along(obj, role) is None:
+        return None
+    nothing: Array = np.broadcast_to(np.zeros(()), (obj.sizes[role],))
+    return Points(role, (Coordinate(role, "", (role,), nothing),))
 
 
 def _rebuilt(
     obj: Labelled,
     change: Callable[[xr.Variable], xr.Variable],
     coords: Mapping[Hashable, xr.Variable],
+    indexes: Mapping[Hashable, Index],
 ) -> Labelled:
-    """`obj` with changed values and other coordinates, which keep attributes of its own ones."""
+    """`obj` with changed values and other coordinates, which keep attributes of its own ones.
+
+    Coordinates that are in none of the `indexes` get xarray's own.
+    """
     for name, variable in coords.items():
         kept = obj.coords[name].attrs if name in obj.coords else {}
         kept = {key: value for key, value in kept.items() if not str(key).startswith("usid_")}
         variable.attrs = {**kept, **variable.attrs}
+    others = xr.Coordinates({name: each for name, each in coords.items() if name not in indexes})
+    labels = xr.Coordinates(
+        {name: others.variables.get(name, each) for name, each in coords.items()},
+        {**indexes, **others.xindexes},
+    )
     if isinstance(obj, xr.Dataset):
         variables = {name: change(each.variable) for name, each in obj.data_vars.items()}
-        return xr.Dataset(variables, coords=coords, attrs=obj.attrs)
-    return xr.DataArray(change(obj.variable), coords=coords, name=obj.name)
+        return xr.Dataset(variables, coords=labels, attrs=obj.attrs)
+    return xr.DataArray(change(obj.variable), coords=labels, name=obj.name)
 
 
 def _is_lost(layout: Layout, dims: Sequence[Hashable]) -> bool:
@@ -166,8 +208,12 @@ def _folds(
     folds: dict[Role, Fold] = {}
     refused: list[LayoutError] = []
     for role in ROLES:
+        fold = None
         try:
-            fold = fold_points(obj, role, dims=dims, may_be_empty=fill_value is not None)
+            if dims is None:
+                fold = fold_index(obj, role, may_be_empty=fill_value is not None)
+            if fold is None:
+                fold = fold_points(obj, role, dims=dims, may_be_empty=fill_value is not None)
         except LayoutError as error:
             refused.append(error)
             continue
@@ -198,7 +244,8 @@ def _folded(variable: xr.Variable, folds: Mapping[Role, Fold], fill_value: Any) 
             target.append(dim)
             shapes.append(None)
             continue
-        values = take(values, fold.rows, axis, fill_value)
+        if fold.rows is not None:
+            values = take(values, fold.rows, axis, fill_value)
         target.extend(fold.layout.dims)
         shapes.append(fold.layout.shape)
     if variable.dims and tuple(target) != variable.dims:
@@ -208,11 +255,13 @@ def _folded(variable: xr.Variable, folds: Mapping[Role, Fold], fill_value: Any) 
 
 def _folded_coordinate(coordinate: xr.DataArray, folds: Mapping[Role, Fold]) -> xr.Variable:
     """A coordinate that is no part of a layout, along the dimensions of the grid."""
+    if not set(coordinate.dims) & set(folds):
+        return coordinate.variable.copy(deep=False)
     attrs = {key: value for key, value in coordinate.attrs.items() if key != OVER}
     over = coordinate.attrs.get(OVER)
     for role, fold in folds.items():
         if coordinate.dims == (role,) and over is not None and set(over) <= set(fold.layout.dims):
-            values = fold.place(coordinate.values, tuple(over))
+            values = fold.place(coordinate.variable, tuple(over))
             return xr.Variable(tuple(over), values, attrs)
     folded = _folded(coordinate.variable, folds, np.nan)
     return xr.Variable(folded.dims, folded.data, attrs)
