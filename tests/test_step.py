@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import pickle
 
 import pytest
 
-import usidx.step
 from usidx import steps
 from usidx.errors import OptionError, PlanError
 from usidx.step import Step, step
@@ -94,7 +94,8 @@ def test_an_unknown_step_is_named_with_its_neighbours() -> None:
 
 
 def test_people_register_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usidx.step, "_registry", dict(usidx.step._registry))
+    module = importlib.import_module("usidx.step")  # usidx.step is the function
+    monkeypatch.setattr(module, "_registry", dict(module._registry))
     assert steps.register(scaled) is scaled
     assert steps.find("Scaled") is scaled
     assert steps.register(scaled) is scaled  # the cell was executed again
