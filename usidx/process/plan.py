@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from usidx.arrays.folding import fold_chunks
 from usidx.arrays.labels import spec_of
 from usidx.errors import PlanError, UsidError
 from usidx.model.blocks import Block, blocks_of, chunks_of
@@ -281,6 +282,9 @@ def _natural_run(source: Labelled, position: Layout) -> tuple[int, ...] | None:
     """The runs in which the source comes, where it has the positions of an output."""
     array = source if isinstance(source, xr.DataArray) else next(iter(source.values()))
     sizes = {str(dim): size for dim, size in array.sizes.items()}
+    if array.chunks is not None and _is_flat(source, position):
+        rows = array.chunks[array.dims.index("position")]
+        return tuple(max(each) for each in fold_chunks(rows, position.shape))
     if array.chunks is None or any(sizes.get(dim) != n for dim, n in zip(*_side(position))):
         return None
     others = [str(dim) for dim in array.dims if dim not in position.dims]
@@ -301,8 +305,16 @@ def _source_in(
         natural = _natural_run(source, position)
         run = shape[: len(position.dims)]
         if record.origin is not None and natural is not None and natural != run:
+            if _is_flat(source, position):
+                return _opened(record, {"position": math.prod(run)})
             return _opened(record, dict(zip(position.dims, run, strict=True)))
     return None
+
+
+def _is_flat(source: Labelled, position: Layout) -> bool:
+    """Whether the source has in 2-D form the positions of an output, which is N-D."""
+    flat = position.dims != ("position",) and source.sizes.get("position") == position.size
+    return flat and not set(position.dims) & set(source.dims)
 
 
 def _output(draft: Draft, block: tuple[int, ...]) -> Output:
@@ -338,7 +350,8 @@ def _read_at_once(source: Labelled, position: Layout) -> int:
     reduced: dask does that chunk by chunk.
     """
     sizes = source.sizes
-    if all(sizes.get(dim) == size for dim, size in zip(*_side(position), strict=True)):
+    alike = all(sizes.get(dim) == size for dim, size in zip(*_side(position), strict=True))
+    if alike or _is_flat(source, position):
         return source.nbytes
     return _chunk_bytes(source)
 
