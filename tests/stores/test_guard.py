@@ -173,8 +173,9 @@ def test_links_within_the_file_are_fine(tmp_path: pathlib.Path) -> None:
     with h5py.File(path, "r+") as file:
         file["soft"] = h5py.SoftLink(MAIN)
         file["broken"] = h5py.SoftLink("/nowhere")
-        file["loop"] = file["Measurement_000"]
-        file["Measurement_000/up"] = file["/"]
+        file["same"] = file["Measurement_000"]
+        file["Measurement_000/beside"] = h5py.SoftLink("Channel_000")
+        file["twice"] = h5py.SoftLink("/soft")
     assert [each.path for each in store_at(path).mains()] == [MAIN]
 
 

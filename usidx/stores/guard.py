@@ -1,8 +1,9 @@
-"""Refuse HDF5 files that reach outside themselves, without following them.
+"""Refuse HDF5 files that reach outside themselves or lead nowhere, without following them.
 
 HDF5 can keep the values of a dataset in any other file, and follows links into any other file;
 there is no switch to forbid it. A file from somebody else could so show the content of a private
-file as measured data. Nothing is read here but the structure: links are looked at, not followed.
+file as measured data. Others claim values without end. Nothing is read here but the structure:
+links are looked at, not followed.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
 
 from usidx.errors import UnsafeStoreError
+from usidx.stores.hdf5.extents import absurdity
+from usidx.stores.hdf5.links import Links, cycles, walk
 
 # Files that were found clean, so that listing and opening look at a file once.
 _MOST_REMEMBERED = 256
+# Programs that measure nest groups some five levels deep.
+_MOST_LEVELS = 256
 _clean: OrderedDict[tuple[object, ...], None] = OrderedDict()
 _clean_lock = threading.Lock()
 
@@ -46,8 +51,27 @@ class Reach:
         return f"{self.what} {self.place!r}{to}"
 
 
+@dataclass(frozen=True)
+class Danger:
+    """One place of a file where reading it would not end, or would fill all memory.
+
+    Parameters
+    ----------
+    what : "link cycle", "deep nesting", "absurd shape" or "virtual dataset of a virtual dataset"
+    place : path of the dataset or link within the file
+    detail : what was found
+    """
+
+    what: str
+    place: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.place!r}: {self.detail}"
+
+
 def check(file: h5py.File, allow_external: Sequence[str] = ()) -> None:
-    """Refuse an open HDF5 file if it reaches outside itself.
+    """Refuse an open HDF5 file if it reaches outside itself, or leads nowhere.
 
     Parameters
     ----------
@@ -68,10 +92,16 @@ def _check(file: h5py.File, allow_external: tuple[str, ...], seen: set[str]) -> 
         if state in _clean:
             _clean.move_to_end(state)
             return
-    found = tuple(reaches(file))
+    look = _Look.at(file)
+    found = tuple(look.reaches)
     refused = [each for each in found if not _allowed(each, path, allow_external)]
     if refused:
         raise UnsafeStoreError(_refusal(path, refused, allow_external))
+    if look.dangers:
+        raise UnsafeStoreError(
+            f"{path!r} is made such that reading it may never end: {_listed(look.dangers)}. No "
+            "program that measures writes such a file; get the original again"
+        )
     if not found:
         with _clean_lock:
             _clean[state] = None
@@ -90,8 +120,6 @@ def _state(file: h5py.File, path: str) -> tuple[object, ...]:
 
 
 def _refusal(path: str, refused: Sequence[Reach], allow_external: tuple[str, ...]) -> str:
-    shown = "; ".join(map(str, refused[:5]))
-    more = f"; and {len(refused) - 5} more" if len(refused) > 5 else ""
     known = any(each.target is not None for each in refused)
     advice = (
         "Whoever made it decides which of your files it shows as data. If you trust it, name the "
@@ -100,53 +128,97 @@ def _refusal(path: str, refused: Sequence[Reach], allow_external: tuple[str, ...
         if known
         else "What such links lead to cannot be known; copy the data into a file of its own"
     )
-    return f"{path!r} reaches outside itself: {shown}{more}. {advice}"
+    return f"{path!r} reaches outside itself: {_listed(refused)}. {advice}"
 
 
-def reaches(file: h5py.File) -> Iterator[Reach]:
+def _listed(found: Sequence[Reach | Danger]) -> str:
+    shown = "; ".join(map(str, found[:5]))
+    return f"{shown}; and {len(found) - 5} more" if len(found) > 5 else shown
+
+
+def reaches(file: h5py.File) -> tuple[Reach, ...]:
     """Every place where an open HDF5 file reaches outside itself; nothing is followed."""
-    pending: list[tuple[h5py.h5g.GroupID, str]] = [(file.id, "")]
-    visited: set[tuple[int, int]] = set()
-    while pending:
-        group, place = pending.pop()
-        info = h5py.h5o.get_info(group)
-        if (info.fileno, info.addr) in visited:
-            continue
-        visited.add((info.fileno, info.addr))
-        for index in range(group.get_num_objs()):
-            name = group.get_objname_by_idx(index)
-            here = f"{place}/{name.decode('utf-8', 'replace')}"
-            kind = group.links.get_info(name).type
-            if kind == h5py.h5l.TYPE_SOFT:
-                continue
-            if kind != h5py.h5l.TYPE_HARD:
-                yield _link_reach(group, name, here, kind)
-                continue
-            obj = h5py.h5o.open(group, name)
-            if isinstance(obj, h5py.h5g.GroupID):
-                pending.append((obj, here))
-            elif isinstance(obj, h5py.h5d.DatasetID):
-                yield from _dataset_reaches(obj, here)
+    return tuple(_Look.at(file).reaches)
 
 
-def _link_reach(group: h5py.h5g.GroupID, name: bytes, place: str, kind: int) -> Reach:
-    if kind != h5py.h5l.TYPE_EXTERNAL:
-        return Reach("user-defined link", place, None, False)
-    target = group.links.get_val(name)[0]
-    return Reach("external link", place, os.fsdecode(target), True)
+def dangers(file: h5py.File) -> tuple[Danger, ...]:
+    """Every place of an open HDF5 file where reading it would not end, or would fill all memory."""
+    return tuple(_Look.at(file).dangers)
 
 
-def _dataset_reaches(dataset: h5py.h5d.DatasetID, place: str) -> Iterator[Reach]:
-    creation = dataset.get_create_plist()
-    for index in range(creation.get_external_count()):
-        target = os.fsdecode(creation.get_external(index)[0])
-        yield Reach("external raw storage", place, target, False)
-    if creation.get_layout() == h5py.h5d.VIRTUAL:
-        names = {
-            creation.get_virtual_filename(index) for index in range(creation.get_virtual_count())
-        }
-        for target in sorted(names - {"."}):  # "." is the file itself
-            yield Reach("virtual dataset", place, target, True)
+@dataclass
+class _Look:
+    """What was found in a file; `size` is that of the file in bytes."""
+
+    size: int
+    links: Links = field(default_factory=Links)
+    reaches: list[Reach] = field(default_factory=list)
+    dangers: list[Danger] = field(default_factory=list)
+    # for each virtual dataset, the datasets of the same file that it shows
+    virtual: dict[int, set[str]] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, file: h5py.File) -> _Look:
+        """Everything that there is to find in an open file."""
+        look = cls(os.fstat(int(file.id.get_vfd_handle())).st_size)
+        for address, obj in walk(file, look.links):
+            if isinstance(obj, h5py.h5d.DatasetID):
+                look._at_dataset(address, obj)
+        look._at_links()
+        look._at_virtual()
+        return look
+
+    def _at_dataset(self, address: int, dataset: h5py.h5d.DatasetID) -> None:
+        place = self.links.places[address]
+        creation = dataset.get_create_plist()
+        for index in range(creation.get_external_count()):
+            target = os.fsdecode(creation.get_external(index)[0])
+            self.reaches.append(Reach("external raw storage", place, target, False))
+        if creation.get_layout() == h5py.h5d.VIRTUAL:
+            parts = range(creation.get_virtual_count())
+            sources = {
+                (creation.get_virtual_filename(part), creation.get_virtual_dsetname(part))
+                for part in parts
+            }
+            for target in sorted({name for name, _ in sources} - {"."}):  # "." is the file itself
+                self.reaches.append(Reach("virtual dataset", place, target, True))
+            self.virtual[address] = {source for _, source in sources}
+        absurd = absurdity(dataset, self.size)
+        if absurd is not None:
+            self.dangers.append(Danger("absurd shape", place, absurd))
+
+    def _at_links(self) -> None:
+        for address, inside in self.links.groups.items():
+            for name, link in inside.items():
+                if link.kind in ("external", "user-defined"):
+                    external = link.kind == "external"
+                    target = os.fsdecode(link.target) if external else None
+                    place = self.links.path(address, name)
+                    self.reaches.append(Reach(f"{link.kind} link", place, target, external))
+        for place, leads_to in cycles(self.links):
+            self.dangers.append(Danger("link cycle", place, f"it leads back to {leads_to}"))
+        deepest = max(self.links.places.values(), key=lambda place: place.count("/"))
+        levels = deepest.count("/")
+        if levels > _MOST_LEVELS:
+            detail = f"it lies in {levels} groups, one in the other"
+            self.dangers.append(Danger("deep nesting", f"{deepest[:40]}...", detail))
+
+    def _at_virtual(self) -> None:
+        """Virtual datasets of virtual ones can multiply without end, or show themselves."""
+        for address, sources in self.virtual.items():
+            shown = {self.links.find(os.fsencode(name)) for name in sources}
+            nested = [
+                place
+                for each, place in self.links.places.items()
+                if each in shown and each in self.virtual
+            ]
+            # a name with a number to be filled in may be that of any other one
+            nested += sorted(name for name in sources if "%b" in name)
+            if nested:
+                place = self.links.places[address]
+                self.dangers.append(
+                    Danger("virtual dataset of a virtual dataset", place, f"it shows {nested[0]!r}")
+                )
 
 
 def _candidates(target: str, path: str) -> tuple[str, ...]:
