@@ -35,6 +35,7 @@ from usidx.errors import (
 )
 from usidx.stores import disk
 from usidx.stores.hdf5 import log as logs
+from usidx.stores.hdf5.overlay import Overlay
 from usidx.stores.hdf5.superblock import read_superblock
 from usidx.stores.hdf5.transaction import log_path, recover, transaction
 from usidx.stores.lock import held, store_lock
@@ -213,6 +214,35 @@ class TestFailing:
             change(path, work)
         assert content(path) == before
         assert litter(path) == []
+
+    @pytest.mark.parametrize("inside", ["write", "readinto", "seek", "truncate", "flush"])
+    @pytest.mark.parametrize("call", [1, 2, 7])
+    def test_an_interrupt_in_the_middle_of_hdf5_changes_nothing(
+        self, path: str, inside: str, call: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = getattr(Overlay, inside)
+        left = call
+
+        def interrupted(*arguments: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+            return real(*arguments)
+
+        before = content(path)
+        with monkeypatch.context() as patch:
+            patch.setattr(Overlay, inside, interrupted)
+            try:
+                change(path, add_group)
+            except KeyboardInterrupt:
+                assert content(path) == before
+            else:
+                assert left > 0
+        assert litter(path) == []
+        with transaction(path) as file:
+            add_group(file, "Next")
+        check_group(path, "Next")
 
     def test_nothing_done_is_nothing_changed(self, path: str) -> None:
         before, times = content(path), os.stat(path).st_mtime_ns

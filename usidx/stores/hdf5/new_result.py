@@ -95,21 +95,17 @@ def span_of(dataset: h5py.Dataset) -> Span | None:
     return Span(str(dataset.name), header, offset, nbytes, base)
 
 
-def write_sources(
-    group: h5py.Group, sources: tuple[tuple[str, str], ...], places: Mapping[str, str] | None = None
-) -> None:
+def write_sources(group: h5py.Group, sources: tuple[tuple[str, str], ...]) -> None:
     """Write where a result comes from, as pyUSID does for one source, and `usid_sources` for all.
 
     Parameters
     ----------
     group : the result group
     sources : (store, path) of each; store is "" for the same file
-    places : where Mains of other stores are in this file, by their paths, when they came along
     """
     write_attribute(group, "num_source_dsets", len(sources))
     for number, (store, path) in enumerate(sources):
-        here = path if not store else (places or {}).get(path, "")
-        target = find(group.file, here) if here else None
+        target = None if store else find(group.file, path)
         if isinstance(target, h5py.Dataset):
             group.attrs[f"source_{number:03d}"] = target.ref
         elif number == 0:
