@@ -113,6 +113,19 @@ class Overlay(io.RawIOBase):
                     found.append(Change(place, old[start:stop], new[start:stop]))
         return found
 
+    def reserve(self, count: int) -> None:
+        """Set aside `count` bytes on disk behind what there is; what is not used is given back.
+
+        Where there is no room, `error` says so.
+        """
+        stop = max(self.size, self._physical) + count
+        try:
+            disk.reserve(self._descriptor, self._physical, stop)
+        except OSError as error:
+            self.error = error
+        else:
+            self._physical = stop
+
     def settle(self) -> int:
         """Bring the file to the size that HDF5 has given it, with room for every byte; that size.
 

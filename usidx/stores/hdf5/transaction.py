@@ -22,17 +22,17 @@ from usidx.errors import (
     NotUsidError,
     ReadOnlyStoreError,
     SourceChangedError,
-    StoreLockedError,
     StoreNotFoundError,
 )
 from usidx.stores import disk
 from usidx.stores.hdf5 import log as logs
 from usidx.stores.hdf5.log import log_path
+from usidx.stores.hdf5.opened import is_untouched, let_read, wait_for_others
 from usidx.stores.hdf5.overlay import Overlay
-from usidx.stores.hdf5.superblock import read_superblock
+from usidx.stores.hdf5.superblock import Superblock, read_superblock
 from usidx.stores.lock import StoreLock, held, store_lock
 
-__all__ = ["LIBVER", "Recovery", "log_path", "recover", "transaction"]
+__all__ = ["LIBVER", "Recovery", "log_path", "overlaid", "recover", "transaction"]
 
 _logger = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ _logger = logging.getLogger(__name__)
 LIBVER = ("earliest", "v110")
 # Values begin at whole pages, as memory maps and disks like it.
 _ALIGNED_FROM, _ALIGNMENT = 2**16, 4096
+_CACHE_BYTES = 16 * 2**20
 _FOREIGN = ".of-another-file"
 
 Recovery = Literal["nothing", "dropped", "completed", "set aside"]
@@ -66,7 +67,21 @@ def transaction(path: str, *, timeout: float = 30.0, what: str = "") -> Iterator
     StoreLockedError : where others did not let go of it in time
     NoSpaceError : where the disk has no room for the changes; nothing is changed
     NotUsidError, DamagedStoreError : where the file is no HDF5 file, or a broken one
-    SourceChangedError : where the file was replaced by another meanwhile; nothing is changed
+    SourceChangedError : where the file was replaced or changed by another program meanwhile;
+        nothing is changed
+    """
+    with overlaid(path, timeout=timeout, what=what) as (file, _):
+        yield file
+
+
+@contextlib.contextmanager
+def overlaid(
+    path: str, *, timeout: float = 30.0, what: str = "", shared: bool = False
+) -> Iterator[tuple[h5py.File, Overlay]]:
+    """A transaction with the Overlay it works on.
+
+    With `shared` others, this process too, can open the file for reading until the body ends: for
+    one that takes long. HDF5 elsewhere cannot write it, nor can other transactions.
     """
     real = os.path.realpath(path)
     _check_writable(path, real)
@@ -75,17 +90,22 @@ def transaction(path: str, *, timeout: float = 30.0, what: str = "") -> Iterator
         _settle_log(path, real, deadline)
         logs.remove_unfinished(real)
         with disk.opened(real, os.O_RDWR) as descriptor:
-            _wait_for_others(path, descriptor, deadline)
-            _check_format(path, descriptor)
+            wait_for_others(path, descriptor, deadline)
+            beginning = _check_format(path, descriptor)
             _cut_leftover(lock, descriptor)
             overlay = Overlay(descriptor)
             lock.note(inode=os.fstat(descriptor).st_ino, size=overlay.end)
             try:
+                if shared:
+                    let_read(descriptor)
                 with _through(path, overlay) as file:
-                    yield file
-                log = _prepare(path, real, overlay, descriptor, what)
+                    yield file, overlay
+                if shared:
+                    wait_for_others(path, descriptor, time.monotonic() + timeout)
+                log = _prepare(path, real, overlay, descriptor, beginning, what)
             except BaseException:
-                overlay.withdraw()
+                if is_untouched(descriptor, beginning):
+                    overlay.withdraw()
                 raise
             finally:
                 overlay.detach()
@@ -153,6 +173,7 @@ def _through(path: str, overlay: Overlay) -> Iterator[h5py.File]:
             overlay,
             "r+",
             libver=LIBVER,
+            rdcc_nbytes=_CACHE_BYTES,
             alignment_threshold=_ALIGNED_FROM,
             alignment_interval=_ALIGNMENT,
         )
@@ -170,8 +191,8 @@ def _through(path: str, overlay: Overlay) -> Iterator[h5py.File]:
         raise
 
 
-def _check_format(path: str, descriptor: int) -> None:
-    """Refuse what h5py opens through a file-like object though it should not."""
+def _check_format(path: str, descriptor: int) -> Superblock:
+    """The superblock; refused is what h5py opens through a file-like object but should not."""
     superblock = read_superblock(descriptor)
     if superblock is None:
         raise NotUsidError(f"{path!r} is not an HDF5 file: its signature is missing")
@@ -180,39 +201,7 @@ def _check_format(path: str, descriptor: int) -> None:
             f"{path!r} is open for writing in another program, or that ended without closing it; "
             f"if no program has it open any more, run: h5clear -s {path}"
         )
-
-
-def _wait_for_others(path: str, descriptor: int, deadline: float) -> None:
-    """Take the lock that HDF5 takes, so that no program has the file open while it changes."""
-    pause = 0.001  # readers of ours come and go quickly, but there may be many of them
-    while True:
-        try:
-            if disk.lock(descriptor):
-                return
-        except disk.NoKernelLocksError:
-            return  # then HDF5 has none either
-        if time.monotonic() >= deadline:
-            raise StoreLockedError(
-                f"{path!r} is open in HDF5{_openers(descriptor)}, so its metadata cannot be "
-                "changed; close it there (also a forgotten h5py.File in this session)"
-            )
-        time.sleep(pause)
-        pause = min(1.1 * pause, 0.02)
-
-
-def _openers(descriptor: int) -> str:
-    """Which processes hold the kernel's lock of a file, where the system tells."""
-    inode = str(os.fstat(descriptor).st_ino)
-    found = set()
-    with contextlib.suppress(OSError), open("/proc/locks", encoding="ascii") as lines:
-        for line in lines:
-            words = line.split()  # 1: FLOCK ADVISORY WRITE 4711 fe:00:1234 0 EOF
-            if words[1] == "FLOCK" and words[5].rsplit(":", 1)[-1] == inode:
-                found.add(int(words[4]))
-    others = [str(each) for each in sorted(found - {os.getpid()})]
-    if others:
-        return f" by process {', '.join(others)}"
-    return " by this process" if found else ""
+    return superblock
 
 
 def _cut_leftover(lock: StoreLock, descriptor: int) -> None:
@@ -227,7 +216,9 @@ def _cut_leftover(lock: StoreLock, descriptor: int) -> None:
         disk.truncate(descriptor, size)
 
 
-def _prepare(path: str, real: str, overlay: Overlay, descriptor: int, what: str) -> logs.Log | None:
+def _prepare(
+    path: str, real: str, overlay: Overlay, descriptor: int, beginning: Superblock, what: str
+) -> logs.Log | None:
     """The log of what the overlay holds, on disk; None where nothing was changed."""
     changes = tuple(overlay.changes())
     if not changes:
@@ -239,6 +230,11 @@ def _prepare(path: str, real: str, overlay: Overlay, descriptor: int, what: str)
     if not _is_same(real, there):
         raise SourceChangedError(
             f"{path!r} was replaced by another file while it was being changed; nothing was changed"
+        )
+    if read_superblock(descriptor) != beginning or not _fit(changes, descriptor):
+        raise SourceChangedError(
+            f"{path!r} was written by another program while it was being changed; nothing was "
+            "changed. Close the file there and try again"
         )
     try:
         size = overlay.settle()
@@ -253,6 +249,13 @@ def _prepare(path: str, real: str, overlay: Overlay, descriptor: int, what: str)
             raise _no_room(path, overlay, error) from error
         raise
     return log
+
+
+def _fit(changes: tuple[logs.Change, ...], descriptor: int) -> bool:
+    """Whether the file still has the bytes that are to be changed."""
+    return all(
+        disk.read_at(descriptor, len(each.before), each.offset) == each.before for each in changes
+    )
 
 
 def _is_same(real: str, there: os.stat_result) -> bool:
@@ -300,7 +303,7 @@ def _settle_log(path: str, real: str, deadline: float) -> Recovery:
         if state == "foreign":
             return _set_aside(path, real, "the file is not as it was before that write, nor after")
         if state == "begun":
-            _wait_for_others(path, descriptor, deadline)
+            wait_for_others(path, descriptor, deadline)
             logs.apply(log, descriptor)
         elif state == "finished":
             disk.sync(descriptor)
