@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from usidx.arrays.making import from_array
     from usidx.model.dimension import Dimension
     from usidx.opening import list_mains, open, open_tree
+    from usidx.validating import validate
 
     __version__: str
 
@@ -34,6 +35,7 @@ __all__ = [
     "step",
     "steps",
     "testing",
+    "validate",
 ]
 
 # Where the other public names live; each is imported when it is first asked for.
@@ -43,6 +45,7 @@ _PLACES = {
     "list_mains": "usidx.opening",
     "open": "usidx.opening",
     "open_tree": "usidx.opening",
+    "validate": "usidx.validating",
 }
 _MODULES = ("errors", "steps", "testing")
 

@@ -8,13 +8,10 @@ import numpy as np
 import pytest
 
 from usidx.errors import InvalidMainError
-from usidx.model.dimension import Dimension
-from usidx.model.layout import Coordinate, Grid, Points
 from usidx.model.rules import (
     AncillaryFacts,
     MainFacts,
     TextFact,
-    check_layouts,
     check_main,
     dimension_texts,
     errors,
@@ -92,12 +89,13 @@ def test_empty_units_are_a_note() -> None:
 
 def test_ancillaries_of_another_size() -> None:
     violations = check_main(replace(GOOD, shape=(10, 28)))
-    assert [each.place for each in violations] == ["/Position_Indices", "/Position_Values"]
+    places = ["/Raw_Data@Position_Indices", "/Raw_Data@Position_Values"]
+    assert [each.place for each in violations] == places
     assert "(10, dimensions)" in violations[0].expected
     turned = replace(GOOD.spectroscopic_indices, shape=(28, 1))
     (first, second) = check_main(replace(GOOD, spectroscopic_indices=turned))
     assert first.mend == "transpose it"
-    assert second.place == "/Spectroscopic_Values"
+    assert second.place == "/Raw_Data@Spectroscopic_Values"
 
 
 def test_labels_that_are_missing_on_one_matrix_come_from_the_other() -> None:
@@ -136,7 +134,7 @@ def test_exchanged_indices_and_values() -> None:
         position_values=replace(GOOD.position_values, dtype=np.dtype("u4")),
     )
     (violation,) = check_main(facts)
-    assert (violation.place, violation.grade) == ("/Position_Indices", "warning")
+    assert (violation.place, violation.grade) == ("/Raw_Data@Position_Indices", "warning")
     assert "exchanged" in violation.mend
 
 
@@ -145,13 +143,21 @@ def test_values_that_are_no_numbers(dtype: str) -> None:
     assert _places(replace(GOOD, dtype=np.dtype(dtype))) == [("/Raw_Data", "error")]
 
 
-def test_layouts_worth_a_note() -> None:
-    points = Points(
-        "position", (Coordinate("X", "nm", ("position",), np.arange(15.0)),), "all in a spiral"
-    )
-    columns = Grid("spectroscopic", (Dimension("X", "V", 28),), order=np.arange(28)[::-1])
-    notes = check_layouts(GOOD, points, columns)
-    assert [each.grade for each in notes] == ["note"] * 3
-    assert "all in a spiral" in str(notes[0])
-    assert "columns that are not in the order" in str(notes[1])
-    assert "X_spectroscopic" in str(notes[2])
+@pytest.mark.parametrize(
+    ("dtypes", "place"),
+    [
+        (("i8", "f8"), "/Position_Indices"),
+        (("f8", "f8"), "/Position_Indices"),
+        (("u4", "i4"), "/Position_Values"),
+    ],
+)
+def test_types_that_hold_the_same_numbers_are_a_note(dtypes: tuple[str, str], place: str) -> None:
+    indices = replace(GOOD.position_indices, dtype=np.dtype(dtypes[0]))
+    values = replace(GOOD.position_values, dtype=np.dtype(dtypes[1]))
+    facts = replace(GOOD, position_indices=indices, position_values=values)
+    assert _places(facts) == [(place, "note")]
+
+
+def test_claims_that_the_file_cannot_hold() -> None:
+    facts = replace(GOOD, position_values=replace(GOOD.position_values, absurd="2**62 values"))
+    assert _places(facts) == [("/Position_Values", "error")]

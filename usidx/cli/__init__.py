@@ -1,4 +1,4 @@
-"""The command line: `usidx demo | info | tree | run | convert`."""
+"""The command line: `usidx demo | info | tree | validate | run | convert`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from usidx.cli.demo import demo
 from usidx.cli.inspect import info, tree
 from usidx.cli.refusals import Commands
 from usidx.cli.run import run
+from usidx.cli.validate import validate
 
 EPILOG = """\b
 Examples:
@@ -43,5 +44,5 @@ def main() -> None:
     """Spectra and images in the USID model: look at them, run steps on them, convert them."""
 
 
-for command in (demo, info, tree, run, convert):
+for command in (demo, info, tree, validate, run, convert):
     main.add_command(command)

@@ -15,9 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from usidx.errors import InvalidMainError
-from usidx.model.ancillary import file_labels
 from usidx.model.dimension import Role
-from usidx.model.layout import Grid, Layout, Points
 
 Grade = Literal["error", "warning", "note"]
 
@@ -42,6 +40,22 @@ class Violation:
 
     def __str__(self) -> str:
         return f"{self.place}: found {self.found}, expected {self.expected}; {self.mend}"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a store holds, and everything in it that is not as USID asks.
+
+    Parameters
+    ----------
+    mains : paths of the valid Mains
+    results : paths of the result groups
+    violations : in the order of the store
+    """
+
+    mains: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
+    violations: tuple[Violation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,7 @@ class AncillaryFacts:
         "a list of 1 reference"; "" for a plain one
     shape, dtype : of the dataset, as it lies in the file
     labels, units : its attributes of that name as texts, None where they are absent or no texts
+    absurd : what it claims to hold that its file cannot hold, in words; "" where it is all right
     """
 
     attribute: str
@@ -79,6 +94,7 @@ class AncillaryFacts:
     dtype: np.dtype[Any] | None = None
     labels: tuple[str, ...] | None = None
     units: tuple[str, ...] | None = None
+    absurd: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,7 +136,7 @@ def check_main(facts: MainFacts) -> tuple[Violation, ...]:
     for role in roles:
         for ancillary in facts.side(role):
             found += _check_ancillary(facts, role, ancillary)
-        found += _check_pair(role, *facts.side(role))
+        found += _check_pair(facts, role)
     return tuple(found)
 
 
@@ -193,6 +209,10 @@ def _check_ancillary(
         )
     if len(facts.shape) == 2:
         yield from _check_shape(facts, role, ancillary)
+    if ancillary.absurd:
+        expected = "values that were written"
+        mend = "write it again, or get the original file"
+        yield Violation(ancillary.path, "error", ancillary.absurd, expected, mend)
     kind = ancillary.dtype.kind if ancillary.dtype is not None else ""
     if kind not in "iufb":
         yield Violation(
@@ -212,26 +232,25 @@ def _check_shape(facts: MainFacts, role: Role, ancillary: AncillaryFacts) -> Ite
     expected = f"({size}, dimensions)" if axis == 0 else f"(dimensions, {size})"
     turned = len(shape) == 2 and shape[1 - axis] == size
     yield Violation(
-        str(ancillary.path),
+        f"{facts.path}@{ancillary.attribute}",
         "error",
-        f"the shape {shape}",
-        f"{expected}, as {facts.path} has the shape {facts.shape}",
+        f"{ancillary.path} of the shape {shape}",
+        f"the shape {expected}, as {facts.path} has the shape {facts.shape}",
         "transpose it" if turned else f"refer to the {role} matrix that belongs to this Main",
     )
 
 
-def _check_pair(
-    role: Role, indices: AncillaryFacts, values: AncillaryFacts
-) -> Iterator[Violation]:
+def _check_pair(facts: MainFacts, role: Role) -> Iterator[Violation]:
     """What indices and values of one side say together."""
+    indices, values = facts.side(role)
     if indices.path is None or values.path is None:
         return
     if indices.shape != values.shape:
         yield Violation(
-            values.path,
+            f"{facts.path}@{values.attribute}",
             "error",
-            f"the shape {values.shape}",
-            f"{indices.shape}, the shape of {indices.path}",
+            f"{values.path} of the shape {values.shape}",
+            f"the shape {indices.shape}, that of {indices.path}",
             "refer to indices and values of the same dimensions",
         )
         return
@@ -242,13 +261,27 @@ def _check_pair(
     yield from _check_labels(indices, dimension_texts(indices, values, "labels", count) or ())
     if _kind(indices) == "f" and _kind(values) in "iu":
         yield Violation(
-            indices.path,
+            f"{facts.path}@{indices.attribute}",
             "warning",
             f"indices of type {indices.dtype} and values of type {values.dtype}",
             "whole numbers as indices",
             "the references to indices and values may be exchanged; usidx reads them as exchanged "
             "where the indices have fractions",
         )
+    else:
+        yield from _check_types(indices, values)
+
+
+def _check_types(indices: AncillaryFacts, values: AncillaryFacts) -> Iterator[Violation]:
+    """Types that hold the same numbers, but are not those that the model has."""
+    mend = "nothing is lost; write it again as {}"
+    if _kind(indices) in "ifb":
+        found = f"indices of type {indices.dtype}"
+        expected = "whole numbers without a sign"
+        yield Violation(str(indices.path), "note", found, expected, mend.format("uint32"))
+    if _kind(values) in "iub":
+        found = f"values of type {values.dtype}"
+        yield Violation(str(values.path), "note", found, "floats", mend.format("float32"))
 
 
 def _kind(ancillary: AncillaryFacts) -> str:
@@ -309,27 +342,3 @@ def dimension_texts(
         if len(texts) == count:
             return texts
     return None
-
-
-def check_layouts(
-    facts: MainFacts, position: Layout, spectroscopic: Layout
-) -> tuple[Violation, ...]:
-    """What is worth knowing of how a Main folds: sides that are no grid, orders, shared labels."""
-    found: list[Violation] = []
-    for layout in (position, spectroscopic):
-        place = str(facts.side(layout.role)[0].path)
-        grid = f"each cell of a grid once, for an N-D form of the {layout.role} side"
-        if isinstance(layout, Points):
-            mend = f"usidx keeps a list of points along {layout.role!r}"
-            found.append(Violation(place, "note", layout.reason, grid, mend))
-        if isinstance(layout, Grid) and layout.order is not None:
-            mend = "usidx puts each into its cell, pyUSID reshapes them wrongly"
-            rows = "rows" if layout.role == "position" else "columns"
-            order = f"{rows} that are not in the order of the grid"
-            found.append(Violation(place, "note", order, "the order of the grid", mend))
-    for label in sorted(set(file_labels(position)) & set(file_labels(spectroscopic))):
-        mend = f"usidx calls the spectroscopic one {label}_spectroscopic"
-        place = f"{facts.spectroscopic_indices.path}@labels"
-        expected = "other labels than on the position side"
-        found.append(Violation(place, "note", repr(label), expected, mend))
-    return tuple(found)
