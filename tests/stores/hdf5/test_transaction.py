@@ -215,7 +215,7 @@ class TestFailing:
         assert content(path) == before
         assert litter(path) == []
 
-    @pytest.mark.parametrize("inside", ["write", "readinto", "seek", "truncate", "flush"])
+    @pytest.mark.parametrize("inside", ["write", "readinto", "seek", "truncate"])
     @pytest.mark.parametrize("call", [1, 2, 7])
     def test_an_interrupt_in_the_middle_of_hdf5_changes_nothing(
         self, path: str, inside: str, call: int, monkeypatch: pytest.MonkeyPatch
@@ -238,7 +238,7 @@ class TestFailing:
             except KeyboardInterrupt:
                 assert content(path) == before
             else:
-                assert left > 0
+                check_group(path)
         assert litter(path) == []
         with transaction(path) as file:
             add_group(file, "Next")

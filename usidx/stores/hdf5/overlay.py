@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from usidx.stores import disk
 from usidx.stores.hdf5.log import Change
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 PAGE = 4096
 # Longer reads are values, which HDF5 does not write back: no need to remember what they were.
 _LONGEST_REMEMBERED = 32 * 1024
+
+
+def _noted(method: Method) -> Method:
+    """`method`, which keeps what it raises: HDF5 swallows errors when it closes a file."""
+
+    @functools.wraps(method)
+    def noted(self: Overlay, *arguments: Any) -> Any:
+        try:
+            return method(self, *arguments)
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    return cast(Method, noted)
 
 
 class Overlay(io.RawIOBase):
@@ -27,7 +45,8 @@ class Overlay(io.RawIOBase):
     descriptor : of the file, open for reading and writing; it stays open
 
     HDF5 must not see a write fail: it cannot close a file then, and crashes when Python ends. So
-    the first failure is kept in `error`, and writing goes on as if nothing had happened.
+    the first failure is kept in `error`, and writing goes on as if nothing had happened. What is
+    raised in the middle nevertheless, such as an interrupt, is kept in `failure`.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -35,6 +54,7 @@ class Overlay(io.RawIOBase):
         self.end = os.fstat(descriptor).st_size
         self.size = self.end
         self.error: OSError | None = None
+        self.failure: BaseException | None = None
         self._descriptor = descriptor
         self._physical = self.end
         self._place = 0
@@ -53,6 +73,7 @@ class Overlay(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
+    @_noted
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self.size}[whence]
         self._place = start + offset
@@ -61,13 +82,16 @@ class Overlay(io.RawIOBase):
     def tell(self) -> int:
         return self._place
 
+    @_noted
     def flush(self) -> None:
         """Nothing is on its way."""
 
+    @_noted
     def truncate(self, size: int | None = None) -> int:
         self.size = self._place if size is None else size
         return self.size
 
+    @_noted
     def readinto(self, buffer: Any) -> int:
         into = memoryview(buffer).cast("B")
         start, stop = self._place, self._place + into.nbytes
@@ -79,6 +103,7 @@ class Overlay(io.RawIOBase):
         self._place = stop
         return into.nbytes
 
+    @_noted
     def write(self, data: Any) -> int:
         source = memoryview(data).cast("B")
         start, stop = self._place, self._place + source.nbytes
@@ -132,7 +157,10 @@ class Overlay(io.RawIOBase):
         Raises
         ------
         OSError : where there is no room, now or at an earlier write
+        BaseException : whatever was raised while HDF5 was at work
         """
+        if self.failure is not None:
+            raise self.failure
         if self.error is not None:
             raise self.error
         size = max(self.end, self.size)

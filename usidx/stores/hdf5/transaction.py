@@ -185,6 +185,8 @@ def _through(path: str, overlay: Overlay) -> Iterator[h5py.File]:
         finally:
             file.close()
     except Exception as error:
+        if overlay.failure is not None:
+            raise overlay.failure from error
         if overlay.error is not None:
             # whatever HDF5 has said follows from it
             raise _no_room(path, overlay, overlay.error) from error
@@ -220,6 +222,8 @@ def _prepare(
     path: str, real: str, overlay: Overlay, descriptor: int, beginning: Superblock, what: str
 ) -> logs.Log | None:
     """The log of what the overlay holds, on disk; None where nothing was changed."""
+    if overlay.failure is not None:
+        raise overlay.failure
     changes = tuple(overlay.changes())
     if not changes:
         if overlay.error is not None:
