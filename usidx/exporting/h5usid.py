@@ -3,57 +3,87 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from usidx.arrays.fields import field_names, pack
+from usidx.errors import OptionError
 from usidx.exporting.chunking import runs_of_positions
-from usidx.exporting.parts import Exportable, Part, parts_of
+from usidx.exporting.parts import Exportable, Part, Parts, parts_of
+from usidx.exporting.placing import next_measurements, places_in
 from usidx.exporting.storing import Progress, blocked, store
 from usidx.model.dimension import Array
 
 if TYPE_CHECKING:
     import dask.array
 
+    from usidx.stores.hdf5.create import Draft
+
+Compression = Literal["gzip", "lzf"]
+
 
 def to_h5usid(
     obj: Exportable,
     path: str | os.PathLike[str],
     *,
+    append: bool | str = False,
     overwrite: bool = False,
-    compression: Literal["gzip", "lzf"] | None = None,
+    compression: Compression | None = None,
+    checksums: bool = True,
     progress: Progress = False,
 ) -> str:
-    """Write Mains to a new h5USID file, and return its path.
+    """Write Mains to a new h5USID file, or add them to one, and return its path.
 
-    Values are computed and written block by block; memory holds a few blocks at a time.
-    `usidx.open` reads back the same Mains, pyUSID and h5py read them as any other USID file. What
-    the model has no place for (coordinates over both sides, masks) is not in the file.
+    Values are computed and written block by block; memory holds a few blocks at a time. The file
+    has all of the Mains in the end, or is as it was, whatever happens meanwhile. `usidx.open` reads
+    back the same Mains, pyUSID and h5py read them as any other USID file. What the model has no
+    place for (coordinates over both sides, masks) is not in the file.
 
     Parameters
     ----------
-    obj : a Main, a Dataset (one compound Main, each variable a field) or a DataTree of those
+    obj : a Main, a Dataset (one compound Main, each variable a field), a DataTree of those, a list
+        of Mains (the channels of one Measurement), or a dict of them by their names or paths
     path : of the file
+    append : add to the file, which is made where there is none: True as the next Measurement_00x;
+        "Measurement_000" as the next Channel_00x of that one; the path of any other group puts the
+        Mains into it, by their names. What is in the file keeps its bytes
     overwrite : replace the HDF5 file that is there; it stays whole until the new one is. The
         arrays may come from the very file that is replaced.
-    compression : "gzip" is small, "lzf" fast, None stores the values as they are; each with a
-        checksum
+    compression : "gzip" is small, "lzf" fast, None stores the values as they are
+    checksums : whether flipped bits are noticed when values are read. Without, values lie in one
+        piece and are read some times faster, by usidx without HDF5
     progress : True for a bar, or a function that is called with (blocks done, blocks in all)
 
     Raises
     ------
-    StoreExistsError : where there is a file and `overwrite` is False, or it is no HDF5 file
+    StoreExistsError : where there is a file, and neither `overwrite` nor `append`, or it is no HDF5
+        file; and where a Main of that name is in the file
     StoreNotFoundError, ReadOnlyStoreError, NoSpaceError : where it cannot be written
-    StoreLockedError : while another process writes the file
+    StoreLockedError : while another process writes the file, or has it open
     LayoutError : where a dimension has no role
     OptionError : for values or attributes that HDF5 cannot hold
-    """
-    from usidx.stores.hdf5.create import draft
 
+    Examples
+    --------
+    >>> import os, tempfile, usidx
+    >>> from usidx.testing import make_main
+    >>> path = os.path.join(tempfile.mkdtemp(), "scan.h5")
+    >>> for seed in (0, 1):
+    ...     written = to_h5usid(make_main(seed=seed), path, append=True)
+    >>> [main.path for main in usidx.list_mains(path)]
+    ['/Measurement_000/Channel_000/Raw_Data', '/Measurement_001/Channel_000/Raw_Data']
+    """
     path = os.fspath(path)
+    if append and overwrite:
+        raise OptionError("a file is either replaced (overwrite) or added to (append), not both")
     parts = parts_of(obj)
-    with draft(path, overwrite=overwrite) as new:
+    with _opened(path, bool(append), overwrite) as new:
+        if append:
+            parts = _placed(parts, append, new, path)
+        if compression is None:
+            new.reserve(sum(part.spec.nbytes for part in parts.mains))
         sources: list[dask.array.Array] = []
         targets: list[Any] = []
         for name, attrs in parts.groups.items():
@@ -61,13 +91,45 @@ def to_h5usid(
         for part in parts.mains:
             block, chunks = runs_of_positions(part)
             target = new.add_main(
-                part.spec, block=block, compression=compression, completed=part.completed
+                part.spec,
+                block=block,
+                compression=compression,
+                checked=checksums,
+                completed=part.completed,
             )
             sources.append(_packed(part, chunks))
             targets.append(target)
         # One process has the file open, so that it takes the blocks whoever computes them.
         store(sources, targets, progress, here=True)
     return path
+
+
+def _opened(path: str, append: bool, overwrite: bool) -> AbstractContextManager[Draft]:
+    """The file that is made, or that is added to."""
+    from usidx.stores.hdf5.append import appending
+    from usidx.stores.hdf5.create import draft
+
+    if append and os.path.exists(path):
+        return appending(path)
+    return draft(path, overwrite=overwrite)
+
+
+def _placed(parts: Parts, append: bool | str, new: Draft, path: str) -> Parts:
+    """The Mains at the places that they get in the file, where they share what is equal."""
+    paths = [part.spec.path for part in parts.mains]
+    if isinstance(append, str):
+        places = places_in(append, paths, new.names)
+    else:
+        places = next_measurements(paths, new.names)
+    here = os.path.realpath(path)
+    known = [
+        part.origin[1]
+        for part in parts.mains
+        if part.origin is not None and os.path.realpath(part.origin[0]) == here
+    ]
+    group = places.home if places.home != "/" else None
+    new.share([part.spec for part in parts.mains], group, known)
+    return parts.moved(places, path)
 
 
 def _packed(part: Part, chunks: tuple[tuple[int, ...], ...]) -> dask.array.Array:

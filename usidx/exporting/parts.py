@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,13 +15,16 @@ from usidx.arrays.fields import compound_spec
 from usidx.arrays.labels import Origin, arrange, as_main, origin_of
 from usidx.arrays.reshape import to_nd
 from usidx.errors import LayoutError, OptionError, PlanError, UsidError
+from usidx.exporting.placing import Places
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
 from usidx.model.provenance import dump_parameters
 from usidx.stores import store_at
 from usidx.stores.base import ResultRecord
 
-Exportable = xr.DataArray | xr.Dataset | xr.DataTree
+Labelled = xr.DataArray | xr.Dataset
+Exportable = Labelled | xr.DataTree | Sequence[Labelled] | Mapping[str, Labelled]
+"""A Main; a Dataset whose variables are the fields of one; a DataTree, list or dict of those."""
 
 # Coordinates that are no part of the model are held in memory while they are written.
 _LARGEST_EXTRA = 256 * 2**20
@@ -47,12 +50,14 @@ class Part:
     arrays : one for each field of a compound Main (else one), with the dimensions of the spec
     extras : coordinates that are no part of the layout
     completed : position-shaped array of bool, for the Main of a partial result
+    origin : (store, path) of the Main that it is, untouched; None for any other
     """
 
     spec: MainSpec
     arrays: tuple[xr.DataArray, ...]
     extras: tuple[Extra, ...] = ()
     completed: Array | None = None
+    origin: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,35 +73,102 @@ class Parts:
     mains: tuple[Part, ...]
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def moved(self, places: Places, store: str) -> Parts:
+        """The same, to be added to the file `store`.
+
+        Groups that stay behind, such as the root of a tree, have no attributes there.
+        """
+        mains = tuple(
+            replace(each, spec=replace(each.spec, path=places.of(each.spec.path) or each.spec.path))
+            for each in self.mains
+        )
+        groups = {}
+        for path, attrs in self.groups.items():
+            place = places.of(path)
+            if place is not None:
+                groups[place] = _moved_sources(attrs, places, store)
+        return Parts(mains, groups)
+
+
+def _moved_sources(attrs: Mapping[str, Any], places: Places, store: str) -> dict[str, Any]:
+    """Attributes of a group, with its sources where they are in the file `store`."""
+    found = dict(attrs)
+    sources = []
+    for number, (elsewhere, path) in enumerate(attrs.get("usid_sources", ())):
+        came_along = "" if elsewhere else places.of(path)
+        is_there = bool(elsewhere) and os.path.realpath(elsewhere) == os.path.realpath(store)
+        if came_along or is_there:
+            found[f"source_{number:03d}"] = came_along or path
+            if number == 0:
+                found.pop("source_file_path", None)
+                found.pop("source_dataset_path", None)
+            sources.append(["", came_along or path])
+        else:
+            sources.append([elsewhere, path])
+    if sources:
+        found["usid_sources"] = sources
+    return found
+
 
 def parts_of(obj: Exportable, group: str | None = None) -> Parts:
     """The Mains in an xarray object, and the attributes of its groups.
 
+    A Main goes to the path it was opened from, or to one by its name. The Mains of a list become
+    the channels of one Measurement; so do those of a dict whose keys are names, while keys that are
+    paths say where.
+
     Parameters
     ----------
-    obj : DataArray, Dataset or DataTree
-    group : path for the Main; where None, the path it was opened from, or one by its name
+    obj : DataArray, Dataset, DataTree, or a list or dict of the first two
+    group : path for the one Main
 
     Raises
     ------
     LayoutError : where a dimension has no role, or there is no Main
+    OptionError : for anything else
     """
     path = None if group is None else "/" + group.strip("/")
-    if isinstance(obj, xr.DataArray):
-        found = [(_plain_part(obj, path), origin_of(obj))]
-    elif isinstance(obj, xr.Dataset):
-        found = [_dataset_part(obj, path)]
-    else:
+    if isinstance(obj, (xr.DataArray, xr.Dataset)):
+        found = [_part(obj, path)]
+    elif isinstance(obj, xr.DataTree):
         found = [each for node in obj.subtree for each in _node_parts(node, _place(node, obj))]
-        if not found:
-            raise LayoutError("the DataTree has no variables, so there is no Main to write")
+    else:
+        found = [_part(each, where) for each, where in _several(obj)]
+    if not found:
+        raise LayoutError(f"the {type(obj).__name__} is empty, so there is no Main to write")
     groups: dict[str, Mapping[str, Any]] = {}
     if isinstance(obj, xr.DataTree):
         for node in obj.subtree:
             if node.attrs and not node.data_vars:
                 groups[_place(node, obj)] = {str(key): value for key, value in node.attrs.items()}
     groups.update(_result_groups(found))
-    return Parts(tuple(_with_marks(part, origin) for part, origin in found), groups)
+    return Parts(tuple(_with_origin(part, origin) for part, origin in found), groups)
+
+
+def _several(obj: Any) -> Iterator[tuple[Labelled, str]]:
+    """(Main, path) of each one in a list or dict."""
+    if isinstance(obj, Mapping):
+        pairs = [(str(name), each) for name, each in obj.items()]
+    elif isinstance(obj, Sequence) and not isinstance(obj, (str, bytes)):
+        pairs = [("", each) for each in obj]
+    else:
+        pairs = [("", obj)]
+    for number, (name, each) in enumerate(pairs):
+        if not isinstance(each, (xr.DataArray, xr.Dataset)):
+            raise OptionError(
+                f"a Main to be written is a DataArray or a Dataset of its fields, got a "
+                f"{type(each).__name__}; usidx.from_array makes one of a plain array"
+            )
+        if "/" in name.strip("/"):
+            yield each, "/" + name.strip("/")
+        else:
+            name = name.strip("/") or _name_of(each)
+            yield each, f"/Measurement_000/Channel_{number:03d}/{name}"
+
+
+def _name_of(obj: Labelled) -> str:
+    name = obj.name if isinstance(obj, xr.DataArray) else obj.attrs.get("usid_main")
+    return str(name or "Raw_Data")
 
 
 def _place(node: xr.DataTree, root: xr.DataTree) -> str:
@@ -110,14 +182,27 @@ def _node_parts(node: xr.DataTree, where: str) -> Iterator[tuple[Part, Origin | 
     names = [str(name) for name in dataset.data_vars]
     own = where.rsplit("/", 1)[-1]
     if "usid_main" in dataset.attrs:
-        yield _dataset_part(dataset, where)
+        yield _part(dataset, _whole_path(dataset, where))
     elif len(names) == 1 and names[0] in (own, f"{own}_values"):
         # a variable cannot share its name with a coordinate, a Main can
         array = dataset[names[0]]
-        yield _plain_part(array.rename(own) if names[0] != own else array, where), origin_of(array)
+        path = _whole_path(array, where)
+        yield _plain_part(array.rename(own), path), origin_of(array)
     else:
         for name, array in dataset.data_vars.items():
-            yield _plain_part(array, f"{where.rstrip('/')}/{name}"), origin_of(array)
+            yield _part(array, _whole_path(array, f"{where.rstrip('/')}/{name}"))
+
+
+def _whole_path(obj: Labelled, where: str) -> str:
+    """Where a leaf goes: the tree of a result has leaves by their paths within its group."""
+    origin = origin_of(obj)
+    return where if origin is None or not origin.main.endswith(where) else origin.main
+
+
+def _part(obj: Labelled, path: str | None) -> tuple[Part, Origin | None]:
+    if isinstance(obj, xr.Dataset):
+        return _dataset_part(obj, path)
+    return _plain_part(obj, path), origin_of(obj)
 
 
 def _dataset_part(dataset: xr.Dataset, path: str | None) -> tuple[Part, Origin | None]:
@@ -126,8 +211,8 @@ def _dataset_part(dataset: xr.Dataset, path: str | None) -> tuple[Part, Origin |
     if len(variables) == 1 and "usid_main" not in dataset.attrs:
         return _plain_part(variables[0], path), origin_of(variables[0])
     folded = _folded(dataset)
-    if path is None or (origin is not None and origin.main.endswith(path)):
-        path = None if origin is None else origin.main
+    if path is None and origin is not None:
+        path = origin.main
     spec = compound_spec(folded, path=path)
     arrays = tuple(arrange(each, spec) for each in folded.data_vars.values())
     return Part(spec, arrays, _extras(folded, spec)), origin
@@ -144,10 +229,8 @@ def _common_origin(variables: list[xr.DataArray]) -> Origin | None:
 
 def _plain_part(array: xr.DataArray, path: str | None) -> Part:
     origin = origin_of(array)
-    if origin is not None and origin.field is None:
-        # Leaves of the tree that a result opens as lie where the group has them.
-        if path is None or origin.main.endswith(path):
-            path = origin.main
+    if path is None and origin is not None and origin.field is None:
+        path = origin.main
     folded = _folded(array)
     spec, arranged = as_main(folded, path=path)
     return Part(spec, (arranged,), _extras(folded, spec))
@@ -215,8 +298,10 @@ def _result_attrs(record: ResultRecord, sources: tuple[tuple[str, str], ...]) ->
     return attrs
 
 
-def _with_marks(part: Part, origin: Origin | None) -> Part:
-    """`part` with what is computed of it, for the Main of a partial result."""
+def _with_origin(part: Part, origin: Origin | None) -> Part:
+    """`part` with where it comes from, and what is computed of it where that is not all."""
+    if origin is not None:
+        part = replace(part, origin=(origin.store, origin.main))
     if origin is None or origin.result is None or origin.form != "nd":
         return part
     stored = store_at(origin.store).open_main(origin.main)

@@ -24,7 +24,9 @@ from usidx.model.main import MainSpec
 from usidx.model.provenance import book_keeping
 from usidx.stores.hdf5.aside import aside, unwritable
 from usidx.stores.hdf5.describe import (
+    KnownSide,
     NewAncillaries,
+    create_dataset,
     describe_main,
     write_attribute,
     write_attributes,
@@ -32,6 +34,7 @@ from usidx.stores.hdf5.describe import (
 from usidx.stores.hdf5.new_result import find
 from usidx.stores.hdf5.overlay import Overlay
 from usidx.stores.hdf5.rows import converted, runs
+from usidx.stores.hdf5.sharing import known_sides
 
 __all__ = ["Compression", "Draft", "Target", "create_file", "draft"]
 
@@ -108,14 +111,24 @@ def draft(path: str, *, overwrite: bool = False) -> Iterator[Draft]:
 
 
 class Draft:
-    """An h5USID file that is being made; use it through `draft`."""
+    """An h5USID file that is being made, or added to; use it through `draft` or `appending`.
 
-    def __init__(self, path: str, file: h5py.File, overlay: Overlay) -> None:
+    Parameters
+    ----------
+    path : of the file
+    file : what is made, or added to
+    overlay : that HDF5 writes to
+    adds : whether there is something in the file already
+    """
+
+    def __init__(self, path: str, file: h5py.File, overlay: Overlay, *, adds: bool = False) -> None:
         self._path = path
         self._file = file
         self._overlay = overlay
         self._lock = threading.Lock()
-        self._ancillaries: dict[str, NewAncillaries] = {}
+        self._shared: list[KnownSide] = []
+        self._sides: dict[str, list[KnownSide]] = {}
+        self._made = set() if adds else {"/"}
         self._targets: list[Target] = []
         self._sources: list[tuple[str, str, str]] = []
 
@@ -125,6 +138,7 @@ class Draft:
         *,
         block: tuple[int, ...] | None = None,
         compression: Compression | None = None,
+        checked: bool = True,
         completed: Array | None = None,
     ) -> Target:
         """Make a Main without values, and say where they go.
@@ -134,29 +148,30 @@ class Draft:
         spec : of the Main; its path is where it will be in the file
         block : shape of the blocks it will be written in, so that they are whole stored chunks
         compression : "gzip", "lzf" or None
+        checked : whether values get checksums, for which they are chunked; else they lie in one
+            piece
         completed : position-shaped array of bool, for a Main of a partial result: which positions
             have been computed
         """
-        if compression not in (None, "gzip", "lzf"):
-            raise OptionError(f"compression={compression!r} is none of 'gzip', 'lzf' and None")
-        if spec.dtype.hasobject or spec.dtype.itemsize == 0:
-            raise OptionError(f"{spec.path!r} has values of {spec.dtype}; HDF5 keeps numbers")
+        _check_kept(spec, compression, checked)
         with self._lock, self._checked():
             group = self._group(spec.parent)
-            if spec.name in group:
-                raise StoreExistsError(f"{spec.path!r} is given twice; give each a path of its own")
-            dataset = group.create_dataset(
-                spec.name,
-                spec.shape_2d,
-                spec.dtype,
-                chunks=_chunk_shape(spec, block),
-                compression=compression,
-                shuffle=compression is not None and spec.dtype.names is None,
-                fletcher32=True,
-            )
-            ancillaries = self._ancillaries.setdefault(
-                str(group.name), NewAncillaries(group, checked=True)
-            )
+            self._check_free(group, spec)
+            if checked:
+                dataset = group.create_dataset(
+                    spec.name,
+                    spec.shape_2d,
+                    spec.dtype,
+                    chunks=_chunk_shape(spec, block),
+                    compression=compression,
+                    shuffle=compression is not None and spec.dtype.names is None,
+                    fletcher32=True,
+                )
+            else:
+                dataset = create_dataset(group, spec.name, spec.shape_2d, spec.dtype)
+            # A Measurement has everything it needs; its channels share what is equal.
+            known = self._sides.setdefault(spec.path.split("/")[1], list(self._shared))
+            ancillaries = NewAncillaries(group, checked, known)
             for layout in (spec.position, spec.spectroscopic):
                 ancillaries.side(layout, spec.name).refer(dataset, layout.role)
             describe_main(dataset, spec)
@@ -165,10 +180,43 @@ class Draft:
         self._targets.append(Target(self, spec, dataset))
         return self._targets[-1]
 
+    def names(self, path: str) -> list[str]:
+        """What is in the group at `path`; nothing where there is none."""
+        with self._lock:
+            group = find(self._file, path)
+            return list(group) if isinstance(group, h5py.Group) else []
+
+    def share(self, specs: Iterable[MainSpec], group: str | None, mains: Iterable[str]) -> None:
+        """Let new Mains of these specs refer to ancillaries that the file has already.
+
+        Parameters
+        ----------
+        specs : of the new Mains
+        group : in and below which to look for equal ones; None for nowhere
+        mains : paths of further Mains that may have them
+        """
+        with self._lock:
+            self._shared += known_sides(self._file, specs, group, mains)
+
+    def reserve(self, nbytes: int) -> None:
+        """Make sure that the disk has room for so many bytes of values.
+
+        Raises
+        ------
+        NoSpaceError : where it has not
+        """
+        with self._lock, self._checked():
+            self._overlay.reserve(nbytes)
+
     def set_attrs(self, path: str, attrs: Mapping[str, Any]) -> None:
-        """Give the group at `path`, which is made where there is none, its attributes."""
+        """Give the group at `path`, which is made where there is none, its attributes.
+
+        One that was in the file before keeps those it has.
+        """
         with self._lock, self._checked():
             group = self._group(path)
+            if group.name not in self._made:
+                return
             for name, value in attrs.items():
                 if _SOURCE.fullmatch(name) and isinstance(value, str):
                     self._sources.append((str(group.name), name, value))
@@ -207,15 +255,28 @@ class Draft:
                     target.dataset[place] = block[start:stop, first:last]
             target.written += block.size
 
+    def _check_free(self, group: h5py.Group, spec: MainSpec) -> None:
+        if any(target.spec.path == spec.path for target in self._targets):
+            raise StoreExistsError(f"{spec.path!r} is given twice; give each a path of its own")
+        if group.get(spec.name, getlink=True) is not None:
+            raise StoreExistsError(
+                f"there is a {spec.path!r} already in {self._path!r}; give the new one another "
+                "name, with rename(...)"
+            )
+
     def _group(self, path: str) -> h5py.Group:
         """The group at `path`; those that are made for it get pyUSID's book-keeping."""
         group: h5py.Group = self._file
         for part in [each for each in path.split("/") if each]:
-            if part not in group:
+            if group.get(part, getlink=True) is None:
                 write_attributes(group.create_group(part), book_keeping())
-            group = group[part]
-            if not isinstance(group, h5py.Group):
-                raise StoreExistsError(f"{group.name!r} is a Main, which cannot hold {path!r}")
+                self._made.add(str(group[part].name))
+            found = find(group, part)
+            if not isinstance(found, h5py.Group):
+                what = "a link" if found is None else "a Main"
+                where = f"{str(group.name).rstrip('/')}/{part}"
+                raise StoreExistsError(f"{where!r} is {what}, which cannot hold {path!r}")
+            group = found
         return group
 
     @contextlib.contextmanager
@@ -260,6 +321,18 @@ class Target:
 
     def __setitem__(self, key: Key, values: Array) -> None:
         self._draft.write(self, key, values)
+
+
+def _check_kept(spec: MainSpec, compression: Compression | None, checked: bool) -> None:
+    if compression not in (None, "gzip", "lzf"):
+        raise OptionError(f"compression={compression!r} is none of 'gzip', 'lzf' and None")
+    if compression is not None and not checked:
+        raise OptionError(
+            f"compression={compression!r} needs values in chunks, which have checksums; leave "
+            "checksums as it is, or compression"
+        )
+    if spec.dtype.hasobject or spec.dtype.itemsize == 0:
+        raise OptionError(f"{spec.path!r} has values of {spec.dtype}; HDF5 keeps numbers")
 
 
 def _chunk_shape(spec: MainSpec, block: tuple[int, ...] | None) -> tuple[int, int]:

@@ -38,30 +38,35 @@ class Side:
         main.attrs[f"{role.capitalize()}_Values"] = self.values.ref
 
 
+KnownSide = tuple[Layout, Side]
+"""A layout, and the ancillaries that a file has of it."""
+
+
 @dataclass
 class NewAncillaries:
-    """Ancillaries of the Mains in one group, each written once however many Mains share it.
+    """Ancillaries of new Mains, each written once however many Mains share it.
 
     Parameters
     ----------
-    group : the group they lie in
+    group : the group they are written into
     checked : whether they get checksums, for which they have to be chunked
+    known : what there is to be shared; what is written comes to it
     """
 
     group: h5py.Group
     checked: bool = False
-    _written: list[tuple[Layout, Side]] = field(default_factory=list)
+    known: list[KnownSide] = field(default_factory=list)
 
     def side(self, layout: Layout, main: str) -> Side:
         """The ancillaries of `layout`, written for the Main named `main` unless they are there."""
-        for known, side in self._written:
+        for known, side in self.known:
             if known is layout or known == layout:
                 return side
         base = layout.role.capitalize()
         if f"{base}_Indices" in self.group or f"{base}_Values" in self.group:
             base = f"{main}_{base}"
         side = write_ancillaries(self.group, layout, base, checked=self.checked)
-        self._written.append((layout, side))
+        self.known.append((layout, side))
         return side
 
 
