@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from usidx.errors import UsidError
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
 
@@ -48,6 +49,14 @@ class MainEntry:
     dtype: np.dtype[Any]
     kind: Literal["raw", "result"]
     status: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A dataset that looks like a Main: where it is, and whether it belongs to a result."""
+
+    path: str
+    kind: Literal["raw", "result"]
 
 
 @dataclass(frozen=True)
@@ -102,7 +111,8 @@ class StoredMain:
     array : the N-D values, lazily
     chunks : block shape that suits the storage, one size for each N-D axis
     identity : digest of what the Main is (path, shape, dtype, ancillaries, a sample of its values)
-    completed : position-shaped array of bool, lazily, for a Main of a partial result; None otherwise
+    completed : position-shaped array of bool, lazily, for a Main of a partial result; None for
+        any other
     result : the group it belongs to, when that is a result group
     """
 
@@ -113,6 +123,95 @@ class StoredMain:
     identity: str
     completed: BlockArray | None = None
     result: ResultRecord | None = None
+
+
+@dataclass(frozen=True)
+class StoredDataset:
+    """A dataset of a store that is no Main, as an array that is read when its values are asked for.
+
+    Parameters
+    ----------
+    path : within the store
+    array : the values; what NumPy has no type for as text
+    attrs : of the dataset
+    labels : what each axis is called in the store, "" where it has no name
+    scales : path of the 1-D dataset with the coordinates of each axis, "" where there is none
+    chunks : of the storage; None where it is in one piece
+    """
+
+    path: str
+    array: BlockArray
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    scales: tuple[str, ...] = ()
+    chunks: tuple[int, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class StoredGroup:
+    """A group of a store: its attributes, and what is in it besides Mains and groups.
+
+    Parameters
+    ----------
+    path : within the store, "/" for the root
+    attrs : of the group
+    datasets : that are neither Mains nor ancillaries of Mains
+    links : names of links in the group that lead to what is elsewhere, and where they lead
+    unread : names of what no array can show, and what it is
+    """
+
+    path: str
+    attrs: Mapping[str, Any]
+    datasets: tuple[StoredDataset, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything in a store.
+
+    Parameters
+    ----------
+    groups : all of them, parents first
+    mains : the Mains, in the order of the store
+    refused : what is wrong with those that break the model, by their paths
+    """
+
+    groups: tuple[StoredGroup, ...]
+    mains: tuple[StoredMain, ...]
+    refused: Mapping[str, UsidError]
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A selection that a store has by a name: a region reference.
+
+    Parameters
+    ----------
+    name : of the attribute, with [0], [1], ... where it has several
+    holder : path of the object that has the attribute
+    target : path of the dataset that it selects from; "" where it leads nowhere
+    shape : of that dataset
+    axes : where every combination of some places along each axis is selected: those places, as a
+        slice or an ascending array of int64; None for any other selection
+    blocks : where `axes` is None: array of int64, shape (blocks, 2, axes), first place of each
+        block and the one behind its last
+    fault : why it leads nowhere; "" where it does not
+    """
+
+    name: str
+    holder: str
+    target: str = ""
+    shape: tuple[int, ...] = ()
+    axes: tuple[slice | Array, ...] | None = None
+    blocks: Array | None = None
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,7 +261,7 @@ class BlockWriter(Protocol):
         ...
 
     def write(self, key: tuple[slice, ...], values: Array) -> None:
-        """Write one N-D block; `key` covers all spectroscopic values and whole runs of positions."""
+        """Write one N-D block; `key` has all spectroscopic values and whole runs of positions."""
         ...
 
     def mark(self, key: tuple[slice, ...]) -> None:
@@ -186,7 +285,10 @@ class Claim(Protocol):
 
     def __enter__(self) -> Claim: ...
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Let go of the group; what is marked stays marked."""
         ...
@@ -202,12 +304,43 @@ class Store(Protocol):
         """Every Main, in the order of the file."""
         ...
 
+    def candidates(self, ending: str = "") -> tuple[Candidate, ...]:
+        """What looks like a Main, in the order of the file; not even ancillaries are read.
+
+        Only those whose path is `ending`, or ends with it after a "/", where that is not empty.
+        """
+        ...
+
     def open_main(self, path: str) -> StoredMain:
         """One Main by its whole path; only metadata and ancillaries are read."""
         ...
 
+    def contents(self, ancillaries: bool = False) -> Contents:
+        """Every group and Main; ancillaries count among the other datasets where asked for."""
+        ...
+
+    def dataset(self, path: str) -> StoredDataset:
+        """One dataset by its whole path, whether it is a Main or not."""
+        ...
+
+    def attrs(self, path: str) -> Mapping[str, Any]:
+        """Attributes of the group or dataset at `path`."""
+        ...
+
+    def regions(self) -> tuple[Region, ...]:
+        """Every region reference in the attributes of groups and datasets."""
+        ...
+
     def results(self, main: str) -> tuple[ResultRecord, ...]:
-        """Result groups of the Main at path `main`, beside it, oldest first."""
+        """Result groups of the Main at path `main`, oldest first.
+
+        Those that refer to it, wherever they are, and those beside it that are named after it and
+        refer to no other Main of the store.
+        """
+        ...
+
+    def result_of(self, main: str) -> ResultRecord | None:
+        """The result group that the Main at path `main` lies in; None for raw data."""
         ...
 
     def result(self, group: str) -> ResultRecord:

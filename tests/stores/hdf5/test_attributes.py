@@ -173,7 +173,7 @@ def test_all_attributes_as_plain_values(file: h5py.File) -> None:
         "texts": ["a", "µ"],
         "reference": "/data",
         "references": ["/data", "(null reference)"],
-        "region": "/data (region)",
+        "region": "/data[1:2, :]",
         "compound": {"a": 1.5, "b": 2},
         "no text": "",
         "opaque": "01ff",

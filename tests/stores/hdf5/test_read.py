@@ -146,7 +146,7 @@ def test_known_files_by_hand(pyusid: pathlib.Path) -> None:
     truth = np.load(pyusid / "28_truth_Y_X_Cycle_DC_Field_Freq.npy")
     assert beps.spec.dims == ("Y", "X", "Cycle", "DC_Offset", "Field", "Frequency")
     np.testing.assert_array_equal(beps.array[(slice(None),) * 4 + (1,)], truth[..., 1, :])
-    assert beps.spec.attrs["in_field_Plot_Group"] == f"{RAW} (region)"
+    assert beps.spec.attrs["in_field_Plot_Group"] == f"{RAW}[:, 144 of 288]"
 
 
 def test_labels_and_units_however_they_are_written(pyusid: pathlib.Path) -> None:

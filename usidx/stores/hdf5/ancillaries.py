@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import replace
 from typing import Any
@@ -14,10 +15,13 @@ from usidx.model.dimension import Array, Role
 from usidx.model.layout import Layout
 from usidx.model.rules import AncillaryFacts, MainFacts, dimension_texts
 from usidx.stores.hdf5 import attributes
-from usidx.stores.hdf5.place import plain_dtype
+from usidx.stores.hdf5.place import plain_dtype, to_bytes
+from usidx.stores.hdf5.walk import Address, Catalog, address_of
 
 # Matrices up to this size are read as a whole, larger ones block by block as they are looked at.
 _WHOLE_BYTES = 256 * 2**20
+# Up to this size, ancillaries of different Mains are compared by their content.
+_COMPARED_BYTES = 8 * 2**20
 
 
 class Matrix:
@@ -34,8 +38,9 @@ class Matrix:
         self._turned = turned
         self.dtype = plain_dtype(dataset.dtype)
         self.shape: tuple[int, ...] = dataset.shape[::-1] if turned else dataset.shape
+        self.whole: Array | None = None
         if math.prod(self.shape) * self.dtype.itemsize <= _WHOLE_BYTES:
-            self._source = dataset[()]
+            self._source = self.whole = dataset[()]
 
     def __getitem__(self, rows: slice, /) -> Array:
         if self._turned:
@@ -44,46 +49,64 @@ class Matrix:
 
 
 class Ancillaries:
-    """What the Mains of an open file refer to, read once also where several share it."""
+    """What the Mains of an open file refer to, read once also where several share it.
 
-    def __init__(self) -> None:
-        self._described: dict[tuple[int, int], AncillaryFacts] = {}
+    Parameters
+    ----------
+    catalog : of the file; made when it is needed when None
+    """
+
+    def __init__(self, catalog: Catalog | None = None) -> None:
+        self._catalog = catalog
+        self._described: dict[Address, AncillaryFacts] = {}
         self._datasets: dict[str, h5py.Dataset] = {}
         self._layouts: dict[tuple[str, str], Layout] = {}
+        self._known: dict[bytes, Layout] = {}
+        self._pairs: dict[tuple[int, int], tuple[Layout, Layout]] = {}
+        self.used: set[str] = set()
+        """Paths of the ancillaries whose layouts were asked for."""
 
-    def facts(self, dataset: h5py.Dataset) -> MainFacts:
+    def facts(self, dataset: h5py.Dataset, path: str | None = None) -> MainFacts:
         """What the file says of `dataset` as a Main, unjudged."""
+        path = str(dataset.name) if path is None else path
+        indices, values = "_Indices", "_Values"
         return MainFacts(
-            path=str(dataset.name),
+            path=path,
             shape=tuple(dataset.shape or ()),
             dtype=plain_dtype(dataset.dtype),
             quantity=attributes.read_text(dataset, "quantity"),
             units=attributes.read_text(dataset, "units"),
-            position_indices=self._ancillary(dataset, "Position_Indices"),
-            position_values=self._ancillary(dataset, "Position_Values"),
-            spectroscopic_indices=self._ancillary(dataset, "Spectroscopic_Indices"),
-            spectroscopic_values=self._ancillary(dataset, "Spectroscopic_Values"),
+            position_indices=self._ancillary(dataset, path, f"Position{indices}"),
+            position_values=self._ancillary(dataset, path, f"Position{values}"),
+            spectroscopic_indices=self._ancillary(dataset, path, f"Spectroscopic{indices}"),
+            spectroscopic_values=self._ancillary(dataset, path, f"Spectroscopic{values}"),
         )
 
     def layouts(self, facts: MainFacts) -> tuple[Layout, Layout]:
-        """How rows and columns of a Main fold; `facts` break no rule."""
-        return disambiguate(self._layout(facts, "position"), self._layout(facts, "spectroscopic"))
+        """How rows and columns of a Main fold; `facts` break no rule.
 
-    def _ancillary(self, main: h5py.Dataset, attribute: str) -> AncillaryFacts:
+        Mains that fold alike get the very same layouts.
+        """
+        sides = self._layout(facts, "position"), self._layout(facts, "spectroscopic")
+        pair = id(sides[0]), id(sides[1])
+        if pair not in self._pairs:
+            self._pairs[pair] = disambiguate(*sides)
+        return self._pairs[pair]
+
+    def _ancillary(self, main: h5py.Dataset, path: str, attribute: str) -> AncillaryFacts:
         referred = attributes.read_reference(main, attribute)
         if referred.found != "dataset":
             return AncillaryFacts(attribute, odd=referred.odd)
         target: h5py.Dataset = referred.target
-        info = h5py.h5o.get_info(target.id)
-        address = (int(info.fileno), int(info.addr))
+        address = address_of(target)
         if address not in self._described:
             # an object that no link leads to any more has no name
-            path = attributes.path_of(target, main, attribute) or f"(nameless, at {info.addr})"
-            path = path if path not in self._datasets else f"{target.file.filename}:{path}"
-            self._datasets[path] = target
+            where = self._path(target, path, attribute) or f"(nameless, at {address[1]})"
+            where = where if where not in self._datasets else f"{target.file.filename}:{where}"
+            self._datasets[where] = target
             self._described[address] = AncillaryFacts(
                 attribute,
-                path=path,
+                path=where,
                 shape=tuple(target.shape or ()),
                 dtype=plain_dtype(target.dtype),
                 labels=attributes.read_texts(target, "labels"),
@@ -91,19 +114,40 @@ class Ancillaries:
             )
         return replace(self._described[address], attribute=attribute, odd=referred.odd)
 
+    def _path(self, target: h5py.Dataset, main: str, attribute: str) -> str | None:
+        self._catalog = self._catalog or Catalog(target.file)
+        return self._catalog.near(target, main, attribute)
+
     def _layout(self, facts: MainFacts, role: Role) -> Layout:
         indices, values = facts.side(role)
         assert indices.path is not None
         assert values.path is not None
         key = (indices.path, values.path)
+        self.used.update(key)
         if key not in self._layouts:
             turned = role == "spectroscopic"
             count = indices.shape[0 if turned else 1]
-            self._layouts[key] = infer_layout(
-                role,
-                dimension_texts(indices, values, "labels", count) or (),
-                dimension_texts(indices, values, "units", count) or (),
-                Matrix(self._datasets[indices.path], turned),
-                Matrix(self._datasets[values.path], turned),
-            )
+            labels = dimension_texts(indices, values, "labels", count) or ()
+            units = dimension_texts(indices, values, "units", count) or ()
+            matrices = [Matrix(self._datasets[path], turned) for path in key]
+            digest = _digest(role, labels, units, matrices)
+            layout = self._known.get(digest) if digest else None
+            if layout is None:
+                layout = infer_layout(role, labels, units, *matrices)
+            if digest:
+                self._known[digest] = layout
+            self._layouts[key] = layout
         return self._layouts[key]
+
+
+def _digest(
+    role: Role, labels: tuple[str, ...], units: tuple[str, ...], matrices: list[Matrix]
+) -> bytes:
+    """What tells the ancillaries of one side from others; empty where that takes too long."""
+    digest = hashlib.sha256(repr((role, labels, units)).encode("utf-8", "backslashreplace"))
+    for each in matrices:
+        if each.whole is None or each.whole.nbytes > _COMPARED_BYTES:
+            return b""
+        digest.update(repr((each.shape, each.dtype.str)).encode())
+        digest.update(to_bytes(each.whole))
+    return digest.digest()

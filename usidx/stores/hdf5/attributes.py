@@ -7,14 +7,21 @@ read becomes a text that says so; it is never dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import h5py
 import numpy as np
 
+from usidx.errors import UnsafeStoreError
+from usidx.model.dimension import Array
 from usidx.model.rules import TextFact
+from usidx.stores.hdf5.addresses import out_of_bounds
+from usidx.stores.hdf5.selected import selected
+
+# Gives the path of an object that a reference led to, None where no link leads to it.
+PathOf = Callable[[h5py.HLObject], str | None]
 
 # What h5py raises where an attribute or the target of a reference cannot be read.
 _UNREADABLE = (OSError, RuntimeError, ValueError, TypeError, KeyError, NotImplementedError)
@@ -109,9 +116,9 @@ def read_text(obj: h5py.HLObject, name: str) -> TextFact:
         odd = f"a list of {len(listed)} text{'s' * (len(listed) != 1)}"
         alone = len(listed) == 1 and isinstance(listed[0], (bytes, str))
         return TextFact(text(listed[0]) if alone else None, odd)
-    plain = _plain(obj, value)
-    number = isinstance(plain, (int, float, complex)) and not isinstance(plain, bool)
-    return TextFact(None, _shorten(f"the number {plain}" if number else repr(plain)))
+    found = plain(obj, value)
+    number = isinstance(found, (int, float, complex)) and not isinstance(found, bool)
+    return TextFact(None, _shorten(f"the number {found}" if number else repr(found)))
 
 
 def read_texts(obj: h5py.HLObject, name: str) -> tuple[str, ...] | None:
@@ -128,7 +135,23 @@ def read_texts(obj: h5py.HLObject, name: str) -> tuple[str, ...] | None:
 
 
 def read_reference(obj: h5py.HLObject, name: str) -> Referred:
-    """What the object reference in the attribute `name` leads to."""
+    """What the object reference in the attribute `name` leads to.
+
+    Raises
+    ------
+    UnsafeStoreError : where it leads far out of the file
+    """
+    referred = _read_reference(obj, name)
+    absurd = out_of_bounds(obj, name) if referred.found == "dangling" else None
+    if absurd is not None:
+        raise UnsafeStoreError(
+            f"reference out of bounds '{obj.name}@{name}' in {obj.file.filename!r}: {absurd}. No "
+            "program that measures writes such a reference; get the original again"
+        )
+    return referred
+
+
+def _read_reference(obj: h5py.HLObject, name: str) -> Referred:
     value = _read(obj, name)
     if value is None:
         present = h5py.h5a.exists(obj.id, name.encode())
@@ -145,7 +168,7 @@ def _referred(obj: h5py.HLObject, value: Any) -> Referred:
     if isinstance(value, h5py.RegionReference):
         return Referred("region")
     if not isinstance(value, h5py.Reference):
-        return Referred("no reference", detail=_shorten(repr(_plain(obj, value))))
+        return Referred("no reference", detail=_shorten(repr(plain(obj, value))))
     return follow(obj, value)
 
 
@@ -154,37 +177,17 @@ def follow(obj: h5py.HLObject, reference: h5py.Reference) -> Referred:
     if not reference:
         return Referred("null")
     try:
-        target = obj.file[reference]
+        target = h5py.h5r.dereference(reference, obj.id)
     except _UNREADABLE as error:
         return Referred("dangling", detail=_shorten(str(error)))
-    if isinstance(target, h5py.Dataset):
-        return Referred("dataset", target)
-    if isinstance(target, h5py.Group):
-        return Referred("group", target, detail=str(target.name))
-    return Referred("datatype", target)
-
-
-def path_of(target: h5py.HLObject, seen_from: h5py.HLObject, likely: str = "") -> str | None:
-    """Path of an object that a reference led to; None where no link leads to it any more.
-
-    HDF5 looks through the whole file for it, so the likely places are tried first.
-
-    Parameters
-    ----------
-    seen_from : the object that has the reference
-    likely : name that it probably has, in the group of `seen_from` or the one above
-    """
-    place = h5py.h5o.get_info(target.id)
-    here = h5py.h5o.get_info(seen_from.id)
-    if (place.fileno, place.addr) == (here.fileno, here.addr):
-        return str(seen_from.name)
-    group = str(seen_from.name).rpartition("/")[0] if likely else ""
-    for folder in dict.fromkeys([group, group.rpartition("/")[0]]) if likely else ():
-        path = f"{folder}/{likely}".encode()
-        if here.fileno == place.fileno and path in seen_from.file:
-            if h5py.h5o.get_info(seen_from.file.id, path).addr == place.addr:
-                return path.decode()
-    return None if target.name is None else str(target.name)
+    if isinstance(target, h5py.h5d.DatasetID):
+        return Referred("dataset", h5py.Dataset(target))
+    if isinstance(target, h5py.h5g.GroupID):
+        group = h5py.Group(target)
+        return Referred("group", group, detail=str(group.name))
+    if target is None:
+        return Referred("dangling")
+    return Referred("datatype", h5py.Datatype(target))
 
 
 def read_number(obj: h5py.HLObject, name: str) -> float | None:
@@ -195,51 +198,63 @@ def read_number(obj: h5py.HLObject, name: str) -> float | None:
     return float(value.reshape(-1)[0]) if value.dtype.kind in "biuf" else None
 
 
-def read_all(obj: h5py.HLObject, skip: frozenset[str] = frozenset()) -> dict[str, Any]:
+def read_all(
+    obj: h5py.HLObject, skip: frozenset[str] = frozenset(), path_of: PathOf | None = None
+) -> dict[str, Any]:
     """Every attribute but those in `skip`, as plain values.
 
     Text becomes str, scalars become Python numbers, arrays of numbers stay NumPy arrays, arrays of
-    text become lists, references become the path they lead to, compounds become dicts.
+    text become lists, references become the path they lead to (and what they select there),
+    compounds become dicts.
+
+    Parameters
+    ----------
+    path_of : gives the paths that references lead to; HDF5 is asked for each when None, which
+        takes long in large files
     """
-    found = {}
+    found: dict[str, Any] = {}
     for raw in _raw_names(obj):
         name = text(raw)
         if name not in skip:
-            found[name] = _readable(obj, raw)
+            # two names that differ in blanks alone are two attributes
+            found[_decode(raw) if name in found else name] = _readable(obj, raw, path_of)
     return found
 
 
-def _readable(obj: h5py.HLObject, raw_name: bytes) -> Any:
+def _readable(obj: h5py.HLObject, raw_name: bytes, path_of: PathOf | None) -> Any:
     try:
-        return _plain(obj, obj.attrs[raw_name])
+        return plain(obj, obj.attrs[raw_name], path_of)
     except _UNREADABLE as error:
         return f"(unreadable: {_shorten(str(error) or type(error).__name__)})"
 
 
 def _read(obj: h5py.HLObject, name: str) -> Any:
     """The value as h5py gives it; None where it is missing or cannot be read."""
+    if not h5py.h5a.exists(obj.id, name.encode()):
+        return None
     try:
         return obj.attrs[name]
     except _UNREADABLE:
         return None
 
 
-def _plain(obj: h5py.HLObject, value: Any) -> Any:
-    """`value` without anything that only h5py knows."""
+def plain(obj: h5py.HLObject, value: Any, path_of: PathOf | None = None) -> Any:
+    """`value`, found on `obj`, without anything that only h5py knows."""
     if isinstance(value, (bytes, str)):
         return _decode(value)
     if isinstance(value, h5py.RegionReference):
-        return f"{_target_name(obj, value)} (region)"
+        where = _target_name(obj, value, path_of)
+        return f"{where}{selected(value, obj)}" if where.startswith("/") else where
     if isinstance(value, h5py.Reference):
-        return _target_name(obj, value)
+        return _target_name(obj, value, path_of)
     if isinstance(value, h5py.Empty):
         return "" if value.dtype.kind in "SO" else np.empty(0, value.dtype)
     if isinstance(value, np.void):
         if value.dtype.names is None:
             return value.tobytes().hex()
-        return {text(name): _plain(obj, value[name]) for name in value.dtype.names}
+        return {text(name): plain(obj, value[name], path_of) for name in value.dtype.names}
     if isinstance(value, np.ndarray):
-        return _plain_array(obj, value)
+        return _plain_array(obj, value, path_of)
     if isinstance(value, np.generic):
         return str(value) if value.dtype.kind in "Mm" else value.item()
     if value is None or isinstance(value, (bool, int, float, complex)):
@@ -247,24 +262,21 @@ def _plain(obj: h5py.HLObject, value: Any) -> Any:
     return _shorten(repr(value))
 
 
-def _plain_array(obj: h5py.HLObject, value: np.ndarray[Any, np.dtype[Any]]) -> Any:
+def _plain_array(obj: h5py.HLObject, value: Array, path_of: PathOf | None) -> Any:
     if value.dtype.kind in "biufc":
         # without the names of an enum, and in the byte order of the machine
         return np.array(value, np.dtype(value.dtype.str).newbyteorder("="))
     if value.ndim == 0:
-        return _plain(obj, value[()])
-    return [_plain(obj, each) for each in value]
+        return plain(obj, value[()], path_of)
+    return [plain(obj, each, path_of) for each in value]
 
 
-def _target_name(obj: h5py.HLObject, reference: h5py.Reference) -> str:
-    if not reference:
-        return "(null reference)"
-    # a result group refers to its source, which is named in front of the first "-"
-    likely = str(obj.name).rpartition("/")[2].partition("-")[0]
-    try:
-        return path_of(obj.file[reference], obj, likely) or "(an object without a name)"
-    except _UNREADABLE:
-        return "(dangling reference)"
+def _target_name(obj: h5py.HLObject, reference: h5py.Reference, path_of: PathOf | None) -> str:
+    led = follow(obj, reference)
+    if led.target is None:
+        return f"({led.found} reference)"
+    found = led.target.name if path_of is None else path_of(led.target)
+    return str(found) if found else "(an object without a name)"
 
 
 def _shorten(said: str, most: int = 120) -> str:

@@ -25,6 +25,7 @@ from usidx.stores.hdf5.copying import copy_by_offset, copy_through_hdf5
 from usidx.stores.hdf5.file import FileIdentity, open_file, understandable
 from usidx.stores.hdf5.place import Place, find_place
 from usidx.stores.hdf5.selection import Fold, Selection, select
+from usidx.stores.hdf5.walk import find
 
 # How long a place that was looked up in a changing file is trusted while its probes hold.
 _TRUSTED_SECONDS = 1.0
@@ -214,7 +215,7 @@ class HDF5Array:
         """Find the dataset again in a file that has changed, and insist that it is the same."""
         found = FileIdentity.of(file)
         guard.check(file, self.allow_external)
-        dataset = file.get(self.dataset)
+        dataset = find(file, self.dataset)
         if not isinstance(dataset, h5py.Dataset):
             raise SourceChangedError(
                 f"{self.path!r} has changed since it was opened: {self.dataset!r} is no longer in "
@@ -282,7 +283,7 @@ class HDF5Array:
                 now = FileIdentity.of(file)
                 if self._trusted(int(file.id.get_vfd_handle()), now) is None:
                     self._look_up(file)
-                copy_through_hdf5(file[self.dataset], self.folds, selection, self.field, out)
+                copy_through_hdf5(find(file, self.dataset), self.folds, selection, self.field, out)
         except StoreNotFoundError as error:
             raise self._gone() from error
         except DamagedStoreError as error:

@@ -15,24 +15,28 @@ from usidx.model.layout import Layout
 from usidx.model.main import MainSpec
 from usidx.model.rules import MainFacts, Violation, check_main, errors, invalid_main
 from usidx.stores import guard
-from usidx.stores.base import BlockArray, MainEntry, ResultRecord, StoredMain
+from usidx.stores.base import BlockArray, Candidate, MainEntry, ResultRecord, StoredMain
 from usidx.stores.hdf5 import attributes
 from usidx.stores.hdf5.ancillaries import Ancillaries
 from usidx.stores.hdf5.bytes import HDF5Array
 from usidx.stores.hdf5.completion import Completed, Completion, FirstRows
 from usidx.stores.hdf5.file import FileIdentity, open_file
 from usidx.stores.hdf5.place import REFERENCES, Place, find_place, to_bytes
-from usidx.stores.hdf5.results import (
-    completion_of,
-    find_result,
-    group_of,
-    read_record,
-    read_results,
-)
+from usidx.stores.hdf5.results import Results
 from usidx.stores.hdf5.selection import Fold
-from usidx.stores.hdf5.walk import candidates
+from usidx.stores.hdf5.walk import Catalog, find
 
-__all__ = ["check", "mains", "open_file", "open_main", "result", "results"]
+__all__ = [
+    "candidates",
+    "check",
+    "mains",
+    "open_file",
+    "open_main",
+    "opened",
+    "result",
+    "result_of",
+    "results",
+]
 
 _IN_SPEC = frozenset({*REFERENCES, "quantity", "units"})
 # Of the values of a Main, this much goes into its identity.
@@ -40,12 +44,47 @@ _SAMPLED_VALUES = 1024
 _SAMPLED_PLACES = 8
 
 
+class Session:
+    """A file that is open for reading, with what was found in it so far.
+
+    Parameters
+    ----------
+    file : open, and looked at by the guard
+    path : of the file
+    allow_external : folders with other files that this one may reach
+    """
+
+    def __init__(self, file: h5py.File, path: str, allow_external: Sequence[str]) -> None:
+        self.file = file
+        self.path = path
+        self.allow_external = allow_external
+        self.catalog = Catalog(file, bool(allow_external))
+        self.ancillaries = Ancillaries(self.catalog)
+        self.results = Results(self.catalog, path)
+
+
 @contextmanager
-def _guarded(path: str, allow_external: Sequence[str]) -> Iterator[h5py.File]:
+def opened(path: str, allow_external: Sequence[str] = ()) -> Iterator[Session]:
     """The open file, after a look at what it reaches; nothing was opened in it yet."""
     with open_file(path) as file:
         guard.check(file, allow_external)
-        yield file
+        yield Session(file, path, allow_external)
+
+
+def candidates(
+    path: str, allow_external: Sequence[str] = (), ending: str = ""
+) -> tuple[Candidate, ...]:
+    """What looks like a Main, in the order of the file; nothing is known about its ancillaries.
+
+    Parameters
+    ----------
+    ending : of the paths that are looked for: one name, or several with "/" between
+    """
+    with opened(path, allow_external) as session:
+        return tuple(
+            Candidate(where, "raw" if session.results.holding(where) is None else "result")
+            for where in session.catalog.candidates_called(ending)
+        )
 
 
 def mains(path: str, allow_external: Sequence[str] = ()) -> tuple[MainEntry, ...]:
@@ -56,16 +95,16 @@ def mains(path: str, allow_external: Sequence[str] = ()) -> tuple[MainEntry, ...
     NotUsidError : where there is none; candidates and what is wrong with them are named
     """
     found, broken, others = [], [], 0
-    with _guarded(path, allow_external) as file:
-        ancillaries = Ancillaries()
-        for where, dataset in candidates(file, bool(allow_external)):
-            facts = ancillaries.facts(dataset)
+    with opened(path, allow_external) as session:
+        for where in session.catalog.candidates:
+            dataset = find(session.file, where)
+            facts = session.ancillaries.facts(dataset, where)
             wrong = errors(check_main(facts))
             if wrong:
                 broken.append((where, wrong))
             else:
-                found.append(_entry(file, where, dataset, facts, ancillaries))
-        others = 0 if found else len(file)
+                found.append(_entry(session, where, dataset, facts))
+        others = 0 if found else len(session.file)
     if not found:
         raise NotUsidError(_no_main(path, broken, others))
     return tuple(found)
@@ -86,15 +125,9 @@ def _no_main(path: str, broken: list[tuple[str, tuple[Violation, ...]]], others:
     return f"{path!r} has no valid Main; what comes near is:{listed}{more}"
 
 
-def _entry(
-    file: h5py.File,
-    where: str,
-    dataset: h5py.Dataset,
-    facts: MainFacts,
-    ancillaries: Ancillaries,
-) -> MainEntry:
-    position, spectroscopic = ancillaries.layouts(facts)
-    group = group_of(file, where)
+def _entry(session: Session, where: str, dataset: h5py.Dataset, facts: MainFacts) -> MainEntry:
+    position, spectroscopic = session.ancillaries.layouts(facts)
+    group = session.results.holding(where)
     return MainEntry(
         path=where,
         dims=position.dims + spectroscopic.dims,
@@ -103,17 +136,16 @@ def _entry(
         units=facts.units.value or "",
         dtype=facts.dtype,
         kind="raw" if group is None else "result",
-        status="complete" if group is None else str(completion_of(group, dataset)),
+        status="complete" if group is None else str(session.results.completion(group, dataset)),
     )
 
 
 def check(path: str, allow_external: Sequence[str] = ()) -> dict[str, tuple[Violation, ...]]:
     """Everything that is not as USID asks, for each dataset that is a Main or comes near."""
-    with _guarded(path, allow_external) as file:
-        ancillaries = Ancillaries()
+    with opened(path, allow_external) as session:
         return {
-            where: check_main(ancillaries.facts(dataset))
-            for where, dataset in candidates(file, bool(allow_external))
+            where: check_main(session.ancillaries.facts(find(session.file, where), where))
+            for where in session.catalog.candidates
         }
 
 
@@ -125,47 +157,51 @@ def open_main(path: str, main: str, allow_external: Sequence[str] = ()) -> Store
     MainNotFoundError : where there is no dataset of that name
     InvalidMainError : where it breaks the model, with everything that is wrong
     """
-    main = "/" + main.strip("/")
-    with _guarded(path, allow_external) as file:
-        dataset = _find(file, path, main, bool(allow_external))
-        ancillaries = Ancillaries()
-        facts = ancillaries.facts(dataset)
-        violations = check_main(facts)
-        if errors(violations):
-            raise invalid_main(main, violations)
-        position, spectroscopic = ancillaries.layouts(facts)
-        place = find_place(dataset)
-        array = _array(dataset, place, (position, spectroscopic), allow_external)
-        group = group_of(file, main)
-        completion = None if group is None else completion_of(group, dataset)
-        record = None if group is None else read_record(group, path)
-        return StoredMain(
-            store=path,
-            spec=MainSpec(
-                path=main,
-                quantity=facts.quantity.value or "",
-                units=facts.units.value or "",
-                dtype=place.dtype,
-                position=position,
-                spectroscopic=spectroscopic,
-                attrs=attributes.read_all(dataset, skip=_IN_SPEC),
-            ),
-            array=array,
-            chunks=_chunks(place, position, array.shape),
-            identity=_identity(dataset, place, main),
-            completed=_completed(file, position, completion, record, allow_external),
-            result=record,
-        )
+    with opened(path, allow_external) as session:
+        return stored_main(session, "/" + main.strip("/"))
 
 
-def _find(file: h5py.File, path: str, main: str, follow_external: bool) -> h5py.Dataset:
-    dataset = file.get(main)
+def stored_main(session: Session, main: str) -> StoredMain:
+    """The Main at the whole path `main` of an open file; parameters and errors as `open_main`."""
+    dataset = _find(session, main)
+    facts = session.ancillaries.facts(dataset, main)
+    violations = check_main(facts)
+    if errors(violations):
+        raise invalid_main(main, violations)
+    position, spectroscopic = session.ancillaries.layouts(facts)
+    place = find_place(dataset)
+    array = block_array(dataset, place, (position, spectroscopic), session.allow_external)
+    group = session.results.holding(main)
+    completion = None if group is None else session.results.completion(group, dataset)
+    record = None if group is None else session.results.record(group)
+    attrs = attributes.read_all(dataset, skip=_IN_SPEC, path_of=session.catalog.path_of)
+    return StoredMain(
+        store=session.path,
+        spec=MainSpec(
+            path=main,
+            quantity=facts.quantity.value or "",
+            units=facts.units.value or "",
+            dtype=place.dtype,
+            position=position,
+            spectroscopic=spectroscopic,
+            attrs=attrs,
+        ),
+        array=array,
+        chunks=_chunks(place, position, array.shape),
+        identity=_identity(dataset, place, main),
+        completed=_completed(session, position, completion, record),
+        result=record,
+    )
+
+
+def _find(session: Session, main: str) -> h5py.Dataset:
+    dataset = find(session.file, main)
     if isinstance(dataset, h5py.Dataset):
         return dataset
-    known = [where for where, _ in candidates(file, follow_external)]
-    what = f"{path!r} has no Main {main!r}"
+    known = session.catalog.candidates
+    what = f"{session.path!r} has no Main {main!r}"
     if isinstance(dataset, h5py.Group):
-        what = f"{main!r} in {path!r} is a group"
+        what = f"{main!r} in {session.path!r} is a group"
         inside = [where for where in known if where.startswith(main.rstrip("/") + "/")]
         raise MainNotFoundError(f"{what}; Mains in it: {', '.join(inside) or 'none'}")
     raise MainNotFoundError(
@@ -174,9 +210,18 @@ def _find(file: h5py.File, path: str, main: str, follow_external: bool) -> h5py.
     )
 
 
-def _array(
-    dataset: h5py.Dataset, place: Place, layouts: tuple[Layout, ...], allow_external: Sequence[str]
+def block_array(
+    dataset: h5py.Dataset,
+    place: Place,
+    layouts: Sequence[Layout | Fold],
+    allow_external: Sequence[str],
 ) -> HDF5Array:
+    """The values of a dataset as an array that finds them again without an open file.
+
+    Parameters
+    ----------
+    layouts : how each axis unfolds
+    """
     return HDF5Array(
         # behind an external link this is another file than the one that was asked for
         path=os.path.abspath(dataset.file.filename),
@@ -211,29 +256,29 @@ def _identity(dataset: h5py.Dataset, place: Place, main: str) -> str:
 
 
 def _completed(
-    file: h5py.File,
+    session: Session,
     position: Layout,
     completion: Completion | None,
     record: ResultRecord | None,
-    allow_external: Sequence[str],
 ) -> BlockArray | None:
     """Which positions are complete, for a Main of a partial group; None where nothing says it."""
     if record is None or completion is None or record.status != "partial":
         return None
     if completion.marks is not None:
-        marks = file[completion.marks]
+        marks = find(session.file, completion.marks)
         if marks.shape != (position.size,):
             return None
-        return Completed(_array(marks, find_place(marks), (position,), allow_external))
+        place = find_place(marks)
+        return Completed(block_array(marks, place, (position,), session.allow_external))
     if completion.status == "unknown" or completion.total != position.size:
         return None
     return FirstRows(Fold(position.shape, position.order), completion.done)
 
 
 def results(path: str, main: str, allow_external: Sequence[str] = ()) -> tuple[ResultRecord, ...]:
-    """Result groups of the Main at `main`, beside it, oldest first."""
-    with _guarded(path, allow_external) as file:
-        return read_results(file, path, main)
+    """Result groups of the Main at `main`, oldest first."""
+    with opened(path, allow_external) as session:
+        return session.results.of(main)
 
 
 def result(path: str, group: str, allow_external: Sequence[str] = ()) -> ResultRecord:
@@ -243,5 +288,19 @@ def result(path: str, group: str, allow_external: Sequence[str] = ()) -> ResultR
     ------
     MainNotFoundError : where there is none at that path
     """
-    with _guarded(path, allow_external) as file:
-        return read_record(find_result(file, path, group), path)
+    with opened(path, allow_external) as session:
+        return session.results.record(session.results.find(group))
+
+
+def result_of(path: str, main: str, allow_external: Sequence[str] = ()) -> ResultRecord | None:
+    """The result group that the Main at `main` lies in; None for raw data.
+
+    Raises
+    ------
+    MainNotFoundError : where there is no such Main
+    """
+    with opened(path, allow_external) as session:
+        main = "/" + main.strip("/")
+        _find(session, main)
+        group = session.results.holding(main)
+        return None if group is None else session.results.record(group)

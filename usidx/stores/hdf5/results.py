@@ -1,10 +1,11 @@
-"""What a result group says of itself."""
+"""What the result groups of a file say of themselves."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import h5py
@@ -15,7 +16,9 @@ from usidx.model.provenance import load_parameters
 from usidx.stores.base import ResultRecord, Status
 from usidx.stores.hdf5 import attributes
 from usidx.stores.hdf5.completion import Completion, completion, loose_marks
-from usidx.stores.hdf5.walk import candidates
+from usidx.stores.hdf5.walk import Catalog, candidates, find, has_attribute
+
+Source = tuple[str, str]
 
 _NAME = re.compile(r"(.+)-[^-]+_[0-9]{3,}")
 _TRAILING_NUMBER = re.compile(r"_([0-9]+)$")
@@ -55,123 +58,177 @@ def named_parts(name: str) -> tuple[str, str, int] | None:
     return None if matched is None or parsed is None else (matched[1], *parsed)
 
 
-def is_result(group: h5py.Group) -> bool:
-    """Whether a group holds results: by its exact name, or by its tool and source."""
-    if named_parts(_last(str(group.name))) is not None:
-        return True
-    has = [
-        h5py.h5a.exists(group.id, name) for name in (b"tool", b"source_000", b"source_dataset_path")
-    ]
-    return has[0] and any(has[1:])
+class Results:
+    """The result groups of an open file, each read once.
 
-
-def group_of(file: h5py.File, path: str) -> h5py.Group | None:
-    """The result group that the object at `path` lies in, the innermost; None for raw data."""
-    parent = path.rpartition("/")[0]
-    while parent:
-        group = file.get(parent)
-        if isinstance(group, h5py.Group) and is_result(group):
-            return group
-        parent = parent.rpartition("/")[0]
-    return None
-
-
-def read_results(file: h5py.File, store: str, main: str) -> tuple[ResultRecord, ...]:
-    """Result groups of the Main at path `main`, beside it, oldest first."""
-    parent, _, name = ("/" + main.strip("/")).rpartition("/")
-    beside = file.get(parent or "/")
-    if not isinstance(beside, h5py.Group):
-        return ()
-    found = [each for each in beside if parse_result(each, name) is not None]
-    groups = [beside.get(each) for each in sorted(found, key=natural_key)]
-    records = [read_record(each, store) for each in groups if isinstance(each, h5py.Group)]
-    return tuple(sorted(records, key=lambda record: str(record.attrs.get("timestamp", ""))))
-
-
-def find_result(file: h5py.File, store: str, path: str) -> h5py.Group:
-    """The result group at `path`.
-
-    Raises
-    ------
-    MainNotFoundError : where there is none
+    Parameters
+    ----------
+    catalog : of the file
+    store : path of the file
     """
-    group = file.get("/" + path.strip("/"))
-    if isinstance(group, h5py.Group) and is_result(group):
-        return group
-    if group is None:
-        parent = file.get(path.rstrip("/").rpartition("/")[0] or "/")
-        beside = parent if isinstance(parent, h5py.Group) else file
-        near = did_you_mean(_last(path), [each for each in beside if named_parts(each)])
-        raise MainNotFoundError(f"{store!r} has no result group {path!r}{near}")
-    raise MainNotFoundError(
-        f"{path!r} in {store!r} is no result group: its name is not <Main>-<Tool>_000, and it does "
-        "not say which tool made it from what"
-    )
+
+    def __init__(self, catalog: Catalog, store: str) -> None:
+        self._catalog = catalog
+        self._file = catalog.file
+        self._store = store
+        self._records: dict[str, ResultRecord] = {}
+        self._holders: dict[str, str | None] = {}
+        self._sources: dict[str, tuple[Source, ...]] = {}
+
+    def holding(self, path: str) -> str | None:
+        """Path of the result group that the object at `path` lies in, the innermost, or None."""
+        parent = path.rpartition("/")[0]
+        if not parent:
+            return None
+        if parent not in self._holders:
+            self._holders[parent] = parent if self.is_result(parent) else self.holding(parent)
+        return self._holders[parent]
+
+    def is_result(self, path: str) -> bool:
+        """Whether the group at `path` holds results: by its exact name, or its tool and source."""
+        if named_parts(_last(path)) is not None:
+            return True
+        if not has_attribute(self._file, path, [b"tool"]):
+            return False
+        return has_attribute(self._file, path, [b"source_000", b"source_dataset_path"])
+
+    def of(self, main: str) -> tuple[ResultRecord, ...]:
+        """Result groups of the Main at path `main`, wherever they are, oldest first.
+
+        A group is one of them where it refers to the Main, or, if it refers to none in this file,
+        where it lies beside it and is named after it.
+        """
+        main = "/" + main.strip("/")
+        target = find(self._file, main)
+        real = main if target is None else self._catalog.path_of(target) or main
+        groups = [each for each in self._catalog.groups[1:] if self.is_result(each)]
+        mine = [each for each in groups if self._belongs(each, real)]
+        records = [self.record(each) for each in sorted(mine, key=natural_key)]
+        return tuple(sorted(records, key=lambda record: str(record.attrs.get("timestamp", ""))))
+
+    def _belongs(self, group: str, main: str) -> bool:
+        here = [path for store, path in self.sources(group) if not store]
+        if here:
+            return main in here
+        parent, _, name = main.rpartition("/")
+        return group.rpartition("/")[0] == parent and parse_result(_last(group), name) is not None
+
+    def find(self, path: str) -> str:
+        """The whole path of the result group at `path`.
+
+        Raises
+        ------
+        MainNotFoundError : where there is none
+        """
+        path = "/" + path.strip("/")
+        found = find(self._file, path)
+        if isinstance(found, h5py.Group) and self.is_result(path):
+            return path
+        if found is None:
+            beside = find(self._file, path.rpartition("/")[0] or "/")
+            names = list(beside) if isinstance(beside, h5py.Group) else []
+            near = did_you_mean(_last(path), [each for each in names if named_parts(each)])
+            raise MainNotFoundError(f"{self._store!r} has no result group {path!r}{near}")
+        raise MainNotFoundError(
+            f"{path!r} in {self._store!r} is no result group: its name is not <Main>-<Tool>_000, "
+            "and it does not say which tool made it from what"
+        )
+
+    def record(self, path: str) -> ResultRecord:
+        """Everything that the result group at `path` says of itself and of the Mains in it."""
+        if path not in self._records:
+            self._records[path] = self._read(path)
+        return self._records[path]
+
+    def completion(self, path: str, main: h5py.Dataset) -> Completion:
+        """How far one Main of the result group at `path` is."""
+        return completion(find(self._file, path), main, self._source_rows(path))
+
+    def sources(self, path: str) -> tuple[Source, ...]:
+        """(store, path) of each source of a group; store is "" where it is in this file."""
+        if path not in self._sources:
+            group = find(self._file, path)
+            self._sources[path] = tuple(dict.fromkeys(self._find_sources(group, path)))
+        return self._sources[path]
+
+    def _read(self, path: str) -> ResultRecord:
+        group = find(self._file, path)
+        attrs = attributes.read_all(group, path_of=self._catalog.path_of)
+        sources = self.sources(path)
+        main, tool, index = named_parts(_last(path)) or _told_parts(_last(path), attrs, sources)
+        # those of results of its Mains, which may lie in it, are not its own
+        inside = candidates(group, path=path)
+        mains = {where: each for where, each in inside if self.holding(where) == path}
+        progress = [self.completion(path, each) for each in mains.values()]
+        if not progress:
+            marked = loose_marks(group)
+            progress = [] if marked is None else [marked]
+        return ResultRecord(
+            store=self._store,
+            group=path,
+            main=main,
+            tool=tool,
+            index=index,
+            sources=sources,
+            mains=tuple(mains),
+            status=_status(progress),
+            done=sum(each.done for each in progress),
+            total=sum(each.total for each in progress),
+            parameters=_parameters(attrs),
+            version=_told(attrs, "usid_version"),
+            fingerprint=_told(attrs, "usid_fingerprint"),
+            attrs=attrs,
+        )
+
+    def _find_sources(self, group: h5py.Group, path: str) -> Iterator[Source]:
+        """Each source: as referred to, as told, else the sibling that is named."""
+        parts = named_parts(_last(path))
+        found = 0
+        for attribute in sorted(
+            filter(_SOURCE.fullmatch, attributes.names(group)), key=natural_key
+        ):
+            referred = attributes.read_reference(group, attribute)
+            if referred.found == "dataset":
+                name = parts[0] if parts else attribute
+                where = self._catalog.near(referred.target, path, name)
+                if where is not None:
+                    found += 1
+                    yield "", where
+        for store, main in _told_sources(group):
+            found += 1
+            yield _other_store(store, self._store) if store else "", "/" + main.strip("/")
+        beside = f"{path.rpartition('/')[0]}/{parts[0]}" if parts else ""
+        if not found and parts and isinstance(find(self._file, beside), h5py.Dataset):
+            yield "", beside
+
+    def _source_rows(self, path: str) -> int | None:
+        """Positions of the source, where it is in this file."""
+        for store, where in self.sources(path):
+            source = None if store else find(self._file, where)
+            if isinstance(source, h5py.Dataset) and source.ndim == 2:
+                return int(source.shape[0])
+        return None
 
 
-def read_record(group: h5py.Group, store: str) -> ResultRecord:
-    """Everything that a result group says of itself and of the Mains in it."""
-    name = _last(str(group.name))
-    attrs = attributes.read_all(group)
-    main, tool, index = named_parts(name) or _told_parts(group, name, attrs)
-    n_source = _source_rows(group, main)
-    mains = dict(candidates(group))
-    progress = [completion(group, each, n_source) for each in mains.values()]
-    if not progress:
-        marked = loose_marks(group)
-        progress = [] if marked is None else [marked]
-    return ResultRecord(
-        store=store,
-        group=str(group.name),
-        main=main,
-        tool=tool,
-        index=index,
-        sources=_sources(group, store, main),
-        mains=tuple(mains),
-        status=_status(progress),
-        done=sum(each.done for each in progress),
-        total=sum(each.total for each in progress),
-        parameters=_parameters(attrs),
-        version=_told(attrs, "usid_version"),
-        fingerprint=_told(attrs, "usid_fingerprint"),
-        attrs=attrs,
-    )
-
-
-def completion_of(group: h5py.Group, main: h5py.Dataset) -> Completion:
-    """How far one Main of a result group is."""
-    parts = named_parts(_last(str(group.name)))
-    return completion(group, main, _source_rows(group, parts[0] if parts else ""))
-
-
-def _told_parts(group: h5py.Group, name: str, attrs: Mapping[str, Any]) -> tuple[str, str, int]:
-    """(main, tool, index) of a group with a name of its own, from its attributes."""
-    sources = _sources(group, "", "")
-    number = _TRAILING_NUMBER.search(name)
-    return (
-        _last(sources[0][1]) if sources else "",
-        str(attrs.get("tool", "")),
-        int(number[1]) if number else 0,
-    )
-
-
-def _sources(group: h5py.Group, store: str, main: str) -> tuple[tuple[str, str], ...]:
-    """(store, path) of each source: as referred to, as told, else the sibling that is named."""
-    found = []
-    for attribute in sorted(filter(_SOURCE.fullmatch, attributes.names(group)), key=natural_key):
-        referred = attributes.read_reference(group, attribute)
-        source = referred.target if referred.found == "dataset" else None
-        named = None if source is None else attributes.path_of(source, group, main)
-        if named is not None:
-            found.append(("", named))
+def _told_sources(group: h5py.Group) -> Iterator[Source]:
+    """Sources in other files as the attributes of a group tell them."""
     path = attributes.read_text(group, "source_dataset_path").value
     if path:
-        elsewhere = attributes.read_text(group, "source_file_path").value
-        found.append((_other_store(elsewhere, store) if elsewhere else "", "/" + path.strip("/")))
-    beside = f"{str(group.name).rpartition('/')[0]}/{main}"
-    if not found and main and isinstance(group.file.get(beside), h5py.Dataset):
-        found.append(("", beside))
-    return tuple(dict.fromkeys(found))
+        yield attributes.read_text(group, "source_file_path").value or "", path
+    try:
+        listed = json.loads(attributes.read_text(group, "usid_sources").value or "[]")
+        yield from ((str(store), str(main)) for store, main in listed if store)
+    except (ValueError, TypeError):
+        return  # edited by hand: what refers to them is still there
+
+
+def _told_parts(
+    name: str, attrs: Mapping[str, Any], sources: tuple[Source, ...]
+) -> tuple[str, str, int]:
+    """(main, tool, index) of a group with a name of its own, from its attributes."""
+    number = _TRAILING_NUMBER.search(name)
+    main = _last(sources[0][1]) if sources else ""
+    return main, str(attrs.get("tool", "")), int(number[1]) if number else 0
 
 
 def _other_store(told: str, store: str) -> str:
@@ -182,15 +239,6 @@ def _other_store(told: str, store: str) -> str:
     if not os.path.exists(path) and os.path.exists(beside):
         return beside
     return os.path.normpath(path)
-
-
-def _source_rows(group: h5py.Group, main: str) -> int | None:
-    """Positions of the source, where it is in this file."""
-    for store, path in _sources(group, "", main):
-        source = group.file.get(path) if not store else None
-        if isinstance(source, h5py.Dataset) and source.ndim == 2:
-            return int(source.shape[0])
-    return None
 
 
 def _status(progress: list[Completion]) -> Status:

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from usidx.stores.base import Claim, MainEntry, ResultRecord, ResultRequest, StoredMain
+from usidx.stores.base import (
+    Candidate,
+    Claim,
+    Contents,
+    MainEntry,
+    Region,
+    ResultRecord,
+    ResultRequest,
+    StoredDataset,
+    StoredMain,
+)
 
 
 @dataclass(frozen=True)
@@ -31,11 +43,39 @@ class ZarrStore:
 
         return read.mains(self.path, self.allow_external)
 
+    def candidates(self, ending: str = "") -> tuple[Candidate, ...]:
+        """Every Main, in natural order of their paths; nothing is known of their coordinates."""
+        from usidx.stores.zarr.inventory import candidates
+
+        return candidates(self.path, self.allow_external, ending)
+
     def open_main(self, path: str) -> StoredMain:
         """One Main by its whole path; its coordinates are read, none of its values."""
         from usidx.stores.zarr import read
 
         return read.open_main(self.path, path, self.allow_external)
+
+    def contents(self, ancillaries: bool = False) -> Contents:
+        """Every group and Main; ancillaries are coordinates here, and never on their own."""
+        from usidx.stores.zarr.inventory import contents
+
+        return contents(self.path, self.allow_external)
+
+    def dataset(self, path: str) -> StoredDataset:
+        """One array by its whole path, whether it is a Main or not."""
+        from usidx.stores.zarr.inventory import dataset
+
+        return dataset(self.path, path, self.allow_external)
+
+    def attrs(self, path: str) -> Mapping[str, Any]:
+        """Attributes of the group or Main at `path`."""
+        from usidx.stores.zarr.inventory import attrs
+
+        return attrs(self.path, path)
+
+    def regions(self) -> tuple[Region, ...]:
+        """None: Zarr has no references."""
+        return ()
 
     def results(self, main: str) -> tuple[ResultRecord, ...]:
         """Result groups of the Main at path `main`, beside it, oldest first."""
@@ -48,6 +88,12 @@ class ZarrStore:
         from usidx.stores.zarr import read
 
         return read.result(self.path, group)
+
+    def result_of(self, main: str) -> ResultRecord | None:
+        """The result group that the Main at path `main` lies in; None for raw data."""
+        from usidx.stores.zarr.inventory import result_of
+
+        return result_of(self.path, main)
 
     def claim(self, request: ResultRequest) -> Claim:
         """Create a result group, all of it or nothing, and hold it."""

@@ -1,0 +1,125 @@
+"""Everything in a Zarr store: its groups, and what they hold besides Mains."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from usidx.errors import MainNotFoundError, UsidError
+from usidx.model.names import natural_key
+from usidx.stores.base import Candidate, Contents, ResultRecord, StoredDataset, StoredGroup
+from usidx.stores.zarr import read
+from usidx.stores.zarr.array import open_array
+from usidx.stores.zarr.attributes import unpack
+from usidx.stores.zarr.nodes import Node, children, entry_of, folder_of, read_node, walk
+
+
+def candidates(root: str, allow: tuple[str, ...] = (), ending: str = "") -> tuple[Candidate, ...]:
+    """Every Main whose path is `ending` or ends with it, without its metadata."""
+    groups: dict[str, Node] = {}
+    found = []
+    wanted = "/" + ending.strip("/")
+    for path, node in walk(root, allow):
+        groups[path] = node
+        parent = path.rpartition("/")[0]
+        fits = wanted == "/" or path.endswith(wanted)
+        if fits and entry_of(node).get("kind") == "main":
+            result = parent in groups and read.is_result(parent, groups[parent])
+            found.append(Candidate(path, "result" if result else "raw"))
+    return tuple(found)
+
+
+def contents(root: str, allow: tuple[str, ...] = ()) -> Contents:
+    """Every group and Main of the store."""
+    groups, mains, refused = [], [], {}
+    for path, node in walk(root, allow):
+        if entry_of(node).get("kind") != "main":
+            arrays = tuple(_arrays(root, path, allow))
+            groups.append(StoredGroup(path, _attrs(node), arrays))
+            continue
+        try:
+            mains.append(read.open_main(root, path, allow))
+        except UsidError as error:
+            refused[path] = error
+    return Contents(tuple(groups), tuple(mains), refused)
+
+
+def dataset(root: str, path: str, allow: tuple[str, ...] = ()) -> StoredDataset:
+    """The array at `path`, or the values of the Main there.
+
+    Raises
+    ------
+    MainNotFoundError : where there is none
+    """
+    path = "/" + path.strip("/")
+    node = read_node(folder_of(root, path))
+    if node is not None and node["node_type"] == "array":
+        return _dataset(root, path, node, allow)
+    if node is None or entry_of(node).get("kind") != "main":
+        raise MainNotFoundError(f"{root!r} has no array {path!r}")
+    main = read.open_main(root, path, allow)
+    return StoredDataset(path, main.array, main.spec.attrs, main.spec.dims, chunks=main.chunks)
+
+
+def attrs(root: str, path: str) -> Mapping[str, Any]:
+    """Attributes of the group or array at `path`; of a Main, those of its values.
+
+    Raises
+    ------
+    MainNotFoundError : where there is none
+    """
+    folder = folder_of(root, path)
+    node = read_node(folder)
+    if node is None:
+        raise MainNotFoundError(f"{root!r} has no {path!r}")
+    entry = entry_of(node)
+    if entry.get("kind") != "main":
+        return _attrs(node)
+    keys = [str(each["key"]) for each in entry.get("fields", [])]
+    values = read_node(os.path.join(folder, keys[0])) if keys else None
+    return unpack({} if values is None else values["attributes"], entry.get("attrs", {}))
+
+
+def result_of(root: str, main: str) -> ResultRecord | None:
+    """The result group that the Main at `main` lies in; None for raw data.
+
+    Raises
+    ------
+    MainNotFoundError : where there is no such Main
+    """
+    main = "/" + main.strip("/")
+    node = read_node(folder_of(root, main))
+    if node is None or entry_of(node).get("kind") != "main":
+        raise MainNotFoundError(f"{root!r} has no Main {main!r}")
+    parent = main.rpartition("/")[0]
+    group = read_node(folder_of(root, parent)) if parent else None
+    if group is None or not read.is_result(parent, group):
+        return None
+    return read.result(root, parent)
+
+
+def _attrs(node: Node) -> Mapping[str, Any]:
+    return unpack(node["attributes"], entry_of(node).get("attrs", {}))
+
+
+def _arrays(root: str, path: str, allow: tuple[str, ...]) -> Iterator[StoredDataset]:
+    """The arrays right in a group."""
+    folder = folder_of(root, path)
+    for name in sorted(children(folder), key=natural_key):
+        node = read_node(os.path.join(folder, name))
+        if node is not None and node["node_type"] == "array":
+            yield _dataset(root, f"{path.rstrip('/')}/{name}", node, allow)
+
+
+def _dataset(root: str, path: str, node: Node, allow: tuple[str, ...]) -> StoredDataset:
+    folder, name = os.path.split(folder_of(root, path))
+    array = open_array(root, folder, (name,), None, absent="fill", allow=allow)
+    labels = node.get("dimension_names") or ()
+    return StoredDataset(
+        path=path,
+        array=array,
+        attrs=_attrs(node),
+        labels=tuple(str(label or "") for label in labels),
+        chunks=array.chunks,
+    )
