@@ -131,7 +131,7 @@ class TestToZarr:
     def test_arrays_without_a_file(self, tmp_path: pathlib.Path) -> None:
         path = to_zarr(roles_alone(), tmp_path / "a.zarr")
         back = usidx.open(path)
-        assert back.dims == ("row", "column", "arb")
+        assert back.dims == ("row", "column")
         assert (back.name, back.attrs["units"]) == ("Photo", "nm")
         np.testing.assert_array_equal(back.squeeze(), roles_alone())
 

@@ -198,7 +198,9 @@ def labelled(stored: StoredMain, *, form: Form = "nd", chunks: Chunks = "auto") 
         if status is not None:
             each.attrs["usid_status"] = status
     for each in variables:
-        each.encoding["preferred_chunks"] = dict(zip(each.dims, _suited(stored, form)))
+        dims = spec.dims if form == "nd" else each.dims
+        suited = dict(zip(dims, _suited(stored, form), strict=True))
+        each.encoding["preferred_chunks"] = {dim: suited[dim] for dim in each.dims}
     return array
 
 

@@ -260,3 +260,15 @@ def test_attributes_are_plain():
     assert plain(np.array([1, 2])) == [1, 2]
     assert plain("text") == "text"
     assert isinstance(plain(np.zeros(1000)), np.ndarray)
+
+
+def test_a_side_without_dimensions_has_none_again():
+    main = make_main()
+    for left in (main.mean("Frequency"), main.mean(["Y", "X"])):
+        spec, stored = as_main(left)
+        assert stored.dims == spec.dims
+        assert len(spec.position.dims) >= 1
+        assert len(spec.spectroscopic.dims) >= 1
+        back = to_dataarray(spec, stored.values)
+        xr.testing.assert_identical(back.drop_attrs(), left.drop_attrs())
+        assert not [name for name in back.attrs if name.startswith("usid_")]

@@ -24,6 +24,9 @@ ORDER_NAMES: dict[Role, str] = {
     "position": "acquisition_order",
     "spectroscopic": "acquisition_order_spectroscopic",
 }
+# Attribute of a stored Main: roles of the sides of which the array had no dimension. In a store
+# each side has one at least.
+EMPTY_SIDES = "usid_empty_sides"
 MOST_IN_ATTRS = 256
 
 
@@ -252,7 +255,8 @@ def _order(obj: xr.DataArray | xr.Dataset, role: Role, dims: tuple[str, ...]) ->
 def main_attrs(spec: MainSpec) -> dict[str, Any]:
     """Attributes of the DataArray of a Main: what the file says, and the three that plots read."""
     own = {"quantity": spec.quantity, "units": spec.units, "long_name": spec.quantity}
-    return {**plain_attrs(spec.attrs), **own}
+    told = {name: value for name, value in spec.attrs.items() if name != EMPTY_SIDES}
+    return {**plain_attrs(told), **own}
 
 
 def plain_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:

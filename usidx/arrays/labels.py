@@ -7,12 +7,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from usidx.arrays.columns import coordinates_of, label_attrs, main_attrs, single_cell
+from usidx.arrays.columns import (
+    EMPTY_SIDES,
+    coordinates_of,
+    label_attrs,
+    main_attrs,
+    single_cell,
+)
 from usidx.arrays.origin import Origin, mark_origin, origin_of
 from usidx.arrays.rasters import layout_of
 from usidx.arrays.reshape import unflatten
-from usidx.arrays.roles import assign_roles, dims_by_role
+from usidx.arrays.roles import ROLES, assign_roles, dims_by_role
 from usidx.errors import LayoutError
+from usidx.model.layout import Grid
 from usidx.model.main import MainSpec
 
 __all__ = [
@@ -30,6 +37,8 @@ OWN_ATTRS = ("quantity", "units", "long_name")
 
 def to_dataarray(spec: MainSpec, data: Any, *, origin: Origin | None = None) -> xr.DataArray:
     """The N-D DataArray of a Main: dimensions, coordinates with roles, and attributes.
+
+    A side that had no dimensions when the Main was stored has none again.
 
     Parameters
     ----------
@@ -55,9 +64,20 @@ def to_dataarray(spec: MainSpec, data: Any, *, origin: Origin | None = None) -> 
         coords[name] = variable
     variable = xr.Variable(spec.dims, data, main_attrs(spec))
     array = xr.DataArray(variable, coords=coords, name=spec.name)
+    array = _without_empty_sides(array, spec)
     if origin is not None:
         mark_origin(array, origin)
     return array
+
+
+def _without_empty_sides(array: xr.DataArray, spec: MainSpec) -> xr.DataArray:
+    """`array` as it was before a store wanted dimensions on both of its sides."""
+    empty = np.ravel(spec.attrs.get(EMPTY_SIDES, []))
+    sides = [each for each in (spec.position, spec.spectroscopic) if each.role in empty]
+    stand_ins = [
+        each.dims[0] for each in sides if each == Grid(each.role, (single_cell(each.role),))
+    ]
+    return array.isel(dict.fromkeys(stand_ins, 0), drop=True)
 
 
 def spec_of(array: xr.DataArray, *, path: str | None = None) -> MainSpec:
@@ -80,6 +100,8 @@ def spec_of(array: xr.DataArray, *, path: str | None = None) -> MainSpec:
     name = str(array.name) if array.name else "Raw_Data"
     attrs = array.attrs
     quantity = attrs.get("quantity") or attrs.get("long_name") or name
+    told = {key: value for key, value in attrs.items() if key not in (*OWN_ATTRS, EMPTY_SIDES)}
+    empty = [role for role, dims in zip(ROLES, (position, spectroscopic)) if not dims]
     return MainSpec(
         path=f"/Measurement_000/Channel_000/{name}" if path is None else path,
         quantity=str(quantity),
@@ -87,7 +109,7 @@ def spec_of(array: xr.DataArray, *, path: str | None = None) -> MainSpec:
         dtype=np.dtype(array.dtype),
         position=layout_of(array, "position", position),
         spectroscopic=layout_of(array, "spectroscopic", spectroscopic),
-        attrs={key: value for key, value in attrs.items() if key not in OWN_ATTRS},
+        attrs={**told, EMPTY_SIDES: empty} if empty else told,
     )
 
 

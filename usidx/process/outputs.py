@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from usidx.arrays.columns import EMPTY_SIDES
 from usidx.arrays.fields import compound_spec, field_names, pack
 from usidx.arrays.labels import arrange, as_main
 from usidx.errors import PlanError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import dask.array
 
 NO_UNITS = "a. u."
+# Versions of the programs that wrote the source, which have not written the result.
+WRITERS = ("pyUSID_version", "sidpy_version", "pycroscopy_version", "Pycroscopy version")
 Chunks = tuple[tuple[int, ...], ...]
 
 
@@ -109,7 +112,7 @@ def _pack(*blocks: Array, compound: np.dtype[Any]) -> Array:
 def _plain(spec: MainSpec, attrs: Any) -> MainSpec:
     """The spec of a new Main: in raster order, with attributes that are its own."""
     named = bool(attrs.get("quantity") or attrs.get("long_name"))
-    inherited = set(book_keeping())
+    inherited = {*book_keeping(), *WRITERS}
     return replace(
         spec,
         quantity=spec.quantity if named else spec.name,
@@ -119,7 +122,7 @@ def _plain(spec: MainSpec, attrs: Any) -> MainSpec:
         attrs={
             name: value
             for name, value in spec.attrs.items()
-            if name not in inherited and not name.startswith("usid_")
+            if name == EMPTY_SIDES or not (name in inherited or name.startswith("usid_"))
         },
     )
 
