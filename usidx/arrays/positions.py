@@ -81,10 +81,6 @@ class RowMajorTransform(CoordinateTransform):
         """The coordinate `name` of every row, shape (rows,)."""
         return self.columns[name].at(self.cells, self.grid)
 
-    def generate_coords(self, dims: tuple[str, ...] | None = None) -> dict[Hashable, Any]:
-        """Every coordinate of every row."""
-        return {name: self.values(name) for name in self.columns}
-
     def forward(self, dim_positions: dict[str, Any]) -> dict[Hashable, Any]:
         """Every coordinate of some rows."""
         rows = np.asarray(dim_positions[self.dim])
@@ -93,9 +89,10 @@ class RowMajorTransform(CoordinateTransform):
 
     def reverse(self, coord_labels: dict[Hashable, Any]) -> dict[str, Any]:
         """The rows that have some coordinates, with a label of each axis for each."""
-        labels = {name: xr.Variable(_PLACES, each) for name, each in coord_labels.items()}
+        shape = np.shape(next(iter(coord_labels.values())))
+        labels = {name: xr.Variable("row", np.ravel(each)) for name, each in coord_labels.items()}
         rows: Any = rows_with(labels, self.columns, self.grid, self.cells)
-        return {self.dim: rows.values}
+        return {self.dim: rows.values.reshape(shape)}
 
     def on_same_grid(self, other: RowMajorTransform) -> bool:
         """Whether a cell is the same place for both."""
@@ -106,15 +103,15 @@ class RowMajorTransform(CoordinateTransform):
         )
 
     def equals(self, other: CoordinateTransform, **_: Any) -> bool:
-        """Whether all rows have the same coordinates, however those are known."""
+        """Whether all rows are the same cells; of different grids, have the same coordinates."""
         if not isinstance(other, RowMajorTransform):
             return False
         if (self.dim, self.size) != (other.dim, other.size):
             return False
         if set(self.columns) != set(other.columns):
             return False
-        if self.on_same_grid(other) and same_cells(self.cells, other.cells):
-            return True
+        if self.on_same_grid(other):
+            return same_cells(self.cells, other.cells)
         for part in parts_of(self.size):
             one, two = (each.with_cells(pick(each.cells, part)) for each in (self, other))
             if not all(same_values(one.values(name), two.values(name)) for name in self.columns):
@@ -132,9 +129,6 @@ class RowMajorTransform(CoordinateTransform):
     def __repr__(self) -> str:
         names = ", ".join(str(name) for name in self.columns)
         return f"{type(self).__name__}({self.size} rows of a grid {self.grid}: {names})"
-
-
-_PLACES = "places"
 
 
 class LazyColumn(CoordinateTransformIndexingAdapter):
@@ -329,13 +323,6 @@ class RowMajorIndex(CoordinateTransformIndex):
                 f"cannot reindex or align along {self.transform.dim!r}: some rows are there twice"
             )
         return {self.transform.dim: rows_of(cells, other.transform.cells)}
-
-    def roll(self, shifts: Mapping[Any, int]) -> Self:
-        """The index of the rows rolled along."""
-        cells = self.transform.cells
-        shift = shifts[self.transform.dim] % max(len(cells), 1)
-        parts = (slice(len(cells) - shift, None), slice(0, len(cells) - shift))
-        return self._with(joined([pick(cells, part) for part in parts]))
 
     def rename(
         self, name_dict: Mapping[Any, Hashable], dims_dict: Mapping[Any, Hashable]
