@@ -47,7 +47,8 @@ def assert_same(seen: dict[str, Any], ours: xr.DataArray) -> None:
     """Values, labels, units and coordinates as pyUSID has them are those of our array."""
     if "arb" in seen["labels"] and "arb" not in ours.dims:
         # A map has no spectroscopic dimension, and a column of its own in the file.
-        ours = ours.expand_dims(arb=xr.Variable("arb", [0.0], {"units": "a. u."}))
+        ours = ours.expand_dims(arb=[0.0])
+        ours["arb"].attrs["units"] = "a. u."
     assert sorted(seen["labels"]) == sorted(ours.dims)
     values = ours.transpose(*seen["labels"]).values
     assert seen["array"].dtype == values.dtype
