@@ -72,7 +72,9 @@ def same_cells(left: Cells, right: Cells) -> bool:
 def pick(cells: Cells, key: slice | Array) -> Cells:
     """The cells of the rows that `key` selects: a slice, or an array of ints or bools."""
     if isinstance(key, slice):
-        return cells[key] if isinstance(cells, range) else as_cells(cells[key])
+        part = cells[key]
+        # whatever the step of a range was, with less than two numbers it is 1
+        return as_cells(part) if len(part) > 1 else as_cells([int(each) for each in part])
     if key.dtype.kind == "b" and key.shape == (len(cells),):
         key = np.flatnonzero(key)
     if not isinstance(cells, range):

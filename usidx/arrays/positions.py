@@ -40,7 +40,7 @@ from usidx.model.dimension import Array, same_values
 
 
 class RowMajorTransform(CoordinateTransform):
-    """The coordinates of rows, worked out from the cells of a grid that they hold. Immutable.
+    """The coordinates of rows, worked out from the cells of a grid that they hold.
 
     Parameters
     ----------
@@ -396,7 +396,5 @@ def _listed(
 
 def index_along(obj: xr.DataArray | xr.Dataset, dim: str) -> RowMajorIndex | None:
     """The lazy index of the rows along `dim`, None where there is none."""
-    for index in obj.xindexes.values():
-        if isinstance(index, RowMajorIndex) and index.transform.dim == dim:
-            return index
-    return None
+    found = (each for each in obj.xindexes.values() if isinstance(each, RowMajorIndex))
+    return next((each for each in found if each.transform.dim == dim), None)
