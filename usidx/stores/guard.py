@@ -18,13 +18,12 @@ from pathlib import Path
 import h5py
 
 from usidx.errors import UnsafeStoreError
+from usidx.stores.hdf5.addresses import out_of_bounds
 from usidx.stores.hdf5.extents import absurdity
-from usidx.stores.hdf5.links import Links, cycles, walk
+from usidx.stores.hdf5.links import MOST_LEVELS, Links, cycles, walk
 
 # Files that were found clean, so that listing and opening look at a file once.
 _MOST_REMEMBERED = 256
-# Programs that measure nest groups some five levels deep.
-_MOST_LEVELS = 256
 _clean: OrderedDict[tuple[object, ...], None] = OrderedDict()
 _clean_lock = threading.Lock()
 
@@ -57,7 +56,8 @@ class Danger:
 
     Parameters
     ----------
-    what : "link cycle", "deep nesting", "absurd shape" or "virtual dataset of a virtual dataset"
+    what : "link cycle", "deep nesting", "absurd shape", "reference out of bounds" or "virtual
+        dataset of a virtual dataset"
     place : path of the dataset or link within the file
     detail : what was found
     """
@@ -164,6 +164,7 @@ class _Look:
         for address, obj in walk(file, look.links):
             if isinstance(obj, h5py.h5d.DatasetID):
                 look._at_dataset(address, obj)
+            look._at_references(address, obj)
         look._at_links()
         look._at_virtual()
         return look
@@ -187,6 +188,13 @@ class _Look:
         if absurd is not None:
             self.dangers.append(Danger("absurd shape", place, absurd))
 
+    def _at_references(self, address: int, obj: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> None:
+        place = self.links.places[address]
+        if isinstance(obj, h5py.h5g.GroupID) and "-" not in place:
+            return  # only results refer to anything
+        for name, detail in out_of_bounds(obj, self.size):
+            self.dangers.append(Danger("reference out of bounds", f"{place}@{name}", detail))
+
     def _at_links(self) -> None:
         for address, inside in self.links.groups.items():
             for name, link in inside.items():
@@ -197,11 +205,9 @@ class _Look:
                     self.reaches.append(Reach(f"{link.kind} link", place, target, external))
         for place, leads_to in cycles(self.links):
             self.dangers.append(Danger("link cycle", place, f"it leads back to {leads_to}"))
-        deepest = max(self.links.places.values(), key=lambda place: place.count("/"))
-        levels = deepest.count("/")
-        if levels > _MOST_LEVELS:
-            detail = f"it lies in {levels} groups, one in the other"
-            self.dangers.append(Danger("deep nesting", f"{deepest[:40]}...", detail))
+        if self.links.too_deep:
+            detail = f"it lies in more than {MOST_LEVELS} groups, one in the other"
+            self.dangers.append(Danger("deep nesting", f"{self.links.too_deep[:40]}...", detail))
 
     def _at_virtual(self) -> None:
         """Virtual datasets of virtual ones can multiply without end, or show themselves."""

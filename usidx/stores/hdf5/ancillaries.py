@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from usidx.model.dimension import Array, Role
 from usidx.model.layout import Layout
 from usidx.model.rules import AncillaryFacts, MainFacts, dimension_texts
 from usidx.stores.hdf5 import attributes
+from usidx.stores.hdf5.extents import absurdity
 from usidx.stores.hdf5.place import plain_dtype, to_bytes
 from usidx.stores.hdf5.walk import Address, Catalog, address_of
 
@@ -22,6 +24,8 @@ from usidx.stores.hdf5.walk import Address, Catalog, address_of
 _WHOLE_BYTES = 256 * 2**20
 # Up to this size, ancillaries of different Mains are compared by their content.
 _COMPARED_BYTES = 8 * 2**20
+# They are read as a whole, so that they may not claim much more than is stored.
+_SPARE_BYTES = 2**26
 
 
 class Matrix:
@@ -111,6 +115,7 @@ class Ancillaries:
                 dtype=plain_dtype(target.dtype),
                 labels=attributes.read_texts(target, "labels"),
                 units=attributes.read_texts(target, "units"),
+                absurd=absurdity(target.id, _file_size(target), spare=_SPARE_BYTES) or "",
             )
         return replace(self._described[address], attribute=attribute, odd=referred.odd)
 
@@ -138,6 +143,10 @@ class Ancillaries:
                 self._known[digest] = layout
             self._layouts[key] = layout
         return self._layouts[key]
+
+
+def _file_size(dataset: h5py.Dataset) -> int:
+    return os.fstat(int(dataset.file.id.get_vfd_handle())).st_size
 
 
 def _digest(

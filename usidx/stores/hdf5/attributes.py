@@ -14,10 +14,8 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from usidx.errors import UnsafeStoreError
 from usidx.model.dimension import Array
 from usidx.model.rules import TextFact
-from usidx.stores.hdf5.addresses import out_of_bounds
 from usidx.stores.hdf5.selected import selected
 
 # Gives the path of an object that a reference led to, None where no link leads to it.
@@ -135,23 +133,7 @@ def read_texts(obj: h5py.HLObject, name: str) -> tuple[str, ...] | None:
 
 
 def read_reference(obj: h5py.HLObject, name: str) -> Referred:
-    """What the object reference in the attribute `name` leads to.
-
-    Raises
-    ------
-    UnsafeStoreError : where it leads far out of the file
-    """
-    referred = _read_reference(obj, name)
-    absurd = out_of_bounds(obj, name) if referred.found == "dangling" else None
-    if absurd is not None:
-        raise UnsafeStoreError(
-            f"reference out of bounds '{obj.name}@{name}' in {obj.file.filename!r}: {absurd}. No "
-            "program that measures writes such a reference; get the original again"
-        )
-    return referred
-
-
-def _read_reference(obj: h5py.HLObject, name: str) -> Referred:
+    """What the object reference in the attribute `name` leads to."""
     value = _read(obj, name)
     if value is None:
         present = h5py.h5a.exists(obj.id, name.encode())

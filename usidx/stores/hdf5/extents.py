@@ -14,8 +14,12 @@ import h5py
 _MOST_CELLS = 2**60
 # Of a dataset, this much may be claimed beyond what is stored: space that is not written yet.
 _SPARE_BYTES = 2**40
-# deflate cannot do better, and other filters of HDF5 hardly do
-_MOST_DECODED = 1032
+# deflate cannot do better, nor can lzf; others need next to nothing where all values are the same.
+_MOST_DEFLATED = 1032
+_MOST_DECODED = 2**17
+_KNOWN_FILTERS = frozenset(
+    {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, 32000}
+)
 # One chunk is decoded as a whole, for whatever small part of it is read.
 _MOST_CHUNK_BYTES = 2**30
 _LARGE_CHUNK_BYTES = 2**26
@@ -53,9 +57,17 @@ def absurdity(
             )
     if size > max(file_size, spare):
         stored = dataset.get_storage_size()
-        if size > _MOST_DECODED * stored + spare:
+        if size > _most_decoded(creation) * stored + spare:
             return f"the shape {shape} takes {size:.1e} bytes, of which {stored} are stored"
     return None
+
+
+def _most_decoded(creation: h5py.h5p.PropDCID) -> int:
+    """How many bytes one stored byte may stand for."""
+    filters = {creation.get_filter(number)[0] for number in range(creation.get_nfilters())}
+    if not filters:
+        return 1
+    return _MOST_DEFLATED if filters <= _KNOWN_FILTERS else _MOST_DECODED
 
 
 def _chunk_absurdity(

@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 
 import h5py
 
+from usidx.errors import DamagedStoreError
+
 # As many soft links in a row as HDF5 itself follows.
 _MOST_HOPS = 16
+# Programs that measure nest groups some five levels deep.
+MOST_LEVELS = 128
 
 Address = int
 
@@ -38,11 +42,13 @@ class Links:
     root : address of the root group
     groups : links of each group, by their names
     places : path of each object by which it was met first
+    too_deep : path of a group that was not looked into, as it lies in too many others
     """
 
     root: Address = 0
     groups: dict[Address, dict[bytes, Link]] = field(default_factory=dict)
     places: dict[Address, str] = field(default_factory=dict)
+    too_deep: str = ""
 
     def path(self, address: Address, name: bytes) -> str:
         """Path of the link `name` in the group at `address`."""
@@ -92,9 +98,12 @@ def walk(
     """(address, object) of each group and dataset that hard links lead to, once; fills `links`."""
     links.root = int(h5py.h5o.get_info(file.id).addr)
     links.places[links.root] = "/"
-    pending: list[tuple[Address, h5py.h5g.GroupID]] = [(links.root, file.id)]
+    pending: list[tuple[Address, int, h5py.h5g.GroupID]] = [(links.root, 0, file.id)]
     while pending:
-        address, group = pending.pop()
+        address, level, group = pending.pop()
+        if level > MOST_LEVELS:
+            links.too_deep = links.places[address]
+            return
         yield address, group
         inside = links.groups[address] = {}
         for index in range(group.get_num_objs()):
@@ -104,11 +113,24 @@ def walk(
             if inner is None or inner in links.places:
                 continue
             links.places[inner] = links.path(address, name)
-            obj = h5py.h5o.open(group, name)
+            obj = _open(file, group, name, links.places[inner])
             if isinstance(obj, h5py.h5g.GroupID):
-                pending.append((inner, obj))
+                pending.append((inner, level + 1, obj))
             elif isinstance(obj, h5py.h5d.DatasetID):
                 yield inner, obj
+
+
+def _open(
+    file: h5py.File, group: h5py.h5g.GroupID, name: bytes, place: str
+) -> h5py.h5g.GroupID | h5py.h5d.DatasetID:
+    try:
+        return h5py.h5o.open(group, name)
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise DamagedStoreError(
+            f"{file.filename!r} is damaged: {place!r} cannot be opened, HDF5 says {said!r}. Get "
+            "the original again, or see what h5dump makes of it"
+        ) from error
 
 
 def _link(group: h5py.h5g.GroupID, name: bytes) -> Link:
