@@ -425,8 +425,8 @@ def test_tables(h5usid):
 
 def test_trees_have_each_main_as_a_leaf(h5usid):
     tree = usidx.open_tree(h5usid / SIGNAL)
-    leaves = [node.path for node in tree.leaves]
-    assert leaves == list(usidx.list_mains(h5usid / SIGNAL).paths)
+    leaves = list(usidx.list_mains(h5usid / SIGNAL).paths)
+    assert all(tree[path].is_leaf for path in leaves)
     raw = tree["/Measurement_000/Channel_001/Raw_Data/Raw_Data"]
     xr.testing.assert_identical(
         raw.compute(), usidx.open(h5usid / SIGNAL, "Channel_001/Raw_Data").compute()
@@ -438,9 +438,20 @@ def test_trees_have_each_main_as_a_leaf(h5usid):
     assert "<table>" in tree.usid._repr_html_()
 
 
-def test_broken_mains_are_left_out_of_trees_with_a_warning(h5usid):
+def test_broken_mains_are_no_leaves_but_variables_that_say_why(h5usid):
     path = h5usid / "pyusid/15_not_quite_main_h5py.h5"
-    assert usidx.open_tree(path) is not None
+    tree = usidx.open_tree(path)
+    mains = set(usidx.list_mains(path).paths)
+    with h5py.File(path) as file:
+        lookalikes = [
+            each.name
+            for each in file["Measurement_000/Channel_000"].values()
+            if each.ndim == 2 and "Position_Indices" in each.attrs and each.name not in mains
+        ]
+    assert lookalikes
+    for name in lookalikes:
+        assert tree[name].attrs["usid_fault"]
+        assert tree[name].shape == tree[name].values.shape
 
 
 def test_results_open_whole(h5usid):

@@ -14,11 +14,9 @@ from usidx.opening import (
     Form,
     as_dataset,
     check_form,
-    datasets,
     labelled,
-    no_mains,
-    resolve,
-    sole_raw,
+    main_called,
+    tree_datasets,
 )
 
 
@@ -71,12 +69,8 @@ class UsidBackend(BackendEntrypoint):
         from usidx.stores import store_at
 
         check_form(form)
-        store = store_at(filename_or_obj, allow_external)
-        entries = store.mains()
-        entry = (
-            sole_raw(entries, store.path) if group is None else resolve(entries, group, store.path)
-        )
-        dataset = as_dataset(labelled(store.open_main(entry.path), form=form, chunks=None))
+        stored = main_called(store_at(filename_or_obj, allow_external), group)
+        dataset = as_dataset(labelled(stored, form=form, chunks=None))
         return dataset.drop_vars(_names(drop_variables), errors="ignore")
 
     def open_datatree(self, filename_or_obj: Any, **options: Any) -> xr.DataTree:
@@ -90,20 +84,23 @@ class UsidBackend(BackendEntrypoint):
         *,
         drop_variables: str | Iterable[str] | None = None,
         form: Form = "nd",
+        ancillaries: bool = False,
         allow_external: Sequence[str | os.PathLike[str]] = (),
     ) -> dict[str, xr.Dataset]:
-        """Every Main as a Dataset, by its path; parameters as for `open_dataset`."""
+        """Every group and Main as a Dataset, by its path.
+
+        Parameters
+        ----------
+        ancillaries : as for `usidx.open_tree`
+        filename_or_obj, drop_variables, form, allow_external : as for `open_dataset`
+        """
         from usidx.stores import store_at
 
         check_form(form)
         store = store_at(filename_or_obj, allow_external)
-        entries = store.mains()
-        if not entries:
-            raise no_mains(store.path)
-        found = datasets(store, entries, form=form, chunks=None)
+        nodes = tree_datasets(store, form=form, chunks=None, ancillaries=ancillaries)
         names = _names(drop_variables)
-        leaves = {path: each.drop_vars(names, errors="ignore") for path, each in found.items()}
-        return {"/": xr.Dataset(), **leaves}
+        return {path: each.drop_vars(names, errors="ignore") for path, each in nodes.items()}
 
 
 def _names(drop_variables: str | Iterable[str] | None) -> list[str]:

@@ -5,35 +5,42 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
+from usidx.arrays.extras import group_datasets
 from usidx.arrays.fields import to_dataset
 from usidx.arrays.labels import Origin, to_dataarray
 from usidx.arrays.lazy import Chunks, resolve_chunks, to_dask, to_lazy
 from usidx.arrays.rasters import cells_of
 from usidx.arrays.unfolded import to_flat_dataarray
 from usidx.arrays.views import ComputedView, FieldView, FlatView, Readable
-from usidx.errors import (
-    AmbiguousMainError,
-    MainNotFoundError,
-    NotUsidError,
-    OptionError,
-    UsidError,
-    did_you_mean,
-)
+from usidx.errors import InvalidMainError, MainNotFoundError, OptionError, did_you_mean
 from usidx.stores import store_at
-from usidx.stores.base import MainEntry, Store, StoredMain
+from usidx.stores.base import Store, StoredMain
+from usidx.stores.choosing import main_called, no_mains, resolve, sole_raw
 from usidx.stores.table import MainTable
 
 Form = Literal["nd", "2d"]
 Path = str | os.PathLike[str]
 Labelled = xr.DataArray | xr.Dataset
 
-MOST_LISTED = 12
+__all__ = [
+    "as_dataset",
+    "check_form",
+    "labelled",
+    "list_mains",
+    "main_called",
+    "open",
+    "open_result",
+    "open_tree",
+    "resolve",
+    "sole_raw",
+    "tree_datasets",
+]
 
 
 def list_mains(path: Path, *, allow_external: Sequence[Path] = ()) -> MainTable:
@@ -83,10 +90,8 @@ def open(  # the name that people write: usidx.open
     OptionError : for `form` or `chunks`
     """
     check_form(form)
-    store = store_at(path, allow_external)
-    entries = store.mains()
-    entry = sole_raw(entries, store.path) if main is None else resolve(entries, main, store.path)
-    return labelled(store.open_main(entry.path), form=form, chunks=chunks)
+    stored = main_called(store_at(path, allow_external), main)
+    return labelled(stored, form=form, chunks=chunks)
 
 
 def open_tree(
@@ -94,20 +99,24 @@ def open_tree(
     *,
     form: Form = "nd",
     chunks: Chunks = "auto",
+    ancillaries: bool = False,
     allow_external: Sequence[Path] = (),
 ) -> xr.DataTree:
-    """Every Main of a store as a DataTree, each a leaf at its own path.
+    """Everything in a store as a DataTree: each Main a leaf at its own path.
 
-    A Main that breaks the model is left out, with a warning that says what is wrong with it.
+    The nodes of groups have the attributes of the groups, and as lazy variables the datasets in
+    them that are no Mains. Their dimensions have names that no Main has. A Main that breaks the
+    model is such a variable, too, and its attribute `usid_fault` says what is wrong with it.
 
-    Parameters and errors are those of `open`.
+    Parameters
+    ----------
+    ancillaries : whether those of the Mains are among the variables of the groups
+    path, form, chunks, allow_external : as for `open`, and so are the errors
     """
     check_form(form)
     store = store_at(path, allow_external)
-    entries = store.mains()
-    if not entries:
-        raise no_mains(store.path)
-    tree = xr.DataTree.from_dict(datasets(store, entries, form=form, chunks=chunks))
+    nodes = tree_datasets(store, form=form, chunks=chunks, ancillaries=ancillaries)
+    tree = xr.DataTree.from_dict(nodes)
     tree.encoding["source"] = store.path
     return tree
 
@@ -148,21 +157,34 @@ def open_result(
     return tree
 
 
-def datasets(
-    store: Store, entries: Iterable[MainEntry], *, form: Form = "nd", chunks: Chunks = "auto"
+def tree_datasets(
+    store: Store,
+    *,
+    form: Form = "nd",
+    chunks: Chunks = "auto",
+    ancillaries: bool = False,
 ) -> dict[str, xr.Dataset]:
-    """One Dataset for each Main, by its path; those that cannot be opened are warned of."""
-    found: dict[str, xr.Dataset] = {}
-    for entry in entries:
-        try:
-            found[entry.path] = as_dataset(
-                labelled(store.open_main(entry.path), form=form, chunks=chunks)
-            )
-        except OptionError:
-            raise
-        except UsidError as error:
-            warnings.warn(f"{entry.path!r} is left out: {error}", stacklevel=3)
-    return found
+    """One Dataset for each group and Main of a store, by its path; groups first.
+
+    Raises
+    ------
+    NotUsidError : for a store without a Main
+    """
+    contents = store.contents(ancillaries)
+    if not contents.mains:
+        store.mains()  # which knows what is wrong with those that come near
+        raise no_mains(store.path)
+    faults = {path: str(error) for path, error in contents.refused.items()}
+    for path, error in contents.refused.items():
+        if not isinstance(error, InvalidMainError):
+            warnings.warn(f"{path!r} is left out: {error}", stacklevel=3)
+    leaves = {
+        each.spec.path: as_dataset(labelled(each, form=form, chunks=chunks))
+        for each in contents.mains
+    }
+    dims = {str(dim) for each in leaves.values() for dim in each.dims}
+    groups = group_datasets(contents.groups, dims, dask=chunks is not None, faults=faults)
+    return groups | leaves
 
 
 def labelled(stored: StoredMain, *, form: Form = "nd", chunks: Chunks = "auto") -> Labelled:
@@ -259,81 +281,6 @@ def _suited(stored: StoredMain, form: Form) -> tuple[int, ...]:
         return stored.chunks
     n_position = len(stored.spec.position.dims)
     return math.prod(stored.chunks[:n_position]), math.prod(stored.chunks[n_position:])
-
-
-def resolve(entries: Sequence[MainEntry], name: str, store: str = "the store") -> MainEntry:
-    """The Main that `name` means: its path, or an ending of it that no other Main has.
-
-    Raises
-    ------
-    MainNotFoundError, AmbiguousMainError
-    """
-    wanted = str(name).strip("/")
-    paths = [each.path for each in entries]
-    if not paths:
-        raise no_mains(store)
-    exact = [each for each in entries if each.path.strip("/") == wanted]
-    fitting = [each for each in entries if wanted and each.path.endswith("/" + wanted)]
-    if exact or len(fitting) == 1:
-        return (exact or fitting)[0]
-    if fitting:
-        raise AmbiguousMainError(
-            f"{name!r} is the ending of {len(fitting)} Mains in {store!r}; write more of the path:"
-            f"{listed([each.path for each in fitting])}"
-        )
-    inside = [path for path in paths if f"/{wanted}/" in path] if wanted else []
-    if inside:
-        raise MainNotFoundError(
-            f"{name!r} is a group and no Main in {store!r}; the Mains in it are:{listed(inside)}"
-        )
-    raise MainNotFoundError(
-        f"there is no Main {name!r} in {store!r}{did_you_mean(wanted, _endings(paths))}; it has:"
-        f"{listed(paths)}"
-    )
-
-
-def sole_raw(entries: Sequence[MainEntry], store: str = "the store") -> MainEntry:
-    """The raw Main, where there is one, or of the only Main.
-
-    Raises
-    ------
-    MainNotFoundError, AmbiguousMainError : with a list of what there is
-    """
-    if not entries:
-        raise no_mains(store)
-    found = [each for each in entries if each.kind == "raw"]
-    if len(found) == 1 or len(entries) == 1:
-        return found[0] if found else entries[0]
-    raw = [each.path for each in found]
-    if raw:
-        raise AmbiguousMainError(
-            f"{store!r} has {len(raw)} raw Mains; say which, such as usidx.open(path, "
-            f"{raw[0].strip('/')!r}):{listed(raw)}"
-        )
-    paths = [each.path for each in entries]
-    raise MainNotFoundError(
-        f"{store!r} has results but no raw Main; say which to open:{listed(paths)}"
-    )
-
-
-def listed(paths: Sequence[str]) -> str:
-    """Paths one below the other, the first few of many."""
-    shown = "".join(f"\n  {path}" for path in paths[:MOST_LISTED])
-    rest = len(paths) - MOST_LISTED
-    return shown + (f"\n  ... and {rest} more; see usidx.list_mains" if rest > 0 else "")
-
-
-def _endings(paths: Iterable[str]) -> list[str]:
-    parts = [path.strip("/").split("/") for path in paths]
-    found = ["/".join(each[-length:]) for each in parts for length in range(1, len(each) + 1)]
-    return list(dict.fromkeys(found))
-
-
-def no_mains(store: str) -> NotUsidError:
-    """The error for a store without a Main."""
-    return NotUsidError(
-        f"{store!r} holds no Main: no 2-D dataset with the four ancillaries that USID asks for"
-    )
 
 
 def check_form(form: object) -> None:

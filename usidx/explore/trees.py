@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 
+from usidx.arrays.extras import has_mains
 from usidx.stores.base import MainEntry
 from usidx.stores.table import MainTable
 
@@ -25,7 +26,7 @@ def mains_of(tree: xr.DataTree) -> MainTable:
 def _entries(tree: xr.DataTree) -> Iterator[MainEntry]:
     for node in tree.subtree:
         variables = list(node.dataset.data_vars.values())
-        if not variables:
+        if not has_mains(node.to_dataset(inherit=False)):
             continue
         first = variables[0]
         single = len(variables) == 1 and "usid_main" not in node.attrs

@@ -11,6 +11,7 @@ from typing import Any
 import xarray as xr
 
 from usidx.arrays.columns import INDEX_OF, ORDER
+from usidx.arrays.extras import TOLD, has_mains, without_extras
 from usidx.arrays.fields import compound_spec
 from usidx.arrays.labels import Origin, arrange, as_main, origin_of
 from usidx.arrays.reshape import to_nd
@@ -139,8 +140,10 @@ def parts_of(obj: Exportable, group: str | None = None) -> Parts:
     groups: dict[str, Mapping[str, Any]] = {}
     if isinstance(obj, xr.DataTree):
         for node in obj.subtree:
-            if node.attrs and not node.data_vars:
-                groups[_place(node, obj)] = {str(key): value for key, value in node.attrs.items()}
+            if node.attrs and not has_mains(node.to_dataset()):
+                groups[_place(node, obj)] = {
+                    str(key): value for key, value in node.attrs.items() if key not in TOLD
+                }
     groups.update(_result_groups(found))
     return Parts(tuple(_with_origin(part, origin) for part, origin in found), groups)
 
@@ -178,7 +181,7 @@ def _place(node: xr.DataTree, root: xr.DataTree) -> str:
 
 def _node_parts(node: xr.DataTree, where: str) -> Iterator[tuple[Part, Origin | None]]:
     """The Mains of one node: one that has its name, one of fields, or one for each variable."""
-    dataset = node.to_dataset()
+    dataset = without_extras(node.to_dataset())
     names = [str(name) for name in dataset.data_vars]
     own = where.rsplit("/", 1)[-1]
     if "usid_main" in dataset.attrs:
