@@ -146,7 +146,10 @@ class Ancillaries:
 
 
 def _file_size(dataset: h5py.Dataset) -> int:
-    return os.fstat(int(dataset.file.id.get_vfd_handle())).st_size
+    file = dataset.file
+    if file.driver == "fileobj":  # within a transaction
+        return int(file.id.get_filesize())
+    return os.fstat(int(file.id.get_vfd_handle())).st_size
 
 
 def _digest(
