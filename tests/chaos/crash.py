@@ -19,6 +19,7 @@ from usidx.stores.hdf5.transaction import recover
 
 SHIM = pathlib.Path(__file__).with_name("shim.c")
 _NAME = "under-attack.h5"
+_BASE = "base.h5"
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,14 @@ class Mode:
     share : whether the result shares the ancillaries of the source's positions
     portable : whether to do without what only Linux has
     work : "result": a whole life of one; "recovery": completing a claim that was interrupted;
-        "export": replacing the file by another; "stock": a result by plain h5py, to be found bad
+        "export": replacing the file by another; "append" and "append plain": adding a Main, in
+        chunks or in one piece; "stock": a result by plain h5py, to be found bad
     """
 
     options: dict[str, Any] = field(default_factory=dict)
     share: bool = True
     portable: bool = False
-    work: Literal["result", "recovery", "export", "stock"] = "result"
+    work: Literal["result", "recovery", "export", "append", "append plain", "stock"] = "result"
 
     def do(self, path: str) -> None:
         """What is interrupted."""
@@ -47,11 +49,16 @@ class Mode:
             recover(path)
         elif self.work == "stock":
             subject.run_stock(path)
+        elif self.work.startswith("append"):
+            subject.append(path, checked=self.work == "append")
         else:
             subject.export(path)
 
     def faults(self, path: str) -> list[str]:
         """What is wrong afterwards."""
+        if self.work.startswith("append"):
+            with open(os.path.join(os.path.dirname(path), _BASE), "rb") as base:
+                return subject.append_faults(path, base.read())
         return subject.export_faults(path) if self.work == "export" else subject.faults(path)
 
 
@@ -66,6 +73,11 @@ MODES = {
     "recovery": Mode(work="recovery"),
     "recovery-portable": Mode(work="recovery", portable=True),
     "export": Mode(work="export"),
+    "append": Mode(work="append"),
+    "append-plain": Mode({"userblock_size": 1024}, work="append plain"),
+    "append-free-space": Mode({"fs_strategy": "fsm", "fs_persist": True}, work="append"),
+    "append-latest": Mode({"libver": "latest"}, work="append"),
+    "append-portable": Mode(work="append plain", portable=True),
 }
 
 
@@ -113,7 +125,7 @@ def attack(mode: Mode, folder: str, *, most: int | None = None, seed: int = 0) -
     most : points to try, chosen at random; None for all of them
     seed : of the choice
     """
-    base = subject.make_scan(os.path.join(folder, "base.h5"), **mode.options)
+    base = subject.make_scan(os.path.join(folder, _BASE), **mode.options)
     if mode.work == "recovery":
         subject.interrupt(base)
     path = os.path.join(folder, _NAME)
@@ -169,11 +181,15 @@ def _look(mode: Mode, path: str, place: str) -> dict[str, list[str]]:
 
 
 def _prepare(base: str, path: str) -> None:
-    for left in _siblings(path):
-        os.unlink(left)
+    _clear(path)
     for source in _siblings(base):
         if not source.endswith("-lock"):
             shutil.copyfile(source, path + source[len(base) :])
+
+
+def _clear(path: str) -> None:
+    for left in _siblings(path):
+        os.unlink(left)
 
 
 def _siblings(path: str) -> list[str]:

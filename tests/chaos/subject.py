@@ -18,6 +18,7 @@ from usidx.model.main import MainSpec
 from usidx.stores import disk
 from usidx.stores.base import OutputRequest, ResultRequest
 from usidx.stores.hdf5 import log as logs
+from usidx.stores.hdf5.append import appending
 from usidx.stores.hdf5.create import create_file
 from usidx.stores.hdf5.new_result import create_group
 from usidx.stores.hdf5.transaction import recover, transaction
@@ -222,6 +223,39 @@ def export_faults(path: str) -> list[str]:
             found = _source_faults(file, ROWS) + _object_faults(file)
         export(path)
         return found or export_faults(path)
+    except Exception as error:
+        return [f"{type(error).__name__}: {error}"]
+
+
+def append(path: str, *, checked: bool = True) -> None:
+    """Add the result to the file as a Main beside the source."""
+    spec = replace(fit_request().outputs[0].spec, path=NEW)
+    with appending(path) as new:
+        target = new.add_main(spec, block=(1, COLUMNS, PARAMETERS), checked=checked)
+        for key in keys():
+            target[key] = fit_values(key[0].start)
+
+
+def append_faults(path: str, before: bytes) -> list[str]:
+    """What is wrong with a file that was added to: the Main is there whole, or nothing of it.
+
+    `before` are the bytes of the file before.
+    """
+    try:
+        recover(path)
+        with h5py.File(path, "r") as file:
+            found = _source_faults(file, ROWS) + _object_faults(file)
+            added = NEW in file
+            expected = np.concatenate([fit_values(row) for row in range(ROWS)])
+            if added and not np.array_equal(file[NEW][()], expected.reshape(-1, PARAMETERS)):
+                found.append("the new Main has other values")
+        with open(path, "rb") as file:
+            if not added and file.read(len(before)) != before:
+                found.append("nothing was added, but the file has changed")
+        if found or added:
+            return found
+        append(path)
+        return append_faults(path, before)
     except Exception as error:
         return [f"{type(error).__name__}: {error}"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ from usidx.errors import NoSpaceError, ReadOnlyStoreError, StoreExistsError, Sto
 from usidx.stores import disk
 from usidx.stores.hdf5.file import is_hdf5
 from usidx.stores.hdf5.overlay import Overlay
-from usidx.stores.hdf5.transaction import recover
+from usidx.stores.hdf5.transaction import recover, written_by_others
 from usidx.stores.lock import held, refuse_runs, store_lock
 
 PART_SUFFIX = ".usidx-part"
@@ -64,6 +65,8 @@ def aside(path: str, *, overwrite: bool) -> Iterator[Overlay]:
 
 def unwritable(path: str, error: OSError) -> Exception:
     """What the system says of writing a new file at `path`, in our words."""
+    if error.errno == errno.ESTALE:
+        return written_by_others(path)
     if error.errno in disk.NO_ROOM:
         return NoSpaceError(
             f"there is no room to write {path!r} ({error.strerror}; {disk.room(path)} free); make "

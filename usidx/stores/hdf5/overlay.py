@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
 import os
@@ -243,6 +244,7 @@ class Overlay(io.RawIOBase):
     def _write_new(self, source: memoryview, place: int) -> None:
         if self.error is None and self._descriptor >= 0:
             try:
+                self._check_alone()
                 # no holes: a full disk has to show before the commit
                 disk.reserve(self._descriptor, self._physical, place)
                 disk.write_at(self._descriptor, source, place)
@@ -253,6 +255,11 @@ class Overlay(io.RawIOBase):
                 return
         if source.nbytes <= _LONGEST_REMEMBERED:
             self._unwritten.append((place, bytes(source)))
+
+    def _check_alone(self) -> None:
+        """Stop before what another program has written, which took no lock, is written over."""
+        if os.fstat(self._descriptor).st_size != self._physical:
+            raise OSError(errno.ESTALE, "another program has written it meanwhile")
 
 
 def _differing(old: bytes, new: bytes) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ leaves the file as it was, or a log with which the next one that opens the file 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import time
@@ -32,7 +33,15 @@ from usidx.stores.hdf5.overlay import Overlay
 from usidx.stores.hdf5.superblock import Superblock, read_superblock
 from usidx.stores.lock import StoreLock, held, store_lock
 
-__all__ = ["LIBVER", "Recovery", "log_path", "overlaid", "recover", "transaction"]
+__all__ = [
+    "LIBVER",
+    "Recovery",
+    "log_path",
+    "overlaid",
+    "recover",
+    "transaction",
+    "written_by_others",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -236,10 +245,7 @@ def _prepare(
             f"{path!r} was replaced by another file while it was being changed; nothing was changed"
         )
     if read_superblock(descriptor) != beginning or not _fit(changes, descriptor):
-        raise SourceChangedError(
-            f"{path!r} was written by another program while it was being changed; nothing was "
-            "changed. Close the file there and try again"
-        )
+        raise written_by_others(path)
     try:
         size = overlay.settle()
         disk.sync(descriptor)
@@ -269,7 +275,17 @@ def _is_same(real: str, there: os.stat_result) -> bool:
         return False
 
 
+def written_by_others(path: str) -> SourceChangedError:
+    """The error for a file that another program has written beside us."""
+    return SourceChangedError(
+        f"{path!r} was written by another program while it was being changed; nothing was changed "
+        "by usidx. Close the file there, see what it holds, and try again"
+    )
+
+
 def _no_room(path: str, overlay: Overlay, error: OSError) -> Exception:
+    if error.errno == errno.ESTALE:
+        return written_by_others(path)
     if error.errno not in disk.NO_ROOM:
         return DamagedStoreError(f"{path!r} could not be written: {error.strerror or error}")
     needed = disk.sized(max(0, overlay.size - overlay.end))
