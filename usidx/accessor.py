@@ -10,6 +10,8 @@ import xarray as xr
 
 if TYPE_CHECKING:
     from usidx.arrays.ancillaries import Sides
+    from usidx.explore.history import History
+    from usidx.explore.regions import Selections
     from usidx.model.main import MainSpec
     from usidx.process.process import Process
     from usidx.process.result import ResultGroup
@@ -147,10 +149,24 @@ class UsidAccessor(Generic[Labelled]):
         return source_of(self._obj)
 
     def results(self, tool: str | None = None) -> list[ResultGroup]:
-        """The result groups of this Main in its store, those of one tool by its exact name."""
+        """The result groups of this Main anywhere in its store, of one tool by its exact name."""
         from usidx.process.lineage import results_of
 
         return results_of(self._obj, tool)
+
+    @property
+    def history(self) -> History:
+        """How this Main came about, step by step from the measurement, across files."""
+        from usidx.explore.history import history_of
+
+        return history_of(self._obj)
+
+    @property
+    def regions(self) -> Selections:
+        """Selections that the file has by name: region references on the Main and around it."""
+        from usidx.explore.regions import regions_of
+
+        return regions_of(self._obj)
 
     def process(self, step: Step[..., Any], **parameters: Any) -> Process:
         """A step bound to this Main; nothing runs before `.preview()` or `.run()`."""
@@ -208,6 +224,13 @@ class UsidTree:
         from usidx.explore.trees import mains_of
 
         return mains_of(self._tree)
+
+    @property
+    def regions(self) -> Selections:
+        """Selections that the file has by name, all of them."""
+        from usidx.explore.trees import regions_of
+
+        return regions_of(self._tree)
 
     def to_zarr(self, path: Path, **options: Any) -> str:
         """Write a USID-Zarr store of all Mains; options are those of `usidx.exporting.to_zarr`."""

@@ -62,6 +62,16 @@ class PlainGroup(Protocol):
     def unread(self) -> Mapping[str, str]: ...
 
 
+def plain_dataarray(dataset: PlainDataset) -> xr.DataArray:
+    """Any dataset of a store as a lazy DataArray, with dimensions called after it."""
+    labels = [*dataset.labels, *[""] * len(dataset.array.shape)]
+    dims = [
+        f"{dataset.name}_{label or axis}"
+        for axis, label in zip(range(len(dataset.array.shape)), labels, strict=False)
+    ]
+    return xr.DataArray(_variable(dataset, tuple(dims), dask=True), name=dataset.name)
+
+
 def is_extra(variable: xr.DataArray | xr.Variable) -> bool:
     """Whether a variable of a tree is a dataset that is no Main."""
     return bool(variable.attrs.get(ROLE) == EXTRA)

@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 
 from usidx.arrays.extras import has_mains
+from usidx.errors import MainNotFoundError
+from usidx.explore.regions import Selections, regions_in
 from usidx.stores.base import MainEntry
 from usidx.stores.table import MainTable
 
@@ -21,6 +23,21 @@ def mains_of(tree: xr.DataTree) -> MainTable:
     """
     store = str(tree.root.encoding.get("source") or "a tree in memory")
     return MainTable(store, _entries(tree))
+
+
+def regions_of(tree: xr.DataTree) -> Selections:
+    """Every region reference in the store that a tree was opened from.
+
+    Raises
+    ------
+    MainNotFoundError : for a tree that was made in memory
+    """
+    store = tree.root.encoding.get("source")
+    if store is None:
+        raise MainNotFoundError(
+            "this tree is in no store: it was made in memory; ask what usidx.open_tree gave"
+        )
+    return regions_in(str(store))
 
 
 def _entries(tree: xr.DataTree) -> Iterator[MainEntry]:

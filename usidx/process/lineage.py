@@ -14,7 +14,9 @@ Labelled = xr.DataArray | xr.Dataset
 
 
 def results_of(obj: Labelled, tool: str | None = None) -> list[ResultGroup]:
-    """The result groups of a Main beside it in its store, oldest first.
+    """The result groups of a Main in its store, oldest first.
+
+    Those that refer to it, wherever they are, and those beside it that are named after it.
 
     Parameters
     ----------

@@ -213,6 +213,33 @@ class Region:
     blocks: Array | None = None
     fault: str = ""
 
+    def __str__(self) -> str:
+        return self.fault or f"{self.target}{places_in_words(self.shape, self.axes, self.blocks)}"
+
+
+def places_in_words(
+    shape: tuple[int, ...], axes: tuple[slice | Array, ...] | None, blocks: Array | None
+) -> str:
+    """What a `Region` with these selects.
+
+    Examples
+    --------
+    >>> places_in_words((25, 288), (slice(0, 25, 1), np.array([3, 4, 9])), None)
+    '[:, 3 of 288]'
+    """
+    if axes is None or len(axes) != len(shape):
+        sizes = np.zeros((0, 1)) if blocks is None else blocks[:, 1] - blocks[:, 0]
+        return f"[{int(sizes.prod(axis=1).sum())} elements]"
+    return f"[{', '.join(map(_along_in_words, axes, shape))}]"
+
+
+def _along_in_words(places: slice | Array, size: int) -> str:
+    if not isinstance(places, slice):
+        return f"{len(places)} of {size}"
+    if (places.start, places.stop, places.step) == (0, size, 1):
+        return ":"
+    return f"{places.start}:{places.stop}" + (f":{places.step}" if places.step != 1 else "")
+
 
 @dataclass(frozen=True)
 class OutputRequest:

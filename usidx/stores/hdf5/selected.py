@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from usidx.model.dimension import Array
+from usidx.stores.base import places_in_words
 
 Axis = slice | Array
 
@@ -31,19 +32,7 @@ class Selected:
     blocks: Array | None = None
 
     def __str__(self) -> str:
-        if self.axes is None:
-            assert self.blocks is not None
-            count = int((self.blocks[:, 1] - self.blocks[:, 0]).prod(axis=1).sum())
-            return f"[{count} elements]"
-        return f"[{', '.join(_said(*each) for each in zip(self.axes, self.shape, strict=True))}]"
-
-
-def _said(axis: Axis, size: int) -> str:
-    if not isinstance(axis, slice):
-        return f"{len(axis)} of {size}"
-    if (axis.start, axis.stop, axis.step) == (0, size, 1):
-        return ":"
-    return f"{axis.start}:{axis.stop}" + (f":{axis.step}" if axis.step != 1 else "")
+        return places_in_words(self.shape, self.axes, self.blocks)
 
 
 def selected(reference: h5py.RegionReference, obj: h5py.HLObject) -> Selected:
