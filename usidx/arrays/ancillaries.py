@@ -12,7 +12,7 @@ from usidx.arrays.lazy import to_lazy
 from usidx.arrays.rasters import layout_of
 from usidx.arrays.roles import dims_by_role
 from usidx.arrays.views import Key, whole_key
-from usidx.model.ancillary import file_labels, file_units, index_matrix, value_matrix
+from usidx.model.ancillary import Matrices, file_labels, file_units
 from usidx.model.blocks import axis_range
 from usidx.model.dimension import Array, Role
 from usidx.model.layout import Layout
@@ -55,7 +55,7 @@ def ancillary(obj: xr.DataArray | xr.Dataset, role: Role, kind: Kind) -> xr.Data
     the columns, slowest first
     """
     layout = getattr(sides_of(obj), role)
-    matrix = to_lazy(Matrix(layout, kind))
+    matrix = to_lazy(Matrix(Matrices(layout), kind))
     labels = np.array(file_labels(layout), dtype=np.str_)
     coords: dict[str, Any] = {"dimension": ("dimension", labels)}
     if kind == "values":
@@ -69,12 +69,16 @@ def ancillary(obj: xr.DataArray | xr.Dataset, role: Role, kind: Kind) -> xr.Data
 class Matrix:
     """An ancillary as a block array; the spectroscopic ones lie on their side, as in a file."""
 
-    layout: Layout
+    matrices: Matrices
     kind: Kind
 
     @property
+    def layout(self) -> Layout:
+        return self.matrices.layout
+
+    @property
     def shape(self) -> tuple[int, int]:
-        rows, columns = self.layout.size, len(file_labels(self.layout))
+        rows, columns = self.layout.size, len(self.matrices.columns)
         return (rows, columns) if self.layout.role == "position" else (columns, rows)
 
     @property
@@ -83,11 +87,11 @@ class Matrix:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self._rows(0, 0).dtype
+        return np.dtype(np.uint32) if self.kind == "indices" else self.matrices.value_type
 
     def _rows(self, start: int, stop: int) -> Array:
-        matrix = index_matrix if self.kind == "indices" else value_matrix
-        return matrix(self.layout, start, stop)
+        matrix = self.matrices.indices if self.kind == "indices" else self.matrices.values
+        return matrix(start, stop)
 
     def __getitem__(self, key: Key, /) -> Array:
         parts = whole_key(key, 2)
@@ -101,5 +105,9 @@ class Matrix:
         return np.asarray(found if self.layout.role == "position" else found.T)
 
     def __dask_tokenize__(self) -> Any:
-        whole = self._rows(0, self.layout.size)
-        return type(self).__name__, self.layout.role, self.kind, whole
+        layout = self.layout
+        columns = [
+            (each.axes, each.indices if self.kind == "indices" else each.values)
+            for each in self.matrices.columns
+        ]
+        return type(self).__name__, layout.role, self.kind, layout.shape, layout.order, columns

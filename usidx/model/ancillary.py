@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from usidx.model.inference import infer_layout, unused
 from usidx.model.layout import Coordinate, Grid, Layout, Points
 
 __all__ = [
+    "Matrices",
     "disambiguate",
     "file_labels",
     "file_units",
@@ -32,12 +35,7 @@ def index_matrix(layout: Layout, start: int = 0, stop: int | None = None) -> Arr
 
     Counters that are no whole numbers from 0 on become their ranks.
     """
-    columns = file_columns(layout)
-    cells = _cells(layout, start, stop)
-    matrix = np.empty((cells[0].size, len(columns)), np.uint32)
-    for number, column in enumerate(columns):
-        matrix[:, number] = _unsigned(column.indices)[tuple(cells[axis] for axis in column.axes)]
-    return matrix
+    return Matrices(layout).indices(start, stop)
 
 
 def value_matrix(layout: Layout, start: int = 0, stop: int | None = None) -> Array:
@@ -49,12 +47,60 @@ def value_matrix(layout: Layout, start: int = 0, stop: int | None = None) -> Arr
     ------
     LayoutError : for values that are no numbers, or that float64 cannot hold either
     """
-    columns = file_columns(layout)
-    cells = _cells(layout, start, stop)
-    matrix = np.empty((cells[0].size, len(columns)), _float_type(columns))
-    for number, column in enumerate(columns):
-        matrix[:, number] = column.values[tuple(cells[axis] for axis in column.axes)]
-    return matrix
+    return Matrices(layout).values(start, stop)
+
+
+@dataclass(frozen=True, eq=False)
+class Matrices:
+    """Both matrices of a side, made as many rows at a time as are asked for.
+
+    What holds for all rows is worked out once, so that it is the object to keep for many rows.
+    """
+
+    layout: Layout
+
+    @cached_property
+    def columns(self) -> tuple[FileColumn, ...]:
+        """The columns of both matrices, slowest first."""
+        return file_columns(self.layout)
+
+    @cached_property
+    def value_type(self) -> np.dtype[Any]:
+        """Of the values: float32 where that holds all of them exactly, else float64."""
+        return np.dtype(_float_type(self.columns))
+
+    def indices(self, start: int = 0, stop: int | None = None) -> Array:
+        """As `index_matrix`."""
+        return self._rows(self._counters, np.dtype(np.uint32), start, stop)
+
+    def values(self, start: int = 0, stop: int | None = None) -> Array:
+        """As `value_matrix`."""
+        values = tuple(column.values for column in self.columns)
+        return self._rows(values, self.value_type, start, stop)
+
+    @cached_property
+    def _counters(self) -> tuple[Array, ...]:
+        return tuple(_unsigned(column.indices) for column in self.columns)
+
+    @cached_property
+    def _cell_of_row(self) -> Array | None:
+        if self.layout.order is None:
+            return None
+        cells = np.empty(self.layout.size, np.int64)
+        cells[self.layout.order] = np.arange(self.layout.size)
+        return cells
+
+    def _rows(
+        self, tables: tuple[Array, ...], dtype: np.dtype[Any], start: int, stop: int | None
+    ) -> Array:
+        start, stop, _ = slice(start, stop).indices(self.layout.size)
+        rows = np.arange(start, max(start, stop))
+        cells = rows if self._cell_of_row is None else self._cell_of_row[rows]
+        places = np.unravel_index(cells, self.layout.shape)
+        matrix: Array = np.empty((rows.size, len(tables)), dtype)
+        for number, (table, column) in enumerate(zip(tables, self.columns, strict=True)):
+            matrix[:, number] = table[tuple(places[axis] for axis in column.axes)]
+        return matrix
 
 
 def file_labels(layout: Layout) -> tuple[str, ...]:
@@ -158,18 +204,6 @@ def _own_column(coordinate: Coordinate, axes: tuple[int, ...]) -> FileColumn:
     if indices is None:
         indices = np.arange(coordinate.values.size).reshape(coordinate.values.shape)
     return FileColumn(coordinate.file_label, coordinate.units, axes, indices, coordinate.values)
-
-
-def _cells(layout: Layout, start: int, stop: int | None) -> tuple[Array, ...]:
-    """Place along each axis of the cells that the file's rows `start` to `stop` hold."""
-    start, stop, _ = slice(start, stop).indices(layout.size)
-    if layout.order is None:
-        cells = np.arange(start, max(start, stop))
-    else:
-        wanted = np.flatnonzero((layout.order >= start) & (layout.order < stop))
-        cells = np.empty_like(wanted)
-        cells[layout.order[wanted] - start] = wanted
-    return np.unravel_index(cells, layout.shape)
 
 
 def _unsigned(indices: Array) -> Array:

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from usidx.errors import OptionError
-from usidx.model.ancillary import file_labels, file_units, index_matrix, value_matrix
+from usidx.model.ancillary import Matrices, file_labels, file_units
 from usidx.model.layout import Grid, Layout
 from usidx.model.main import MainSpec
 from usidx.model.provenance import book_keeping
@@ -75,7 +75,8 @@ def write_ancillaries(
 ) -> Side:
     """The new datasets `<prefix>_Indices` and `<prefix>_Values` of one side, in bounded memory."""
     count = len(file_labels(layout))
-    types = {"Indices": np.dtype(np.uint32), "Values": value_matrix(layout, 0, 1).dtype}
+    matrices = Matrices(layout)
+    types = {"Indices": np.dtype(np.uint32), "Values": matrices.value_type}
     across = layout.role == "spectroscopic"
     shape = (count, layout.size) if across else (layout.size, count)
     made = {
@@ -84,8 +85,8 @@ def write_ancillaries(
     }
     for start in range(0, layout.size, _ROWS_AT_ONCE):
         rows = slice(start, min(start + _ROWS_AT_ONCE, layout.size))
-        for name, matrix in (("Indices", index_matrix), ("Values", value_matrix)):
-            part = matrix(layout, rows.start, rows.stop)
+        for name, matrix in (("Indices", matrices.indices), ("Values", matrices.values)):
+            part = matrix(rows.start, rows.stop)
             made[name][(slice(None), rows) if across else rows] = part.T if across else part
     for dataset in made.values():
         write_texts(dataset, "labels", file_labels(layout))
