@@ -18,6 +18,7 @@ from usidx.step import step
 if TYPE_CHECKING:
     from usidx import errors, steps, testing
     from usidx.arrays.making import from_array
+    from usidx.exporting import to_h5usid, to_zarr
     from usidx.model.dimension import Dimension
     from usidx.opening import list_mains, open, open_tree
     from usidx.validating import validate
@@ -35,6 +36,8 @@ __all__ = [
     "step",
     "steps",
     "testing",
+    "to_h5usid",
+    "to_zarr",
     "validate",
 ]
 
@@ -45,6 +48,8 @@ _PLACES = {
     "list_mains": "usidx.opening",
     "open": "usidx.opening",
     "open_tree": "usidx.opening",
+    "to_h5usid": "usidx.exporting",
+    "to_zarr": "usidx.exporting",
     "validate": "usidx.validating",
 }
 _MODULES = ("errors", "steps", "testing")
