@@ -19,6 +19,7 @@ from usidx.arrays.rasters import cells_of
 from usidx.arrays.unfolded import to_flat_dataarray
 from usidx.arrays.views import ComputedView, FieldView, FlatView, Readable
 from usidx.errors import InvalidMainError, MainNotFoundError, OptionError, did_you_mean
+from usidx.model.blocks import block_shape, blocks_of
 from usidx.stores import store_at
 from usidx.stores.base import Store, StoredMain
 from usidx.stores.choosing import main_called, no_mains, resolve, sole_raw
@@ -266,8 +267,11 @@ def _status(stored: StoredMain) -> str | None:
         return None
     if stored.result.status == "complete" or stored.completed is None:
         return stored.result.status
-    done = stored.completed[(slice(None),) * stored.completed.ndim]
-    return "complete" if bool(np.all(done)) else "partial"
+    marks = stored.completed
+    # a part at a time, as there may be very many
+    part = block_shape(marks.shape, marks.ndim, 1, budget=2**20)
+    done = (np.all(marks[block.key]) for block in blocks_of(marks.shape, part))
+    return "complete" if all(done) else "partial"
 
 
 def only_field(array: Any, field: str) -> Readable:

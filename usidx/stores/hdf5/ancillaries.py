@@ -21,7 +21,7 @@ from usidx.stores.hdf5.place import plain_dtype, to_bytes
 from usidx.stores.hdf5.walk import Address, Catalog, address_of
 
 # Matrices up to this size are read as a whole, larger ones block by block as they are looked at.
-_WHOLE_BYTES = 256 * 2**20
+_WHOLE_BYTES = 32 * 2**20
 # Up to this size, ancillaries of different Mains are compared by their content.
 _COMPARED_BYTES = 8 * 2**20
 # They are read as a whole, so that they may not claim much more than is stored.

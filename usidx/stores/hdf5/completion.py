@@ -12,7 +12,7 @@ from usidx.model.dimension import Array
 from usidx.stores.base import Status
 from usidx.stores.hdf5 import attributes
 from usidx.stores.hdf5.bytes import HDF5Array, hash_of
-from usidx.stores.hdf5.selection import Fold
+from usidx.stores.hdf5.selection import Fold, as_rows, select, stored_rows
 
 MARKS = "completed_positions"
 
@@ -143,8 +143,9 @@ class FirstRows:
         return np.dtype(bool)
 
     def __getitem__(self, key: Any, /) -> Array:
-        rows = np.arange(self.fold.size) if self.fold.order is None else self.fold.order
-        return np.asarray(rows.reshape(self.fold.shape)[key] < self.count)
+        selection = select(key, self.fold.shape)
+        rows = as_rows(stored_rows(selection.ranges, self.fold))
+        return np.asarray((rows < self.count).reshape(selection.counts)[selection.finish])
 
     def __dask_tokenize__(self) -> Any:
         order = None if self.fold.order is None else hash_of(self.fold.order)
