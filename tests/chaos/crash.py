@@ -125,7 +125,9 @@ def attack(mode: Mode, folder: str, *, most: int | None = None, seed: int = 0) -
     most : points to try, chosen at random; None for all of them
     seed : of the choice
     """
-    base = subject.make_scan(os.path.join(folder, _BASE), **mode.options)
+    base = os.path.join(folder, _BASE)
+    _clear(base)  # the log that another mode left is of another file
+    subject.make_scan(base, **mode.options)
     if mode.work == "recovery":
         subject.interrupt(base)
     path = os.path.join(folder, _NAME)
