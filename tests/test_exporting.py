@@ -478,7 +478,7 @@ def test_a_cluster_computes_what_is_exported(tmp_path: pathlib.Path, export: Any
     main = make_main(chunks={"Y": 1})
     told: list[tuple[int, int]] = []
     with (
-        LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster),
     ):
         path = export(main * 2, tmp_path / "a", progress=lambda *each: told.append(each))

@@ -35,7 +35,7 @@ def client() -> Iterator[Any]:
     with (
         dask.config.set(settings),
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit="2GB"
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit="2GB"
         ) as cluster,
         Client(cluster, set_as_default=False) as made,
     ):
