@@ -90,7 +90,7 @@ class MissingDependencyError(UsidError, ImportError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """" (did you mean 'x'?)", or nothing when no known name is near."""
+    """ " (did you mean 'x'?)", or nothing when no known name is near."""
     near = get_close_matches(name, list(known), n=3, cutoff=0.6)
     if not near:
         return ""

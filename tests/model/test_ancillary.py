@@ -104,9 +104,7 @@ def test_fastest_first_with_dimensions_of_size_one(dims: tuple[Dimension, ...]) 
 
 
 @given(dimensions(smallest=2), st.data())
-def test_raster_with_columns_in_any_order(
-    dims: tuple[Dimension, ...], data: st.DataObject
-) -> None:
+def test_raster_with_columns_in_any_order(dims: tuple[Dimension, ...], data: st.DataObject) -> None:
     grid = Grid("position", dims)
     assert _infer(grid, data.draw(st.permutations(range(len(dims))))) == grid
 

@@ -143,9 +143,7 @@ def test_values_that_change_with_another_dimension(samples: pathlib.Path) -> Non
     assert side.dims == ("FORC", "DC_Offset_index", "Frequency")
     assert side.dimensions[1].units == ""
     values = np.array([[0, 1, 0, -1], [0, 2, 0, -2]], "f4")
-    assert side.dependent == (
-        Coordinate("DC_Offset", "V", ("FORC", "DC_Offset_index"), values),
-    )
+    assert side.dependent == (Coordinate("DC_Offset", "V", ("FORC", "DC_Offset_index"), values),)
 
 
 def test_column_tied_to_another(samples: pathlib.Path) -> None:

@@ -33,9 +33,7 @@ class Colour(enum.StrEnum):
     RED = "red"
 
 
-scalars = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.complex_numbers()
-)
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.complex_numbers()
 arrays = hnp.arrays(
     st.sampled_from(["f4", "f8", "i2", "u8", "?", "c8", ">f4", "f2"]), hnp.array_shapes(min_dims=0)
 )

@@ -84,7 +84,6 @@ class Fold:
         placed[flat] = values[self.rows[cells]]
         return placed.reshape(shape)
 
-
     def _picked(self, variable: xr.Variable, over: tuple[str, ...]) -> Array:
         """As `place` where the rows are the cells: one row is looked at for each place."""
         dims, grid = self.layout.dims, self.layout.shape

@@ -324,9 +324,7 @@ class RowMajorIndex(CoordinateTransformIndex):
             )
         return {self.transform.dim: rows_of(cells, other.transform.cells)}
 
-    def rename(
-        self, name_dict: Mapping[Any, Hashable], dims_dict: Mapping[Any, Hashable]
-    ) -> Self:
+    def rename(self, name_dict: Mapping[Any, Hashable], dims_dict: Mapping[Any, Hashable]) -> Self:
         """The same with other names."""
         held = self.transform
         columns = {name_dict.get(name, name): each for name, each in held.columns.items()}

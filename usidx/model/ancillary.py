@@ -275,7 +275,8 @@ def _renamed(layout: Layout, taken: set[str], role: Role) -> Layout:
     return replace(
         layout,
         dimensions=tuple(
-            each if new[each.name] == each.name
+            each
+            if new[each.name] == each.name
             else replace(each, name=new[each.name], label=each.file_label)
             for each in layout.dimensions
         ),
@@ -287,6 +288,4 @@ def _coordinate_renamed(coordinate: Coordinate, new: Mapping[str, str]) -> Coord
     dims = tuple(new.get(name, name) for name in coordinate.dims)
     if new[coordinate.name] == coordinate.name:
         return replace(coordinate, dims=dims)
-    return replace(
-        coordinate, name=new[coordinate.name], dims=dims, label=coordinate.file_label
-    )
+    return replace(coordinate, name=new[coordinate.name], dims=dims, label=coordinate.file_label)

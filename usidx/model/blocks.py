@@ -170,9 +170,7 @@ def row_range(
     return run
 
 
-def contiguous_run(
-    key: tuple[int | slice, ...], shape: tuple[int, ...]
-) -> tuple[int, int] | None:
+def contiguous_run(key: tuple[int | slice, ...], shape: tuple[int, ...]) -> tuple[int, int] | None:
     """(start, stop) of the row-major cells that `key` selects, or None where they are no run.
 
     Axes that `key` leaves out are taken whole; ints count as slices of length 1.
