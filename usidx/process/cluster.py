@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from usidx.errors import OptionError, StepError
-from usidx.process.runner import Report, UnitFailedError
+from usidx.process.runner import AnyWork, Report, UnitFailedError
+from usidx.process.streaming import StreamedWork
 from usidx.process.work import Graph, Unit, Work, is_data
 
 # Blocks under way for each thread: one that runs, and one that waits for it to end.
@@ -50,12 +51,12 @@ class Cluster:
         limits = [each["memory_limit"] for each in known if each.get("memory_limit")]
         return min(limits, default=None)
 
-    def run(self, works: Iterator[tuple[Unit, Work]], report: Report) -> None:
+    def run(self, works: Iterator[tuple[Unit, AnyWork]], report: Report) -> None:
         """As `Executor.run`."""
         with self.client.as_current():
             self._run(works, report)
 
-    def _run(self, works: Iterator[tuple[Unit, Work]], report: Report) -> None:
+    def _run(self, works: Iterator[tuple[Unit, AnyWork]], report: Report) -> None:
         from distributed import as_completed
 
         # No name twice: a failed task that somebody holds would answer for the new one.
@@ -101,8 +102,13 @@ class Cluster:
     def _most(self) -> int:
         return _PER_THREAD * max(1, int(sum(self.client.nthreads().values())))
 
-    def _lightened(self, work: Work) -> tuple[Work, dict[Any, Any]]:
+    def _lightened(self, work: AnyWork) -> tuple[AnyWork, dict[Any, Any]]:
         """(the work without what all works have in common, that as futures)."""
+        if isinstance(work, StreamedWork):
+            key = id(work.stream)
+            if key not in self._sent:
+                self._sent[key] = self.client.scatter([work.stream], hash=False)[0]
+            return work.without_stream(), {"stream": self._sent[key]}
         from dask.sizeof import sizeof
 
         shared: dict[Any, Any] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,6 +76,7 @@ class Plan:
     outputs : the Mains that come out
     fingerprint : of step, version, parameters and source
     cost : bytes read and written for one block, the largest of all
+    arguments : the parameters as the step is called with them
     """
 
     tool: str
@@ -87,6 +88,7 @@ class Plan:
     outputs: tuple[Output, ...]
     fingerprint: str
     cost: int
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def stored_spec(self) -> MainSpec | None:
@@ -144,6 +146,7 @@ def bind(
         outputs=outputs,
         fingerprint=fingerprint(step.name, step.version, stored, [source.identity]),
         cost=_checked_cost(outputs, lazy, source, memory, workers),
+        arguments=bound,
     )
 
 
@@ -231,11 +234,11 @@ def _is_lazy(labelled: Labelled) -> bool:
 def _chunked(labelled: Labelled, source: Source) -> Labelled:
     """A source that is not lazy by dask, in blocks."""
     if source.origin is not None:
-        return _opened(source, {})
+        return opened_in(source, {})
     return labelled.chunk("auto") if labelled.nbytes > 2**27 else labelled.chunk()
 
 
-def _opened(source: Source, chunks: Mapping[str, int]) -> Labelled:
+def opened_in(source: Source, chunks: Mapping[str, int | tuple[int, ...]]) -> Labelled:
     """The Main that the source is, opened in other blocks."""
     from usidx.opening import open as open_main
 
@@ -306,8 +309,8 @@ def _source_in(
         run = shape[: len(position.dims)]
         if record.origin is not None and natural is not None and natural != run:
             if _is_flat(source, position):
-                return _opened(record, {"position": math.prod(run)})
-            return _opened(record, dict(zip(position.dims, run, strict=True)))
+                return opened_in(record, {"position": math.prod(run)})
+            return opened_in(record, dict(zip(position.dims, run, strict=True)))
     return None
 
 

@@ -10,9 +10,11 @@ from typing import Any, Protocol
 
 from usidx.errors import OptionError
 from usidx.process.plan import Plan
+from usidx.process.streaming import Stream, StreamedWork, stream_of
 from usidx.process.work import Graph, Unit, Work, batches, graph_of, joined, units_of, works_of
 from usidx.stores.base import BlockWriter
 
+AnyWork = Work | StreamedWork
 Report = Callable[[Unit, float], None]
 """Called with each unit that is done, and the seconds it took."""
 
@@ -35,7 +37,7 @@ class Executor(Protocol):
         """How many blocks are computed at once in one process."""
         ...
 
-    def run(self, works: Iterator[tuple[Unit, Work]], report: Report) -> None:
+    def run(self, works: Iterator[tuple[Unit, AnyWork]], report: Report) -> None:
         """Do all works, with a bound on those that are under way.
 
         Raises
@@ -55,14 +57,15 @@ def execute(
     """Compute, write and mark every block that is not marked yet.
 
     Units that need nothing of each other are one task each, made when there is a thread for it:
-    what is in memory is bounded by how many run at once. Where they have tasks in common (a mean
+    what is in memory is bounded by how many run at once. Those of a step that acts on each
+    position alone are computed piece by piece. Where they have tasks in common (a mean
     over the map that is subtracted, neighbours that overlap) all are one graph for dask.
 
     Raises
     ------
     UnitFailedError : as `Executor.run`
     """
-    feed = _Feed(plan, units_of(plan, writers))
+    feed = _Feed(plan, units_of(plan, writers), stream_of(plan))
     executor.run(iter(feed), report)
     if feed.rest:
         graph, last = joined(graph_of(plan, feed.rest), feed.rest)
@@ -75,9 +78,13 @@ class _Feed:
 
     plan: Plan
     units: Iterator[Unit]
+    stream: Stream | None = None
     rest: tuple[Unit, ...] = ()
 
-    def __iter__(self) -> Iterator[tuple[Unit, Work]]:
+    def __iter__(self) -> Iterator[tuple[Unit, AnyWork]]:
+        if self.stream is not None:
+            yield from ((unit, self.stream.work(unit)) for unit in self.units)
+            return
         for batch in batches(self.units):
             works = works_of(graph_of(self.plan, batch), batch)
             if works is None:
@@ -92,7 +99,7 @@ class Threads:
 
     workers: int
 
-    def run(self, works: Iterator[tuple[Unit, Work]], report: Report) -> None:
+    def run(self, works: Iterator[tuple[Unit, AnyWork]], report: Report) -> None:
         """As `Executor.run`."""
         if self.workers == 1:
             for unit, work in works:
@@ -131,7 +138,7 @@ class Threads:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _attempt(unit: Unit, work: Work) -> float:
+def _attempt(unit: Unit, work: AnyWork) -> float:
     try:
         return work()
     except Exception as error:

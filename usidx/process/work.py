@@ -53,7 +53,20 @@ class Commit:
         ------
         StepError : where the values are not what the step said they would be
         """
-        expected = Block(self.key).shape
+        self.writer.write(self.key, self.checked(values, Block(self.key).shape))
+        self.mark()
+
+    def mark(self) -> None:
+        """Mark the block, all of which is written."""
+        self.writer.mark(self.key)
+
+    def checked(self, values: Array, expected: tuple[int, ...]) -> Array:
+        """Values of the block or of a part of it, in the type of the writer.
+
+        Raises
+        ------
+        StepError : where they are not what the step said they would be
+        """
         values = np.asarray(values)
         if values.shape != expected:
             raise StepError(
@@ -62,8 +75,7 @@ class Commit:
             )
         if values.dtype != self.writer.dtype:
             values = self._cast(values)
-        self.writer.write(self.key, values)
-        self.writer.mark(self.key)
+        return values
 
     def _cast(self, values: Array) -> Array:
         if not np.can_cast(values.dtype, self.writer.dtype, casting="same_kind"):

@@ -7,7 +7,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,8 @@ _HEADER_BYTES = 4096
 _CONTIGUOUS = b"\x01"
 _SUPERBLOCK_BYTES = 96
 _LOOK_EVERY = 2.0
+# Seconds in which parts of a block are written without another look at the claim and the file.
+_OPEN_FOR = 0.02
 _LOOK_TIMEOUT = 5.0
 # (token, output) -> when this process last found the output in its place, and the superblock then
 _looks: dict[tuple[str, str], tuple[float, bytes]] = {}
@@ -148,10 +150,34 @@ class HDF5BlockWriter:
         StoreLockedError : where the claim has ended, or somebody else goes on with the group
         NoSpaceError : where the disk is full nevertheless
         """
+        with self._opened(os.O_RDWR) as descriptor:
+            self._write(descriptor, key, values)
+
+    @contextlib.contextmanager
+    def pieces(self) -> Iterator[Callable[[tuple[slice, ...], Array], None]]:
+        """A function that writes as `write` does, for many small parts of a block in a row.
+
+        That the room is still there is made sure of every so often, not for each part.
+        """
+        opened = contextlib.ExitStack()
+        descriptor, since = -1, -math.inf
+
+        def write(key: tuple[slice, ...], values: Array) -> None:
+            nonlocal descriptor, since
+            if time.monotonic() - since > _OPEN_FOR:
+                opened.close()
+                since = time.monotonic()
+                descriptor = opened.enter_context(self._opened(os.O_RDWR))
+            self._write(descriptor, key, values)
+
+        with opened:
+            yield write
+
+    def _write(self, descriptor: int, key: tuple[slice, ...], values: Array) -> None:
         rows = self._rows(key)
         block = self._in_file_order(key, values, rows)
         row_nbytes = self.values.span.nbytes // self.n_rows
-        with self._opened(os.O_RDWR) as descriptor, self._understandable():
+        with self._understandable():
             for first, start, stop in runs(rows):
                 offset = self.values.span.offset + first * row_nbytes
                 disk.write_at(descriptor, _bytes(block[start:stop]), offset)

@@ -102,6 +102,11 @@ class HDF5Array:
         """Size of all values in memory."""
         return self.size * self.dtype.itemsize
 
+    @property
+    def reads_anywhere(self) -> bool:
+        """Whether reading a little costs a little: nothing has to be decompressed for it."""
+        return self.place.offset is not None
+
     def only(self, field: str) -> HDF5Array:
         """The same array with one field of its compound values."""
         if self.place.dtype.names is None or field not in self.place.dtype.names:
