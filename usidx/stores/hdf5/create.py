@@ -41,8 +41,9 @@ __all__ = ["Compression", "Draft", "Target", "create_file", "draft"]
 Compression = Literal["gzip", "lzf"]
 Key = tuple[int | slice, ...]
 
-# HDF5 1.8 and later read it, and all its metadata have checksums.
-_LIBVER = ("v108", "v110")
+# HDF5 1.10 and later read it. All its metadata have checksums; in older formats, what says where
+# chunks are has none.
+_LIBVER = ("v110", "v110")
 _CHUNK_BYTES = 2**20
 _CACHE_BYTES = 16 * 2**20
 _SOURCE = re.compile(r"source_[0-9]{3,}")
