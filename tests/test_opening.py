@@ -506,3 +506,12 @@ def test_opening_a_huge_list_of_mains_takes_a_blink(tmp_path):
 
 def test_ground_truth_is_there(h5usid):
     assert json.loads((h5usid / "ground_truth.json").read_text())["files"]
+
+
+def test_a_reader_can_be_insisted_on(tmp_path):
+    path = make_main().usid.to_h5usid(tmp_path / "a.h5")
+    xr.testing.assert_identical(usidx.open(path, reader="h5usid"), usidx.open(path))
+    with pytest.raises(NotUsidError, match="is for the reader 'h5usid', not for 'zarr'"):
+        usidx.open(path, reader="zarr")
+    with pytest.raises(OptionError, match=r"reader='h5usd' does not exist.*did you mean 'h5usid'"):
+        usidx.list_mains(path, reader="h5usd")

@@ -44,19 +44,22 @@ __all__ = [
 ]
 
 
-def list_mains(path: Path, *, allow_external: Sequence[Path] = ()) -> MainTable:
+def list_mains(
+    path: Path, *, reader: str | None = None, allow_external: Sequence[Path] = ()
+) -> MainTable:
     """The Mains of a store, as a table; nothing but metadata is read.
 
     Parameters
     ----------
     path : an h5USID file or a USID-Zarr store
+    reader : "h5usid" or "zarr", to insist on one; by the content of the file when None
     allow_external : folders that the store may reach into
 
     Raises
     ------
     StoreNotFoundError, NotUsidError, DamagedStoreError, UnsafeStoreError
     """
-    store = store_at(path, allow_external)
+    store = store_at(path, allow_external, reader)
     return MainTable(store.path, store.mains())
 
 
@@ -66,6 +69,7 @@ def open(  # the name that people write: usidx.open
     *,
     form: Form = "nd",
     chunks: Chunks = "auto",
+    reader: str | None = None,
     allow_external: Sequence[Path] = (),
 ) -> Labelled:
     """A Main as a lazy, labelled DataArray; a compound one as a Dataset of one variable per field.
@@ -82,16 +86,17 @@ def open(  # the name that people write: usidx.open
     form : "nd" for one axis per dimension, "2d" for the (position, spectroscopic) of the file
     chunks : "auto" (or {}) for blocks that suit the storage; {dim: size}, a size, or one size for
         each dimension; None for no dask
+    reader : "h5usid" or "zarr", to insist on one; by the content of the file when None
     allow_external : folders that the store may reach into
 
     Raises
     ------
     StoreNotFoundError, NotUsidError, DamagedStoreError, UnsafeStoreError : for the store
     MainNotFoundError, AmbiguousMainError, InvalidMainError : for the Main
-    OptionError : for `form` or `chunks`
+    OptionError : for `form`, `chunks` or `reader`
     """
     check_form(form)
-    stored = main_called(store_at(path, allow_external), main)
+    stored = main_called(store_at(path, allow_external, reader), main)
     return labelled(stored, form=form, chunks=chunks)
 
 
@@ -101,6 +106,7 @@ def open_tree(
     form: Form = "nd",
     chunks: Chunks = "auto",
     ancillaries: bool = False,
+    reader: str | None = None,
     allow_external: Sequence[Path] = (),
 ) -> xr.DataTree:
     """Everything in a store as a DataTree: each Main a leaf at its own path.
@@ -112,10 +118,10 @@ def open_tree(
     Parameters
     ----------
     ancillaries : whether those of the Mains are among the variables of the groups
-    path, form, chunks, allow_external : as for `open`, and so are the errors
+    path, form, chunks, reader, allow_external : as for `open`, and so are the errors
     """
     check_form(form)
-    store = store_at(path, allow_external)
+    store = store_at(path, allow_external, reader)
     nodes = tree_datasets(store, form=form, chunks=chunks, ancillaries=ancillaries)
     tree = xr.DataTree.from_dict(nodes)
     tree.encoding["source"] = store.path
