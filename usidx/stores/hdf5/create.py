@@ -17,7 +17,6 @@ from usidx.errors import (
     OptionError,
     StoreExistsError,
 )
-from usidx.model.blocks import axis_range
 from usidx.model.dimension import Array
 from usidx.model.layout import file_rows
 from usidx.model.main import MainSpec
@@ -33,13 +32,12 @@ from usidx.stores.hdf5.describe import (
 )
 from usidx.stores.hdf5.new_result import find
 from usidx.stores.hdf5.overlay import Overlay
-from usidx.stores.hdf5.rows import converted, runs
+from usidx.stores.hdf5.rows import Key, in_file_order, runs
 from usidx.stores.hdf5.sharing import known_sides
 
 __all__ = ["Compression", "Draft", "Target", "create_file", "draft"]
 
 Compression = Literal["gzip", "lzf"]
-Key = tuple[int | slice, ...]
 
 # HDF5 1.10 and later read it. All its metadata have checksums; in older formats, what says where
 # chunks are has none.
@@ -248,7 +246,7 @@ class Draft:
     def write(self, target: Target, key: Key, values: Array) -> None:
         """Write one block; used by `Target`, from any thread."""
         spec = target.spec
-        rows, columns, block = _in_file_order(spec, key, np.asarray(values))
+        rows, columns, block = in_file_order(spec, key, np.asarray(values))
         with self._lock, self._checked():
             for row, start, stop in runs(rows):
                 for column, first, last in runs(columns):
@@ -351,35 +349,6 @@ def _chunk_shape(spec: MainSpec, block: tuple[int, ...] | None) -> tuple[int, in
         return most // run * run, columns
     even = max(count for count in range(1, most + 1) if run % count == 0)
     return (even if 4 * even > most else most), columns
-
-
-def _in_file_order(
-    spec: MainSpec, key: Key, values: Array
-) -> tuple[range | Array, range | Array, Array]:
-    """(rows, columns, block) of one block: ascending places in the file, and its 2-D form."""
-    n_position = len(spec.position.shape)
-    sizes = (
-        tuple(len(axis_range(part, size)) for part, size in zip(key, spec.shape, strict=False))
-        + spec.shape[len(key) :]
-    )
-    if math.prod(values.shape) != math.prod(sizes):
-        raise LayoutError(
-            f"a block of {spec.path!r} at {key} has the shape {values.shape}, expected {sizes}"
-        )
-    rows = _places(file_rows(spec.position, key[:n_position]))
-    columns = _places(file_rows(spec.spectroscopic, key[n_position:]))
-    block = converted(values, spec.dtype, spec.path).reshape(len(rows), len(columns))
-    if not isinstance(rows, range):
-        order = np.argsort(rows)
-        rows, block = rows[order], block[order]
-    if not isinstance(columns, range):
-        order = np.argsort(columns)
-        columns, block = columns[order], block[:, order]
-    return rows, columns, block
-
-
-def _places(found: slice | Array) -> range | Array:
-    return range(found.start, found.stop) if isinstance(found, slice) else found
 
 
 def _write_marks(group: h5py.Group, spec: MainSpec, completed: Array) -> None:

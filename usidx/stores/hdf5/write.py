@@ -17,12 +17,21 @@ from usidx.stores.hdf5.block_writer import FileMark, HDF5BlockWriter, Room
 from usidx.stores.hdf5.create import create_file, draft
 from usidx.stores.hdf5.describe import write_attribute
 from usidx.stores.hdf5.file import open_file
-from usidx.stores.hdf5.new_result import STATUS, Span, create_group, marks_name, span_of
+from usidx.stores.hdf5.foreign import (
+    TransactionWriter,
+    complete_shared_marks,
+    make_marks,
+    marks_of,
+)
+from usidx.stores.hdf5.new_result import STATUS, Span, create_group, span_of
+from usidx.stores.hdf5.place import plain_offset
 from usidx.stores.hdf5.read import open_main, result
 from usidx.stores.hdf5.transaction import transaction
 from usidx.stores.lock import StoreLock, holder_of, run_lock, sweep_runs
 
 __all__ = ["HDF5Claim", "claim", "create_file", "draft", "reopen"]
+
+Writer = HDF5BlockWriter | TransactionWriter
 
 # The lock of a group is taken for a run of hours, or for the moment in which it is tidied away.
 _RUN_TIMEOUT = 0.5
@@ -32,11 +41,11 @@ class HDF5Claim:
     """A result group in an HDF5 file, held by this process until `__exit__` or `complete`."""
 
     def __init__(
-        self, path: str, group: str, writers: Mapping[str, HDF5BlockWriter], run: StoreLock
+        self, path: str, group: str, writers: Mapping[str, Writer], run: StoreLock
     ) -> None:
         self.path = path
         self.group = group
-        self.writers: Mapping[str, HDF5BlockWriter] = MappingProxyType(dict(writers))
+        self.writers: Mapping[str, Writer] = MappingProxyType(dict(writers))
         self._run = run
 
     def complete(self, *, timeout: float = 30.0) -> None:
@@ -62,6 +71,7 @@ class HDF5Claim:
                 raise MainNotFoundError(f"{self.group!r} is no longer in {self.path!r}")
             write_attribute(group, "last_pixel", max(w.n_rows for w in self.writers.values()))
             write_attribute(group, STATUS, "complete")
+            complete_shared_marks(group)
         self._run.release()
 
     def __enter__(self) -> HDF5Claim:
@@ -130,14 +140,16 @@ def reopen(path: str, group: str, *, durable: bool = False) -> HDF5Claim:
     ------
     StoreLockedError : while somebody writes it, naming who
     MainNotFoundError : where there is no such group
-    PlanError : where it is complete, or was made by another program in a way that usidx cannot
-        continue
+    PlanError : where it is complete, or does not say which positions are
     """
     run = run_lock(path, group, f"resuming {group!r}")
     run.acquire(_RUN_TIMEOUT)
     try:
         specs = _specs_to_resume(path, group)
         outputs = _find_outputs(path, group, specs)
+        if outputs is None:
+            make_marks(path, group, specs)
+            outputs = _find_outputs(path, group, specs) or {}
         writers = _writers(path, outputs, specs, run, durable)
     except BaseException:
         run.release()
@@ -147,16 +159,20 @@ def reopen(path: str, group: str, *, durable: bool = False) -> HDF5Claim:
 
 def _writers(
     path: str,
-    outputs: Mapping[str, tuple[Span, Span]],
+    outputs: Mapping[str, tuple[Span, Span] | str],
     specs: Mapping[str, MainSpec],
     run: StoreLock,
     durable: bool,
-) -> dict[str, HDF5BlockWriter]:
+) -> dict[str, Writer]:
     real = os.path.realpath(path)
-    writers = {}
+    writers: dict[str, Writer] = {}
     with disk.opened(real, os.O_RDONLY) as descriptor:
-        for name, (values, marks) in outputs.items():
+        for name, places in outputs.items():
             spec = specs[name]
+            if isinstance(places, str):
+                writers[name] = TransactionWriter(real, spec, places, run.path, run.token)
+                continue
+            values, marks = places
             writers[name] = HDF5BlockWriter(
                 path=real,
                 main=values.name,
@@ -194,37 +210,32 @@ def _specs_to_resume(path: str, group: str) -> dict[str, MainSpec]:
 
 def _find_outputs(
     path: str, group: str, specs: Mapping[str, MainSpec]
-) -> dict[str, tuple[Span, Span]]:
-    """Where values and marks of each Main of a group lie, looked up in the file."""
-    found = {}
+) -> dict[str, tuple[Span, Span] | str] | None:
+    """Where values and marks of each Main of a group lie, looked up in the file.
+
+    The path of the marks alone, where values or marks do not lie in one piece; None where a Main
+    has no marks of its own.
+
+    Raises
+    ------
+    PlanError : where marks are not what marks are
+    """
+    found: dict[str, tuple[Span, Span] | str] = {}
     with open_file(path) as file:
         for name, spec in specs.items():
-            names = [marks_name(name, False)]
-            if len(specs) == 1:
-                names.insert(0, marks_name(name, True))
-            marks = next((file[group][each] for each in names if each in file[group]), None)
+            marks = marks_of(file[group], name, len(specs) == 1)
             if marks is None:
-                raise PlanError(
-                    f"{group!r} does not say which positions of {name!r} are complete (there is no "
-                    f"{names[0]!r}), so it cannot be resumed; run the step again with fresh=True"
-                )
+                return None
             if marks.dtype != np.uint8 or marks.shape != (spec.position.size,):
                 raise PlanError(
                     f"{marks.name!r} is {marks.dtype} of shape {marks.shape}, expected uint8 of "
                     f"shape ({spec.position.size},); {group!r} cannot be resumed, run the step "
                     "again with fresh=True"
                 )
-            found[name] = (_span(file[spec.path], group), _span(marks, group))
+            main = file[spec.path]
+            places = span_of(main), span_of(marks)
+            if plain_offset(main) is None or places[0] is None or places[1] is None:
+                found[name] = str(marks.name)
+            else:
+                found[name] = places[0], places[1]
     return found
-
-
-def _span(dataset: h5py.Dataset, group: str) -> Span:
-    span = span_of(dataset)
-    if span is None:
-        how = "in chunks" if dataset.chunks is not None else "without room set aside"
-        raise PlanError(
-            f"{dataset.name!r} is stored {how}, as other programs do it, and usidx only goes on "
-            f"with values that lie in one piece; finish {group!r} with the program that began it, "
-            "or run the step again with fresh=True"
-        )
-    return span
