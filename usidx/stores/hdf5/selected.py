@@ -49,6 +49,8 @@ def selected(reference: h5py.RegionReference, obj: h5py.HLObject) -> Selected:
         return Selected(shape, tuple(slice(0, size, 1) for size in shape))
     if kind == h5py.h5s.SEL_NONE or not space.get_select_npoints():
         return Selected(shape, (slice(0, 0, 1),) * len(shape))
+    if any(stop >= size for stop, size in zip(space.get_select_bounds()[1], shape, strict=True)):
+        raise ValueError(f"it selects beyond the shape {shape}")
     if kind == h5py.h5s.SEL_POINTS:
         points = np.asarray(space.get_select_elem_pointlist(), np.int64)
         return _gathered(shape, np.stack([points, points + 1], axis=1))
