@@ -11,6 +11,7 @@ import numpy as np
 
 from usidx.errors import DamagedStoreError
 from usidx.model.dimension import Array
+from usidx.stores.hdf5.chunked import copy_chunks
 from usidx.stores.hdf5.place import Place
 from usidx.stores.hdf5.selection import (
     Comb,
@@ -140,15 +141,21 @@ def copy_through_hdf5(
 ) -> None:
     """Fill `out` from a dataset of an open file, whatever its storage.
 
-    Every chunk that is touched is decompressed once.
+    Every chunk that is touched is decompressed once, outside the lock of HDF5 where it can be.
 
     Parameters
     ----------
     out : array, C-contiguous, shape `selection.counts`, not empty
+
+    Raises
+    ------
+    DamagedStoreError : where a chunk is not what its filters made
     """
-    source = dataset if field is None else dataset.fields(field)
     rows = _stored_rows(selection.ranges, folds)
     out = out.reshape([_length(each) for each in rows])
+    if copy_chunks(dataset, rows, field, out):
+        return
+    source = dataset if field is None else dataset.fields(field)
     if not any(isinstance(each, np.ndarray) for each in rows):
         out[...] = source[tuple(_in_h5py(each) for each in rows)]
         return

@@ -119,10 +119,10 @@ def plain_offset(dataset: h5py.Dataset) -> int | None:
     nbytes = math.prod(dataset.shape) * dataset.dtype.itemsize
     if offset is None or not nbytes or dataset.id.get_storage_size() != nbytes:
         return None
-    return int(offset) if _is_plain(dataset) else None
+    return int(offset) if is_plain(dataset) else None
 
 
-def _is_plain(dataset: h5py.Dataset) -> bool:
+def is_plain(dataset: h5py.Dataset) -> bool:
     """Whether the bytes of one value in the file are those that NumPy has in memory."""
     dtype = dataset.dtype
     if dtype.hasobject or _has_kind(dtype, "gGMm"):
