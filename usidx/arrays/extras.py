@@ -64,11 +64,12 @@ class PlainGroup(Protocol):
 
 def plain_dataarray(dataset: PlainDataset) -> xr.DataArray:
     """Any dataset of a store as a lazy DataArray, with dimensions called after it."""
-    labels = [*dataset.labels, *[""] * len(dataset.array.shape)]
+    labels = dict(enumerate(dataset.labels))
     dims = [
-        f"{dataset.name}_{label or axis}"
-        for axis, label in zip(range(len(dataset.array.shape)), labels, strict=False)
+        f"{dataset.name}_{labels.get(axis) or axis}" for axis in range(len(dataset.array.shape))
     ]
+    if len(set(dims)) < len(dims):
+        dims = [f"{dataset.name}_{axis}" for axis in range(len(dims))]
     return xr.DataArray(_variable(dataset, tuple(dims), dask=True), name=dataset.name)
 
 
@@ -190,18 +191,21 @@ class _Names:
         for group in groups:
             taken = set(self._taken.get(_above(group.path), ()))
             for each in group.datasets:
-                self._of[each.path] = tuple(
-                    self._name(each, axis, taken) for axis in range(len(each.array.shape))
-                )
+                names: list[str] = []
+                for axis in range(len(each.array.shape)):
+                    names.append(self._name(each, axis, taken, names))
+                self._of[each.path] = tuple(names)
             self._taken[group.path] = taken
 
     def of(self, dataset: PlainDataset) -> tuple[str, ...]:
         """Names of the dimensions of a dataset."""
         return self._of[dataset.path]
 
-    def _name(self, dataset: PlainDataset, axis: int, taken: set[str]) -> str:
+    def _name(self, dataset: PlainDataset, axis: int, taken: set[str], others: list[str]) -> str:
+        """The name of one axis; `others` are those of the axes before it."""
         scale = dataset.scales[axis] if axis < len(dataset.scales) else ""
-        if scale:
+        # two axes with one scale, as covariances have, cannot have one name
+        if scale and self._scales[scale] not in others:
             return self._scales[scale]
         label = dataset.labels[axis] if axis < len(dataset.labels) else ""
         name = self._free(f"{dataset.name}_{label or axis}", taken)

@@ -200,7 +200,9 @@ def regions_of(obj: Labelled) -> Selections:
         above = region.holder == "/" or f"{origin.main}/".startswith(f"{region.holder}/")
         if above or {region.holder, region.target} & near:
             whole = f"{region.holder.rstrip('/')}/{region.name}"
-            key = region.name if region.holder == origin.main else whole.removeprefix(f"{parent}/")
+            beside = region.holder.startswith(f"{parent}/")
+            key = whole.removeprefix(f"{parent}/") if beside else whole
+            key = region.name if region.holder == origin.main else key
             array = obj if region.target == origin.main else None
             found[key] = Selection(origin.store, region, array)
     return Selections(origin.main, found)

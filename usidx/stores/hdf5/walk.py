@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -98,8 +99,10 @@ def find(file: h5py.File, path: str) -> Any:
     """The object at `path`, whatever links lead there; None where there is none."""
     found = file.get(encoded(path))
     if found is None and not path.isascii():
-        # HDF5 takes any bytes for a name, and old programs have written Latin-1
-        found = file.get(path.encode("latin-1", "replace"))
+        # HDF5 takes any bytes for a name, and old programs have written Latin-1. h5py cannot read
+        # what HDF5 says of a missing one, as that has its name in it.
+        with suppress(UnicodeError):
+            found = file.get(path.encode("latin-1"))
     return found
 
 
