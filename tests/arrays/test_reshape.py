@@ -278,3 +278,19 @@ def test_dependent_values_survive_the_way_through_a_file():
         "spectroscopic", file_labels(flat), ("", "V"), index_matrix(flat), value_matrix(flat)
     )
     assert inferred == side
+
+
+def test_the_order_of_very_many_rows_is_lazy(monkeypatch):
+    monkeypatch.setattr("usidx.arrays.columns.MOST_AT_HAND", 3)
+    order = np.array([0, 3, 1, 2])
+    rows = Grid("position", (Dimension("X", "um", 4),), order=order)
+    columns = Grid("spectroscopic", (Dimension("f", "Hz", 2),))
+    spec = MainSpec("/Raw_Data", "z", "m", np.dtype("f4"), rows, columns)
+    array = to_dataarray(spec, np.arange(8, dtype="f4").reshape(4, 2))
+    assert not array.acquisition_order.variable._in_memory
+    np.testing.assert_array_equal(array.acquisition_order, order)
+    assert spec_of(array).position == rows
+    part = array.isel(X=slice(1, None))
+    assert not part.acquisition_order.variable._in_memory
+    assert spec_of(part).position.order.tolist() == [2, 0, 1]
+    xr.testing.assert_identical(to_nd(to_2d(array)), array)

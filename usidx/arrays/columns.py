@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from xarray.core.indexing import LazilyIndexedArray
 
 from usidx.arrays.roles import ROLE, role_of
 from usidx.model.dimension import Array, Dimension, Role
@@ -28,6 +29,8 @@ ORDER_NAMES: dict[Role, str] = {
 # each side has one at least.
 EMPTY_SIDES = "usid_empty_sides"
 MOST_IN_ATTRS = 256
+# The order of more rows than these is a lazy coordinate, which selections do not copy.
+MOST_AT_HAND = 2**20
 
 
 def coordinates_of(layout: Layout) -> dict[str, xr.Variable]:
@@ -40,7 +43,9 @@ def coordinates_of(layout: Layout) -> dict[str, xr.Variable]:
     """
     found = _grid_coordinates(layout) if isinstance(layout, Grid) else _points_coordinates(layout)
     if layout.order is not None:
-        order = layout.order.astype(np.int64).reshape(layout.shape)
+        order: Any = np.asarray(layout.order, np.int64).reshape(layout.shape)
+        if order.size > MOST_AT_HAND:
+            order = LazilyIndexedArray(order)
         attrs = {
             ROLE: layout.role,
             ORDER: 1,
@@ -247,9 +252,18 @@ def _order(obj: xr.DataArray | xr.Dataset, role: Role, dims: tuple[str, ...]) ->
         if ORDER in each.attrs and role_of(each) == role and set(each.dims) == set(dims):
             rows = each.transpose(*dims).values.reshape(-1)
             # Of a part of the Main, the order among what is left.
-            order = np.argsort(np.argsort(rows, kind="stable"), kind="stable").astype(np.int64)
+            order = rows.astype(np.int64, copy=False) if _counts_all(rows) else rank(rows)
             return None if np.array_equal(order, np.arange(order.size)) else order
     return None
+
+
+def _counts_all(rows: Array) -> bool:
+    """Whether they are 0 .. n-1 in some order."""
+    if not rows.size or rows.min() != 0 or rows.max() != rows.size - 1:
+        return False
+    seen = np.zeros(rows.size, bool)
+    seen[rows] = True
+    return bool(seen.all())
 
 
 def main_attrs(spec: MainSpec) -> dict[str, Any]:
