@@ -206,12 +206,12 @@ def _stretches(wanted: range, cells: Array | None) -> Iterator[tuple[int, int, i
             yield wanted.start, wanted.stop, 1
         return
     part = np.asarray(cells[wanted.start : wanted.stop], dtype=np.int64)
+    steps = np.diff(part)
+    breaks = {step: np.append(np.flatnonzero(steps != step), steps.size) for step in (1, -1)}
     at = 0
     while at < part.size:
-        steps = np.diff(part[at:])
-        step = int(steps[0]) if steps.size and abs(int(steps[0])) == 1 else 1
-        breaks = np.flatnonzero(steps != step)
-        end = at + (int(breaks[0]) if breaks.size else steps.size)
+        step = -1 if at < steps.size and steps[at] == -1 else 1
+        end = int(breaks[step][np.searchsorted(breaks[step], at)])
         low, high = sorted((int(part[at]), int(part[end])))
         yield low, high + 1, step
         at = end + 1
