@@ -17,9 +17,10 @@ from pathlib import Path
 
 import h5py
 
-from usidx.errors import UnsafeStoreError
+from usidx.errors import DamagedStoreError, UnsafeStoreError
 from usidx.stores.hdf5.addresses import out_of_bounds
 from usidx.stores.hdf5.extents import absurdity
+from usidx.stores.hdf5.heaps import endless_heap
 from usidx.stores.hdf5.links import MOST_LEVELS, Links, cycles, walk
 
 # Files that were found clean, so that listing and opening look at a file once.
@@ -97,6 +98,12 @@ def _check(file: h5py.File, allow_external: tuple[str, ...], seen: set[str]) -> 
     refused = [each for each in found if not _allowed(each, path, allow_external)]
     if refused:
         raise UnsafeStoreError(_refusal(path, refused, allow_external))
+    heap = endless_heap(int(file.id.get_vfd_handle()), look.size)
+    if heap is not None:
+        raise DamagedStoreError(
+            f"{path!r} is damaged: HDF5 would read the heap of texts at byte {heap} forever. Get "
+            "the original again; if it was not damaged, h5repack makes a copy that can be read"
+        )
     if look.dangers:
         raise UnsafeStoreError(
             f"{path!r} is made such that reading it may never end: {_listed(look.dangers)}. No "

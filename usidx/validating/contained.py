@@ -80,6 +80,8 @@ def check_contained(
 
 def child(request: dict[str, Any]) -> None:
     """What the process of its own does: check, and write what was found to stdout as JSON."""
+    import h5py  # noqa: F401  (what it takes by itself is none of the store's)
+
     _limit_memory(request["memory"])
     try:
         found = check_store(

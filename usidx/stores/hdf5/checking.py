@@ -127,7 +127,7 @@ class _Check:
             position, spectroscopic = self._ancillaries.layouts(facts)
         except UsidError as error:
             return (*found, _from_error(path, error))
-        if dataset.chunks is None and not dataset.id.get_storage_size():
+        if not dataset.is_virtual and not dataset.id.get_storage_size():
             found += (form_rules.never_written(path),)
         return found + check_layouts(facts, position, spectroscopic)
 
