@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from usidx.errors import PlanError
+from usidx.process.adopt import is_foreign
 from usidx.step import Step, registered
 from usidx.stores.base import ResultRecord, Status
 
@@ -180,12 +181,15 @@ def step_of(record: ResultRecord, step: Step[..., Any] | None) -> Step[..., Any]
     ------
     PlanError : where it is another step, or none is known
     """
+    if is_foreign(record) and step is not None and step.name == record.tool:
+        return step
     place = record.attrs.get("usid_step")
     wanted = f"{record.tool!r}, version {record.version!r}"
     if record.version is None or (place is None and step is None):
         raise PlanError(
-            f"{record.name!r} does not say which step made it, so it cannot be resumed from here; "
-            "make the lazy result again and save or run it, which goes on with this group"
+            f"{record.name!r} does not say which step made it; resume(step=...) takes one that is "
+            f"named {record.tool!r}. A lazy result that was saved is made again and saved, which "
+            "goes on with this group"
         )
     if step is not None:
         if (step.name, step.version) != (record.tool, record.version):

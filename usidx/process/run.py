@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from usidx.errors import PlanError, StepError, UsidError
+from usidx.process.adopt import adopted, is_foreign
 from usidx.process.budget import parse_memory
 from usidx.process.estimate import estimate_of
 from usidx.process.events import BlockDone, Event, Listener, RunCompleted, RunStarted, RunStopped
@@ -94,7 +95,7 @@ def resume_plan(plan: Plan, replan: Replan, group: ResultGroup, options: Options
     PlanError : where it is a group of another step, version, parameters or source
     """
     record = group.record
-    if record.fingerprint != plan.fingerprint:
+    if record.fingerprint != plan.fingerprint and not is_foreign(record):
         raise PlanError(
             f"{group.name!r} cannot be resumed: its source, parameters or step are no longer those "
             f"it was begun with. A run of {plan.tool!r} makes a new group"
@@ -126,6 +127,8 @@ def _run(
     plan: Plan, replan: Replan, target: Target, twin: ResultRecord | None, options: Options
 ) -> ResultGroup:
     executor = find_executor(options.client, options.workers)
+    if twin is not None and is_foreign(twin):
+        plan, replan = adopted(plan, replan, target.store, twin)
     plan = plan_for(plan, replan, executor, options.memory)
     if twin is None:
         claim = claim_in(target, request_of(plan, target))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from usidx.errors import OptionError, PlanError, ReadOnlyStoreError
+from usidx.process.adopt import foreign_twins, is_foreign
 from usidx.process.code import code_digest
 from usidx.process.identity import Source
 from usidx.process.plan import Output, Plan
@@ -99,14 +100,20 @@ def claim_in(target: Target, request: ResultRequest) -> Claim:
 
 
 def twins_of(plan: Plan, store: Store) -> tuple[ResultRecord, ...]:
-    """Result groups with the fingerprint of a plan: complete ones first, of those the newest."""
+    """Result groups that are what a plan makes: complete ones first, of those the newest.
+
+    They have its fingerprint, or are those of other programs that `adopt` recognises, which come
+    after.
+    """
     if not os.path.exists(store.path):
         return ()
     found = [
         each for each in store.results(plan.source.path) if each.fingerprint == plan.fingerprint
     ]
-    newest = reversed(found)
-    return tuple(sorted(newest, key=lambda each: (each.status != "complete", -each.done)))
+    newest = reversed([*foreign_twins(plan, store), *found])
+    return tuple(
+        sorted(newest, key=lambda each: (each.status != "complete", is_foreign(each), -each.done))
+    )
 
 
 def warn_of_changed_code(plan: Plan, twin: ResultRecord) -> None:

@@ -62,7 +62,7 @@ def begin(
             if begun:
                 main[:8] = EXPECTED[:8]
         for name in marks:
-            group.create_dataset(name, (128,), "u1")[:8] = 1
+            group.create_dataset(name, (128,), "u1")[:8] = int(begun)
 
 
 def check(path: str, name: str = "Fit") -> None:
@@ -89,11 +89,8 @@ def test_values_go_through_hdf5_where_they_have_no_place(path: str, storage: Any
     with reopen(path, GROUP) as held:
         writer = held.writers["Fit"]
         assert isinstance(writer, TransactionWriter)
-        assert writer.done()[0].all()
-        assert writer.done().sum() == 8
-        # what the group holds of its first positions is trusted, whatever it is
+        assert writer.done().sum() == 8 * storage.get("begun", True)
         assert (writer.shape, writer.dtype) == ((16, 8, 3), np.float32)
-        writer.write(KEY, fit_values(0))
         fill(held)
         held.complete()
     check(path)
@@ -119,7 +116,27 @@ def test_positions_out_of_order(path: str) -> None:
             writer.mark(key)
         held.complete()
     with h5py.File(path, "r") as file:
-        np.testing.assert_array_equal(file[GROUP]["Fit"][()], EXPECTED[order])
+        stored = file[GROUP]["Fit"][()]
+    np.testing.assert_array_equal(stored[8:], EXPECTED[order][8:])
+    np.testing.assert_array_equal(stored[:8], EXPECTED[:8])
+
+
+@pytest.mark.parametrize("storage", [{}, {"chunks": (10, 3)}], ids=str)
+def test_what_is_marked_keeps_its_values(path: str, storage: Any) -> None:
+    begin(path, **storage)
+    with h5py.File(path, "r+") as file:
+        file[GROUP]["completed_positions"][[20, 21, 127]] = [1, 1, 1]
+        file[GROUP]["Fit"][[20, 21, 127]] = np.full((3, 3), -1)
+    whole = (slice(0, 16), slice(0, 8), slice(0, 3))
+    with reopen(path, GROUP) as held:
+        held.writers["Fit"].write(whole, -EXPECTED.reshape(16, 8, 3))
+        held.writers["Fit"].mark(whole)
+        held.complete()
+    expected = -EXPECTED
+    expected[:8] = EXPECTED[:8]
+    expected[[20, 21, 127]] = -1
+    with h5py.File(path, "r") as file:
+        np.testing.assert_array_equal(file[GROUP]["Fit"][()], expected)
 
 
 class TestMarks:

@@ -105,6 +105,7 @@ class HDF5BlockWriter:
     run, token : the lock file of the group, and what it says while the claim is held
     durable : whether to wait until values are on disk before they are marked; without it a power
         failure, though no crash, can leave marks without their values
+    spare : whether positions that are marked already keep the values that they have
     """
 
     path: str
@@ -120,6 +121,7 @@ class HDF5BlockWriter:
     run: str
     token: str
     durable: bool = False
+    spare: bool = False
 
     @property
     def n_rows(self) -> int:
@@ -178,9 +180,20 @@ class HDF5BlockWriter:
         block = self._in_file_order(key, values, rows)
         row_nbytes = self.values.span.nbytes // self.n_rows
         with self._understandable():
-            for first, start, stop in runs(rows):
+            for first, start, stop in self._pending(descriptor, rows):
                 offset = self.values.span.offset + first * row_nbytes
                 disk.write_at(descriptor, _bytes(block[start:stop]), offset)
+
+    def _pending(self, descriptor: int, rows: range | Array) -> Iterator[tuple[int, int, int]]:
+        """The runs of rows that are to be written, as `runs` gives them."""
+        for first, start, stop in runs(rows):
+            if not self.spare:
+                yield first, start, stop
+                continue
+            marks = disk.read_at(descriptor, stop - start, self.marks.span.offset + first)
+            open_rows = np.flatnonzero(np.frombuffer(marks, np.uint8) == 0)
+            for place, begin, end in runs(open_rows) if open_rows.size else ():
+                yield first + place, start + place, start + place + end - begin
 
     def mark(self, key: tuple[slice, ...]) -> None:
         """Mark the positions of the block `key` complete, after `write` has returned."""

@@ -75,10 +75,16 @@ class TransactionWriter:
         return np.asarray(stored[rows] == 1).reshape(self.spec.position.shape)
 
     def write(self, key: Key, values: Array) -> None:
-        """Write one N-D block; see `HDF5BlockWriter.write`."""
+        """Write one N-D block; positions that are marked already keep the values that they have."""
         rows, columns, block = in_file_order(self.spec, key, np.asarray(values))
         with self._changing() as file:
             dataset = self._find(file, self.main, self.spec.shape_2d)
+            marks = self._find(file, self.marks, (self.n_rows,))
+            low, high = int(rows[0]), int(rows[-1]) + 1
+            pending = marks[low:high][np.asarray(rows) - low] == 0
+            if not pending.any():
+                return
+            rows, block = np.asarray(rows)[pending], block[pending]
             for row, start, stop in runs(rows):
                 for column, first, last in runs(columns):
                     place = slice(row, row + stop - start), slice(column, column + last - first)

@@ -150,7 +150,7 @@ def reopen(path: str, group: str, *, durable: bool = False) -> HDF5Claim:
         if outputs is None:
             make_marks(path, group, specs)
             outputs = _find_outputs(path, group, specs) or {}
-        writers = _writers(path, outputs, specs, run, durable)
+        writers = _writers(path, outputs, specs, run, durable, spare=True)
     except BaseException:
         run.release()
         raise
@@ -163,6 +163,8 @@ def _writers(
     specs: Mapping[str, MainSpec],
     run: StoreLock,
     durable: bool,
+    *,
+    spare: bool = False,
 ) -> dict[str, Writer]:
     real = os.path.realpath(path)
     writers: dict[str, Writer] = {}
@@ -187,6 +189,7 @@ def _writers(
                 run=run.path,
                 token=run.token,
                 durable=durable,
+                spare=spare,
             )
     return writers
 
