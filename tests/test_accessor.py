@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 import usidx
+from tests.h5usid import channel, write_main, write_result
 from usidx.errors import LayoutError, MainNotFoundError
 from usidx.testing import make_main
 
@@ -185,3 +186,22 @@ def test_there_and_back_through_a_store_and_a_step(export, tmp_path):
     assert result.attrs["usid_status"] == "complete"
     xr.testing.assert_identical(result.usid.source.compute(), opened.compute())
     assert [each.kind for each in usidx.open_tree(path).usid.mains] == ["raw", "result"]
+
+
+def test_navigation_where_a_file_may_reach_others(tmp_path):
+    with h5py.File(tmp_path / "far.h5", "w") as file:
+        raw = write_main(channel(file))
+        raw.attrs["some"] = raw.regionref[0:4]
+        write_result(raw, channel(file).create_group("Raw_Data-Fit_000"))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["far"] = h5py.ExternalLink("far.h5", "/Measurement_000/Channel_000")
+    da = usidx.open(tmp_path / "a.h5", "far/Raw_Data", allow_external=[tmp_path])
+    (result,) = da.usid.results("Fit")
+    assert (result.path, result.status) == ("/far/Raw_Data-Fit_000", "unknown")
+    fit = result.open()
+    assert len(fit.usid.history) == 2
+    assert fit.usid.source.equals(da)
+    assert da.usid.regions["some"].select().sizes["Y"] == 1
+    assert "results" in repr(da.usid)
+    tree = usidx.open_tree(tmp_path / "a.h5", allow_external=[tmp_path])
+    assert tree["far/Raw_Data/Raw_Data"].equals(da)

@@ -207,6 +207,7 @@ def labelled(stored: StoredMain, *, form: Form = "nd", chunks: Chunks = "auto") 
         identity=stored.identity,
         form=form,
         result=None if result is None else result.group,
+        allow_external=stored.allow_external,
     )
     label = to_dataarray if form == "nd" else to_flat_dataarray
 

@@ -26,6 +26,7 @@ class Origin:
     field : of a compound Main, the field that the array holds; None for the whole Main
     form : whether the array is N-D or has the two dimensions of the file
     result : path of the result group that the Main belongs to, None for any other Main
+    allow_external : folders that the store may reach into, as was said when it was opened
     """
 
     store: str
@@ -35,6 +36,7 @@ class Origin:
     field: str | None = None
     form: Literal["nd", "2d"] = "nd"
     result: str | None = None
+    allow_external: tuple[str, ...] = ()
 
 
 def mark_origin(obj: xr.DataArray | xr.Dataset, origin: Origin) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -167,11 +167,16 @@ def history_of(obj: Labelled) -> History:
             "this array is no Main of a store: it was made in memory, or something was computed on "
             "it since it was opened; save it first, or ask what usidx.open gave"
         )
-    return history(origin.store, origin.main)
+    return history(origin.store, origin.main, origin.allow_external)
 
 
-def history(store: str, main: str) -> History:
-    """The history of the Main at path `main` of the store at `store`, as `history_of`."""
+def history(store: str, main: str, allow_external: Sequence[str] = ()) -> History:
+    """The history of the Main at path `main` of the store at `store`, as `history_of`.
+
+    Parameters
+    ----------
+    allow_external : folders that this store may reach into; others that it was made of may not
+    """
     store, main = os.path.abspath(store), "/" + main.strip("/")
     names: dict[Place, Place] = {}
     found: dict[Place, HistoryStep] = {}
@@ -188,7 +193,7 @@ def history(store: str, main: str) -> History:
         if known in found:
             continue
         names[known] = place
-        found[known] = step = _step(*place)
+        found[known] = step = _step(*place, allow_external if place[0] == store else ())
         open_ones.add(known)
         pending.append((place, True))
         for source in reversed(step.sources):
@@ -209,10 +214,10 @@ def _same(place: Place) -> Place:
     return os.path.realpath(place[0]), place[1]
 
 
-def _step(path: str, main: str) -> HistoryStep:
+def _step(path: str, main: str, allow_external: Sequence[str]) -> HistoryStep:
     """How one Main was made."""
     try:
-        store = store_at(path)
+        store = store_at(path, allow_external)
         record = store.result_of(main)
         if record is None:
             return _measured(store, path, main)

@@ -42,11 +42,13 @@ class Selection:
     store : path of the store
     region : what the store says of it
     array : the Main that it selects from, as it was opened; None for any other dataset
+    allow_external : folders that the store may reach into
     """
 
     store: str
     region: Region
     array: Labelled | None = field(default=None, repr=False)
+    allow_external: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -115,7 +117,8 @@ class Selection:
             )
         array, axes = self._main(), self.region.axes
         if array is None:
-            plain = plain_dataarray(store_at(self.store).dataset(self.target))
+            store = store_at(self.store, self.allow_external)
+            plain = plain_dataarray(store.dataset(self.target))
             return _pick(plain, tuple(map(str, plain.dims)), axes, self.region.blocks)
         box = self.isel
         if box is not None:
@@ -134,7 +137,7 @@ class Selection:
         """The Main that it selects from, None where that is something else."""
         if self.array is not None or self.fault:
             return self.array
-        store = store_at(self.store)
+        store = store_at(self.store, self.allow_external)
         known = [each.path for each in store.candidates(self.target)]
         return labelled(store.open_main(self.target)) if self.target in known else None
 
@@ -192,7 +195,7 @@ def regions_of(obj: Labelled) -> Selections:
             "this array is no Main of a store: it was made in memory, or something was computed on "
             "it since it was opened; ask what usidx.open gave"
         )
-    store = store_at(origin.store)
+    store = store_at(origin.store, origin.allow_external)
     near = {origin.main, *_ancillaries(store, origin.main)}
     parent = origin.main.rpartition("/")[0]
     found = {}
@@ -204,7 +207,7 @@ def regions_of(obj: Labelled) -> Selections:
             key = whole.removeprefix(f"{parent}/") if beside else whole
             key = region.name if region.holder == origin.main else key
             array = obj if region.target == origin.main else None
-            found[key] = Selection(origin.store, region, array)
+            found[key] = Selection(origin.store, region, array, origin.allow_external)
     return Selections(origin.main, found)
 
 

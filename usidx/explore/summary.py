@@ -161,7 +161,7 @@ def _store_rows(obj: Labelled, origin: Origin) -> Iterator[tuple[str, tuple[str,
     field = "" if origin.field is None else f", field {origin.field!r}"
     yield "in", (f"{origin.store} {origin.main}{field}",)
     try:
-        store = store_at(origin.store)
+        store = store_at(origin.store, origin.allow_external)
         if origin.result is not None:
             record = store.result(origin.result)
             yield "result of", (_result_line(record), *_source_lines(record))

@@ -35,8 +35,8 @@ def results_of(obj: Labelled, tool: str | None = None) -> list[ResultGroup]:
         )
     wanted = None if tool is None else clean_tool(tool)
     return [
-        ResultGroup(origin.store, record.group)
-        for record in store_at(origin.store).results(origin.main)
+        ResultGroup(origin.store, record.group, origin.allow_external)
+        for record in store_at(origin.store, origin.allow_external).results(origin.main)
         if wanted in (None, record.tool)
     ]
 
@@ -51,5 +51,5 @@ def source_of(obj: Labelled) -> Labelled | None:
     origin = origin_of(obj)
     if origin is None or origin.result is None:
         return None
-    source = ResultGroup(origin.store, origin.result).source
+    source = ResultGroup(origin.store, origin.result, origin.allow_external).source
     return None if source is None else source.open()

@@ -24,12 +24,15 @@ class SourceMain:
 
     store: str
     main: str
+    allow_external: tuple[str, ...] = ()
 
     def open(self, **options: Any) -> xr.DataArray | xr.Dataset:
         """The Main, lazily, with the options of `usidx.open`."""
         from usidx.opening import open as open_main
 
-        return open_main(self.store, self.main, **options)
+        return open_main(
+            self.store, self.main, **{"allow_external": self.allow_external, **options}
+        )
 
 
 @dataclass(frozen=True)
@@ -40,17 +43,19 @@ class ResultGroup:
     ----------
     store : path of the store
     path : of the group, such as "/Measurement_000/Channel_000/Raw_Data-SHO_Fit_000"
+    allow_external : folders that the store may reach into
     """
 
     store: str
     path: str
+    allow_external: tuple[str, ...] = ()
 
     @property
     def record(self) -> ResultRecord:
         """Everything the group says of itself, now."""
         from usidx.stores import store_at
 
-        return store_at(self.store).result(self.path)
+        return store_at(self.store, self.allow_external).result(self.path)
 
     @property
     def name(self) -> str:
@@ -99,7 +104,8 @@ class ResultGroup:
         if not sources:
             return None
         store, main = sources[0]
-        return SourceMain(store or self.store, main)
+        # what was allowed to this store was not allowed to others that it names
+        return SourceMain(store or self.store, main, () if store else self.allow_external)
 
     def open(self, **options: Any) -> xr.DataArray | xr.Dataset | xr.DataTree:
         """The Main of the group, or a DataTree where there are several, lazily.
@@ -107,9 +113,10 @@ class ResultGroup:
         Positions that are not computed yet are NaN.
         """
         from usidx.opening import open_result
+        from usidx.stores import store_at
 
         opened: xr.DataArray | xr.Dataset | xr.DataTree = open_result(
-            self.store, self.path, **options
+            store_at(self.store, self.allow_external), self.path, **options
         )
         return opened
 

@@ -114,6 +114,7 @@ class StoredMain:
     completed : position-shaped array of bool, lazily, for a Main of a partial result; None for
         any other
     result : the group it belongs to, when that is a result group
+    allow_external : folders with other files that the store may reach
     """
 
     store: str
@@ -123,6 +124,7 @@ class StoredMain:
     identity: str
     completed: BlockArray | None = None
     result: ResultRecord | None = None
+    allow_external: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,6 @@ def test_what_numpy_reads_as_it_is() -> None:
     assert is_numeric(np.dtype("c16"))
     assert is_numeric(np.dtype([("a", "f4", (2,)), ("b", ">i2")]))
     assert not is_numeric(np.dtype([("a", "f4"), ("b", "S2")]))
-    assert plain_equivalent(np.dtype("S3")) == object
+    assert plain_equivalent(np.dtype("S3")).kind == "O"
     with pytest.raises(TypeError, match="arrays of"):
         plain_equivalent(np.dtype(("S3", (2,))))

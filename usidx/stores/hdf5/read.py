@@ -68,7 +68,11 @@ def opened(path: str, allow_external: Sequence[str] = ()) -> Iterator[Session]:
     """The open file, after a look at what it reaches; nothing was opened in it yet."""
     with open_file(path) as file:
         guard.check(file, allow_external)
-        yield Session(file, path, allow_external)
+        session = Session(file, path, allow_external)
+        try:
+            yield session
+        finally:
+            session.catalog.close()
 
 
 def candidates(
@@ -191,6 +195,7 @@ def stored_main(session: Session, main: str) -> StoredMain:
         identity=_identity(dataset, place, main),
         completed=_completed(session, position, completion, record),
         result=record,
+        allow_external=tuple(session.allow_external),
     )
 
 

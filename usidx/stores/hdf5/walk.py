@@ -41,16 +41,27 @@ class Catalog:
     def __init__(self, file: h5py.File, follow_external: bool = False) -> None:
         self.file = file
         self._follow_external = follow_external
+        # HDF5 gives a file a new number each time it is opened, so others are kept open
+        self._others: list[h5py.HLObject] = []
 
     @cached_property
     def items(self) -> tuple[Item, ...]:
         """Every object but the root, in the order of the file."""
-        return tuple(walk(self.file, self._follow_external))
+        if self._follow_external:
+            return tuple(_walk_beyond(self.file, None, self._others))
+        return tuple(walk(self.file))
+
+    def close(self) -> None:
+        """Close the other files that links led to."""
+        for each in self._others:
+            if each:  # else it was in a file that is closed by now
+                each.file.close()
+        self._others.clear()
 
     @cached_property
     def candidates(self) -> tuple[str, ...]:
         """Paths of all that may be a Main: 2-D, with one of the four references."""
-        return tuple(each.path for each in self.items if _may_be_main(self.file, each))
+        return tuple(each.path for each in self.items if _may_be_main(self.file, each, each.path))
 
     def candidates_called(self, ending: str) -> tuple[str, ...]:
         """Those of the candidates whose path is `ending`, or ends with it after a "/"."""
@@ -58,7 +69,7 @@ class Catalog:
         if wanted == "/":
             return self.candidates
         found = (each for each in self.items if each.path.endswith(wanted))
-        return tuple(each.path for each in found if _may_be_main(self.file, each))
+        return tuple(each.path for each in found if _may_be_main(self.file, each, each.path))
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
@@ -95,14 +106,14 @@ def address_at(file: h5py.File, path: str) -> Address | None:
     return int(info.fileno), int(info.addr)
 
 
-def find(file: h5py.File, path: str) -> Any:
+def find(group: h5py.Group, path: str) -> Any:
     """The object at `path`, whatever links lead there; None where there is none."""
-    found = file.get(encoded(path))
+    found = group.get(encoded(path))
     if found is None and not path.isascii():
         # HDF5 takes any bytes for a name, and old programs have written Latin-1. h5py cannot read
         # what HDF5 says of a missing one, as that has its name in it.
         with suppress(UnicodeError):
-            found = file.get(path.encode("latin-1"))
+            found = group.get(path.encode("latin-1"))
     return found
 
 
@@ -125,7 +136,7 @@ def walk(
     path : of the group, where that is not its name
     """
     if follow_external:
-        yield from _walk_beyond(group)
+        yield from _walk_beyond(group, path, [])
         return
     found: list[Item] = []
     top = str(group.name if path is None else path).rstrip("/")
@@ -149,43 +160,50 @@ def _decoded(name: bytes) -> str:
         return name.decode("latin-1")  # `find` knows of it
 
 
-def _walk_beyond(group: h5py.Group) -> Iterator[Item]:
-    """The same, with what lies behind external links."""
+def _walk_beyond(
+    group: h5py.Group, path: str | None, others: list[h5py.HLObject]
+) -> Iterator[Item]:
+    """The same, with what lies behind external links, to which `others` come to lead."""
     visited: set[Address] = set()
-    pending: list[tuple[str, h5py.HLObject]] = [(str(group.name), group)]
+    pending: list[tuple[str, h5py.HLObject]] = [(str(group.name if path is None else path), group)]
     while pending:
-        path, obj = pending.pop()
+        where, obj = pending.pop()
         info = h5py.h5o.get_info(obj.id)
         address = int(info.fileno), int(info.addr)
         if address in visited:
             continue
         visited.add(address)
         if obj is not group:
-            yield Item(path, _KINDS[info.type], address, int(info.num_attrs))
+            yield Item(where, _KINDS[info.type], address, int(info.num_attrs))
         if not isinstance(obj, h5py.Group):
             continue
         inside = []
         for name in obj:
             link = obj.get(name, getlink=True)
             child = None if isinstance(link, h5py.SoftLink) else obj.get(name)
-            if child is not None:
-                inside.append((f"{path.rstrip('/')}/{name}", child))
+            if child is None:
+                continue
+            if isinstance(link, h5py.ExternalLink):
+                others.append(child)
+            inside.append((f"{where.rstrip('/')}/{name}", child))
         pending += reversed(inside)
 
 
 def candidates(
     group: h5py.Group, follow_external: bool = False, path: str | None = None
 ) -> Iterator[tuple[str, h5py.Dataset]]:
-    """(path, dataset) of all in and below `group` that may be a Main."""
+    """(path, dataset) of all below `group` that may be a Main; parameters as for `walk`."""
+    above = len(str(group.name if path is None else path).rstrip("/")) + 1
     for each in walk(group, follow_external, path):
-        if _may_be_main(group.file, each):
-            yield each.path, find(group.file, each.path)
+        # seen from the group, which may lie in another file than its path
+        if _may_be_main(group, each, each.path[above:]):
+            yield each.path, find(group, each.path[above:])
 
 
-def _may_be_main(file: h5py.File, item: Item) -> bool:
+def _may_be_main(group: h5py.Group, item: Item, path: str) -> bool:
     if item.kind != "dataset" or not item.n_attributes:
         return False
-    dataset = find(file, item.path)
+    dataset = find(group, path)
     return isinstance(dataset, h5py.Dataset) and is_candidate(dataset)
 
 
@@ -202,6 +220,10 @@ def is_candidate(dataset: h5py.Dataset) -> bool:
 
 
 def has_attribute(file: h5py.File, path: str, names: Sequence[bytes]) -> bool:
-    """Whether the object at `path` has one of the attributes, without opening it."""
-    where = encoded(path)
-    return any(h5py.h5a.exists(file.id, name, obj_name=where) for name in names)
+    """Whether the object at `path` has one of the attributes; False where there is no object."""
+    if path.isascii():
+        where = encoded(path)
+        # without opening it, which takes ten times as long
+        return any(h5py.h5a.exists(file.id, name, obj_name=where) for name in names)
+    found = find(file, path)
+    return found is not None and any(h5py.h5a.exists(found.id, name) for name in names)

@@ -98,6 +98,7 @@ def open_main(root: str, path: str, allow: tuple[str, ...] = ()) -> StoredMain:
         identity=_identity(spec, array),
         completed=completed,
         result=result,
+        allow_external=allow,
     )
 
 
