@@ -660,6 +660,16 @@ def test_unstacking():
     assert dependent.unstack("position").a.dims[0] == "spectroscopic"
 
 
+def test_pandas_indexes_when_asked_for():
+    flat = to_2d(make_main(chunks={"Y": 2}))
+    rows = flat.indexes["X"]
+    assert rows.names == ["Y", "X"]
+    np.testing.assert_array_equal(rows.get_level_values("X"), flat.X)
+    np.testing.assert_array_equal(rows.get_level_values("Y"), flat.Y)
+    doubled = xr.map_blocks(lambda block: 2 * block, flat).compute()
+    np.testing.assert_array_equal(doubled, 2 * make_main().values.reshape(20, 16))
+
+
 def test_text_and_html_show_a_few_values():
     flat = to_2d(make_main((400, 500, 2)))
     assert "* X" in repr(flat)

@@ -9,6 +9,7 @@ of its API, is in this module.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -25,7 +26,6 @@ from xarray.indexes import CoordinateTransform, CoordinateTransformIndex, Index,
 from usidx.arrays.cells import (
     Cells,
     Column,
-    along,
     joined,
     parts_of,
     pick,
@@ -148,9 +148,6 @@ class LazyColumn(CoordinateTransformIndexingAdapter):
     def get_duck_array(self) -> Array:
         return self._transform.values(self._coord_name)
 
-    async def async_get_duck_array(self) -> Array:
-        return self.get_duck_array()
-
     def _part(self, key: Any) -> Any:
         if isinstance(key, slice):
             return self._of(key)
@@ -175,8 +172,7 @@ class LazyColumn(CoordinateTransformIndexingAdapter):
     def _oindex_get(self, indexer: ExplicitIndexer) -> Any:
         return self._part(indexer.tuple[0] if indexer.tuple else slice(None))
 
-    def _vindex_get(self, indexer: ExplicitIndexer) -> Any:
-        return self._oindex_get(indexer)
+    _vindex_get = _oindex_get
 
     def __dask_tokenize__(self) -> Any:
         return type(self).__name__, self._transform, self._coord_name
@@ -226,9 +222,6 @@ class RowMajorIndex(CoordinateTransformIndex):
 
     transform: RowMajorTransform
 
-    def __init__(self, transform: RowMajorTransform) -> None:
-        super().__init__(transform)
-
     @classmethod
     def from_variables(
         cls, variables: Mapping[Any, xr.Variable], *, options: Mapping[str, Any]
@@ -262,10 +255,8 @@ class RowMajorIndex(CoordinateTransformIndex):
     def isel(self, indexers: Mapping[Any, Any]) -> Self | None:
         """The index of the rows that are selected; None for a single row or points of a shape."""
         key = indexers[self.transform.dim]
-        if isinstance(key, xr.Variable):
-            if key.dims != self.transform.dims:
-                return None
-            key = key.values
+        if isinstance(key, xr.Variable) and key.dims != self.transform.dims:
+            return None
         if not isinstance(key, slice):
             key = np.asarray(key)
             if key.ndim != 1:
@@ -333,6 +324,18 @@ class RowMajorIndex(CoordinateTransformIndex):
             return self
         return type(self)(RowMajorTransform(held.grid, columns, held.cells, dim))
 
+    def to_pandas_index(self) -> pd.MultiIndex:
+        """All labels of the rows, in memory."""
+        columns = self.transform.columns.items()
+        found = {name: pd.factorize(each.values.reshape(-1)) for name, each in columns}
+        codes = [
+            replace(each, values=found[name][0].reshape(each.values.shape)).at(
+                self.transform.cells, self.transform.grid
+            )
+            for name, each in columns
+        ]
+        return pd.MultiIndex([levels for _, levels in found.values()], codes, names=list(found))
+
     def unstack(self) -> tuple[dict[Hashable, Index], pd.MultiIndex]:
         """An index for each axis of the grid, and the axes of each row, for `DataArray.unstack`."""
         held = self.transform
@@ -342,12 +345,10 @@ class RowMajorIndex(CoordinateTransformIndex):
                 f"unstacking {held.dim!r} would lose what is no axis of its grid (of "
                 f"{', '.join(map(str, held.columns))}); use .usid.to_nd(), which is lazy as well"
             )
-        levels = [pd.Index(held.columns[name].values) for name in axes]
-        for name, level in zip(axes, levels):
-            if not level.is_unique:
+        for name in axes:
+            if not pd.Index(held.columns[name].values).is_unique:
                 raise LayoutError(f"{name!r} repeats values, so that nothing unstacks by it")
-        codes = [along(held.cells, held.grid, axis) for axis in range(len(axes))]
-        rows = pd.MultiIndex(levels, codes, names=list(axes)).remove_unused_levels()
+        rows = self.to_pandas_index().remove_unused_levels()
         indexes: dict[Hashable, Index] = {
             name: PandasIndex(level.rename(name), name, coord_dtype=held.columns[name].values.dtype)
             for name, level in zip(axes, rows.levels)
