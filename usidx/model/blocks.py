@@ -50,6 +50,7 @@ def block_shape(
     budget: int = DEFAULT_BUDGET,
     align: int | None = None,
     split_spectroscopic: bool = False,
+    most: int = MOST_BLOCKS,
 ) -> tuple[int, ...]:
     """Shape of blocks that hold at most `budget` bytes and are one run of positions each.
 
@@ -59,9 +60,10 @@ def block_shape(
     n_position : how many of the axes are positions
     itemsize : bytes of one value
     budget : bytes of one block; a single position may take more, and so may all blocks where
-        there would be more than 10,000 of them
+        there would be more than `most` of them
     align : positions in one storage chunk; blocks are whole chunks where that is near the budget
     split_spectroscopic : also cut the spectroscopic axes of a position that exceeds the budget
+    most : blocks that are manageable
 
     Examples
     --------
@@ -72,7 +74,7 @@ def block_shape(
     n_splittable = len(shape) if split_spectroscopic else n_position
     while True:
         block = _fit(shape, n_position, n_splittable, itemsize, budget, align or 1)
-        if math.prod(map(_ceil_div, shape, block)) <= MOST_BLOCKS or block == shape:
+        if math.prod(map(_ceil_div, shape, block)) <= most or block == shape:
             return block
         budget *= 2
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from usidx.errors import OptionError, PlanError
-from usidx.model.blocks import DEFAULT_BUDGET, block_shape
+from usidx.model.blocks import DEFAULT_BUDGET, MOST_BLOCKS, block_shape
 
 # A kernel makes copies of its own, of what goes in and comes out: three times as much in all was
 # measured for a Fourier transform there and back.
@@ -14,6 +14,8 @@ TEMPORARIES = 3
 # Blocks as the source has them are kept where they are this much larger or smaller than asked
 # for: cutting anew costs more than it gives.
 _LARGER, _SMALLER = 4, 16
+# Where memory is limited, blocks stay small however many there are: they are made as they are run.
+_MOST_STRICT = 2**24
 
 
 def memory_of(values: int) -> int:
@@ -45,7 +47,8 @@ def run_shape(
     if natural and _fits(count * cost, budget, strict, natural == shape):
         return natural
     align = count if natural and count * cost <= budget else None
-    return block_shape((*shape, cost), len(shape), 1, budget=budget, align=align)[:-1]
+    most = _MOST_STRICT if strict else MOST_BLOCKS
+    return block_shape((*shape, cost), len(shape), 1, budget=budget, align=align, most=most)[:-1]
 
 
 def _fits(values: int, budget: int, strict: bool, whole: bool) -> bool:

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 # Bytes of a piece: measured best between 0.5 and 2 MiB, less costs too many calls.
 PIECE = 2**20
-# More pieces along one axis than this make dask's description of them slow.
-_MOST_ALONG_AXIS = 100_000
 _memory = threading.local()
 
 log = logging.getLogger("usidx")
@@ -191,8 +189,6 @@ def stream_of(plan: Plan) -> Stream | None:
     each = source.nbytes // math.prod(source.shape[:n])
     piece = piece_shape(output.block[:n], each)
     cut = tuple(map(_cut, source.shape[:n], output.block[:n], piece))
-    if max(map(len, cut)) > _MOST_ALONG_AXIS:
-        return None
     try:
         return _stream(plan, source, piece, cut)
     except Exception:
@@ -262,7 +258,23 @@ def piece_shape(block: Sequence[int], nbytes: int) -> tuple[int, ...]:
 
 
 def _cut(size: int, block: int, piece: int) -> tuple[int, ...]:
-    """Sizes of the pieces along an axis that is cut into blocks first."""
+    """An axis cut such that each size of a piece is there twice, as far apart as can be.
+
+    What lies between is left whole: dask's description of millions of chunks takes its time, and
+    only those that are looked at need to be there.
+
+    Examples
+    --------
+    >>> _cut(1000, 100, 30)
+    (10, 30, 920, 30, 10)
+    """
+    sizes = set()
+    for length in {min(block, size), size % block} - {0}:
+        sizes |= {min(piece, length), length % piece} - {0}
+    ends = sorted(sizes)
+    between = size - 2 * sum(ends)
+    if between > 0:
+        return (*ends, between, *reversed(ends))
     found: list[int] = []
     for start in range(0, size, block):
         stop = min(start + block, size)

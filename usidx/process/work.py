@@ -171,6 +171,18 @@ def units_of(plan: Plan, writers: Mapping[str, BlockWriter]) -> Iterator[Unit]:
                 yield unit
 
 
+def count_pending(plan: Plan, writers: Mapping[str, BlockWriter]) -> int:
+    """How many units `units_of` gives, without making them."""
+    pending: dict[Any, Array] = {}
+    for output in plan.outputs:
+        missing = ~writers[output.name].done()
+        for axis, step in enumerate(output.block[: output.n_position]):
+            edges = np.arange(0, missing.shape[axis], step)
+            missing = np.logical_or.reduceat(missing, edges, axis=axis)
+        pending[output.cut] = missing | pending.get(output.cut, np.False_)
+    return sum(int(each.sum()) for each in pending.values())
+
+
 def count_units(plan: Plan) -> int:
     """How many units the whole plan has."""
     cuts = {output.cut: output for output in plan.outputs}
