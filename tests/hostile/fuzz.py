@@ -1,8 +1,8 @@
 """Flip bits of real files and cut them short, and see what becomes of opening and checking them.
 
 Each case is looked at in a process of its own, once by opening every Main and reading all of it,
-and once by `usidx.validate`. HDF5 itself may crash or hang on bytes that make no sense: where a file is
-opened in the process of the user nothing can be done about that, so it is counted apart.
+and once by `usidx.validate`. HDF5 itself may crash or hang on bytes that make no sense. Where a
+file is opened in the process of the user little can be done about that, so it is counted apart.
 """
 
 from __future__ import annotations
@@ -194,16 +194,15 @@ def attack(cases: Iterator[Case], folder: str, keep: str | None = None) -> Tally
         pathlib.Path(path).write_bytes(data)
         outcome = in_child(partial(_open, path, chosen))
         (tally.opened_checked if chosen.checked else tally.opened)[outcome] += 1
-        right = outcome == "right"
+        wrong = outcome == "other values" and chosen.checked
         checked = in_child(partial(_validate, path))
         if checked.startswith(("crash", "hang")):
             # so the process of its own really is needed: it must make an error of this
             report = usidx.validate(path, values=True, limit=SECONDS)
             checked = "an error, for a crash or a hang" if not report.ok else "nothing told"
-        elif checked == "no error" and not right and chosen.checked and outcome == "other values":
+        elif checked == "no error" and (outcome == "refused" or wrong):
             checked = "nothing told"
         tally.validated[checked] += 1
-        wrong = outcome == "other values" and chosen.checked
         for told in (outcome, checked):
             if told.startswith(BAD) or (wrong and told == outcome):
                 tally.bad.append((chosen.name, done, told))

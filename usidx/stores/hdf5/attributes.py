@@ -23,6 +23,8 @@ PathOf = Callable[[h5py.HLObject], str | None]
 
 # What h5py raises where an attribute or the target of a reference cannot be read.
 _UNREADABLE = (OSError, RuntimeError, ValueError, TypeError, KeyError, NotImplementedError)
+# Of an encoded type, the byte with the kind of variable length.
+_VLEN_KIND = 3
 _PADDING = " \t\r\n\v\f\0\xa0"
 
 Found = Literal[
@@ -205,9 +207,23 @@ def read_all(
 
 def _readable(obj: h5py.HLObject, raw_name: bytes, path_of: PathOf | None) -> Any:
     try:
-        return plain(obj, obj.attrs[raw_name], path_of)
+        return plain(obj, value_of(obj, raw_name), path_of)
     except _UNREADABLE as error:
         return f"(unreadable: {_shorten(str(error) or type(error).__name__)})"
+
+
+def value_of(obj: h5py.HLObject, raw_name: bytes) -> Any:
+    """An attribute as h5py gives it.
+
+    Raises
+    ------
+    OSError, RuntimeError, ValueError, TypeError, KeyError : where it cannot be read
+    """
+    kind = h5py.h5a.open(obj.id, raw_name).get_type()
+    # HDF5 knows two kinds of values of variable length, and crashes on any other
+    if kind.get_class() == h5py.h5t.VLEN and kind.encode()[_VLEN_KIND] & 0x0F not in (0, 1):
+        raise ValueError("values of variable length of a kind that HDF5 does not know")
+    return obj.attrs[raw_name]
 
 
 def _read(obj: h5py.HLObject, name: str) -> Any:
@@ -215,7 +231,7 @@ def _read(obj: h5py.HLObject, name: str) -> Any:
     if not h5py.h5a.exists(obj.id, name.encode()):
         return None
     try:
-        return obj.attrs[name]
+        return value_of(obj, name.encode())
     except _UNREADABLE:
         return None
 

@@ -279,7 +279,7 @@ def _from_error(path: str, error: UsidError) -> Violation:
 def _raw_texts(dataset: h5py.Dataset, name: str) -> bytes | str | list[bytes | str] | None:
     """The texts of an attribute as h5py gives them; None where it holds none."""
     try:
-        value = dataset.attrs[name]
+        value = attributes.value_of(dataset, name.encode())
     except (OSError, RuntimeError, ValueError, TypeError, KeyError):
         return None
     if isinstance(value, (bytes, str)):

@@ -39,7 +39,7 @@ def _holds_regions(attribute: h5py.h5a.AttrID) -> bool:
 def _in_attribute(
     session: Session, holder: str, obj: h5py.HLObject, raw: bytes
 ) -> Iterator[Region]:
-    value, name = obj.attrs[raw], attributes.text(raw)
+    value, name = attributes.value_of(obj, raw), attributes.text(raw)
     if not isinstance(value, np.ndarray):
         yield _region(session, name, holder, obj, value)
         return
