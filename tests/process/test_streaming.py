@@ -15,7 +15,7 @@ import usidx
 from usidx.process import streaming
 from usidx.process.plan import bind
 from usidx.process.streaming import Stream, piece_shape, stream_of
-from usidx.steps import fft_filter, peak_response, sho_guess
+from usidx.steps import fft_filter, mean, peak_response, sho_guess
 from usidx.testing import make_main
 
 MAIN = "Measurement_000/Channel_000/Raw_Data"
@@ -132,3 +132,13 @@ def test_pieces_divide_a_block_evenly_where_they_can() -> None:
     assert piece_shape((16, 512), 16) == (1, 64)
     assert piece_shape((509,), 256) == (4,)
     assert piece_shape((2, 3), 4096) == (1, 1)
+
+
+def test_means_are_streamed_where_pieces_have_all_they_need(path: str, truth: xr.DataArray) -> None:
+    source = usidx.open(path, MAIN)
+    over_spectra = source.usid.process(mean)
+    assert stream_of(over_spectra.plan) is not None
+    np.testing.assert_allclose(over_spectra.run().open(), truth.mean("Frequency"), rtol=1e-6)
+    assert stream_of(source.usid.process(mean, over="Y").plan) is None
+    rows = source.usid.process(mean, over="X")  # a row at a time
+    np.testing.assert_allclose(rows.run().open(), truth.mean("X"), rtol=1e-6)

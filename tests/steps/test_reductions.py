@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from usidx import steps
 from usidx.errors import PlanError
@@ -56,3 +57,17 @@ def test_an_unknown_dimension_is_named() -> None:
         steps.mean(make_main(), over=["Freq", "Z"])
     with pytest.raises(PlanError, match="no spectroscopic dimension left"):
         steps.mean(steps.mean(make_main()))
+
+
+def test_a_lazy_mean_leaves_out_nan_as_in_memory() -> None:
+    values = np.random.default_rng(0).random((5, 4, 6), np.float32)
+    values[0, 0, 2] = values[1] = np.nan
+    values[2, 0, 1] = np.inf
+    data = xr.DataArray(values, dims=("X", "A", "B"))
+    expected = np.full(5, np.nan, np.float64)
+    for row, each in enumerate(values):
+        there = each[~np.isnan(each)]
+        expected[row] = there.astype(float).mean() if there.size else np.nan
+    found = steps.mean(data.chunk({"X": 2}), over=["A", "B"])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.values, expected, rtol=1e-6)

@@ -25,6 +25,7 @@ from usidx.model.dimension import Array
 from usidx.process.outputs import drafts_of
 from usidx.process.program import Chunks, Program, program_of, stored_of
 from usidx.process.work import Commit, Unit
+from usidx.step import Step
 
 if TYPE_CHECKING:
     from usidx.process.plan import Plan
@@ -178,7 +179,7 @@ def stream_of(plan: Plan) -> Stream | None:
     """
     cuts = {each.cut for each in plan.outputs}
     origin, source = plan.source.origin, plan.labelled
-    if plan.step is None or not plan.step.per_position or len(cuts) != 1:
+    if plan.step is None or not _promises(plan.step) or len(cuts) != 1:
         return None
     if not plan.source.is_whole or origin is None or not isinstance(source, xr.DataArray):
         return None
@@ -195,6 +196,11 @@ def stream_of(plan: Plan) -> Stream | None:
         # Whatever is wrong with small pieces, whole blocks may work, or will say it better.
         log.debug("%s is not computed piece by piece", plan.tool, exc_info=True)
         return None
+
+
+def _promises(step: Step[..., Any]) -> bool:
+    # Those of usidx mix values in ways that show in dask's tasks: a mean over positions does.
+    return step.per_position or step.place.startswith("usidx.steps.")
 
 
 def _stream(
