@@ -1,14 +1,16 @@
 """Make the environment of pyUSID 0.0.12 that our files are checked against.
 
-    python3 tests/golden/make_environment.py FOLDER
+    python3 tests/golden/make_environment.py [FOLDER]
     USIDX_PYUSID_PYTHON=FOLDER/bin/python python -m pytest -m pyusid
 
 These versions pass pyUSID's own test suite, on Python 3.11 only. A folder that holds them already
-is left as it is. Uses the standard library alone.
+is left as it is. Where no folder is given, it is one that the tests find by themselves. Uses the
+standard library alone.
 """
 
 from __future__ import annotations
 
+import os
 import pathlib
 import shutil
 import subprocess
@@ -26,6 +28,10 @@ PINNED = (
 )
 
 
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+USUAL = CACHE / "usidx" / "pyusid-0.0.12"
+
+
 def python_311() -> str:
     """Path of a Python 3.11, this one where it is."""
     if sys.version_info[:2] == (3, 11):
@@ -36,19 +42,24 @@ def python_311() -> str:
     return found
 
 
+def is_made(folder: pathlib.Path) -> bool:
+    """Whether the folder holds the environment."""
+    complete = folder / "pinned.txt"
+    return complete.is_file() and complete.read_text().split() == list(PINNED)
+
+
 def make(folder: pathlib.Path) -> pathlib.Path:
     """Path of the interpreter of the environment in `folder`, made where it is not there yet."""
     python = folder / "bin" / "python"
-    complete = folder / "pinned.txt"
-    if not complete.is_file() or complete.read_text().split() != list(PINNED):
+    if not is_made(folder):
         subprocess.run([python_311(), "-m", "venv", "--clear", str(folder)], check=True)
         subprocess.run([str(python), "-m", "pip", "install", "-q", *PINNED], check=True)
         subprocess.run([str(python), "-c", "import pyUSID"], check=True)
-        complete.write_text("\n".join(PINNED) + "\n")
+        (folder / "pinned.txt").write_text("\n".join(PINNED) + "\n")
     return python
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) > 2:
         raise SystemExit(__doc__)
-    print(make(pathlib.Path(sys.argv[1])))
+    print(make(pathlib.Path(sys.argv[1]) if len(sys.argv) == 2 else USUAL))

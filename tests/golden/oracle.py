@@ -1,6 +1,7 @@
 """What pyUSID 0.0.12 sees in a file: `python oracle.py FILE FOLDER`, in the pinned environment.
 
-Writes FOLDER/seen.json, and the N-D form of each Main that pyUSID finds as FOLDER/<number>.npy.
+Writes FOLDER/seen.json, and of each Main that pyUSID finds the 2-D form as FOLDER/<number>-rows.npy
+and, where pyUSID knows one, the N-D form as FOLDER/<number>.npy.
 """
 
 import json
@@ -27,22 +28,34 @@ def units_by_label(ancillary):
 
 
 def see_main(main, number, folder):
-    """One Main: where it is, its dimensions, and its N-D form in a file."""
-    values = main.get_n_dim_form()
-    np.save(folder / f"{number}.npy", values)
-    return {
+    """One Main: where it is, its dimensions, and its values in files."""
+    np.save(folder / f"{number}-rows.npy", main[()])
+    seen = {
         "path": main.name,
         "quantity": get_attr(main, "quantity"),
         "units": get_attr(main, "units"),
-        "labels": list(main.n_dim_labels),
-        "file": f"{number}.npy",
-        "position": dimensions(
-            main.pos_dim_labels, units_by_label(main.h5_pos_vals), main.get_pos_values
-        ),
-        "spectroscopic": dimensions(
-            main.spec_dim_labels, units_by_label(main.h5_spec_vals), main.get_spec_values
-        ),
+        "rows": f"{number}-rows.npy",
+        "position_labels": list(main.pos_dim_labels),
+        "position_values": main.h5_pos_vals[()].tolist(),
+        "types": {
+            "position": get_attr(main.h5_pos_inds, "type").tolist(),
+            "spectroscopic": get_attr(main.h5_spec_inds, "type").tolist(),
+        },
     }
+    try:
+        values = main.get_n_dim_form()
+        sides = {
+            "position": dimensions(
+                main.pos_dim_labels, units_by_label(main.h5_pos_vals), main.get_pos_values
+            ),
+            "spectroscopic": dimensions(
+                main.spec_dim_labels, units_by_label(main.h5_spec_vals), main.get_spec_values
+            ),
+        }
+    except ValueError:  # no grid to pyUSID, or not one in raster order
+        return seen
+    np.save(folder / f"{number}.npy", values)
+    return {**seen, **sides, "labels": list(main.n_dim_labels), "file": f"{number}.npy"}
 
 
 def see_group(group):
