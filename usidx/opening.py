@@ -180,7 +180,7 @@ def tree_datasets(
     contents = store.contents(ancillaries)
     if not contents.mains:
         store.mains()  # which knows what is wrong with those that come near
-        raise no_mains(store.path)
+        raise next(iter(contents.refused.values()), no_mains(store.path))
     faults = {path: str(error) for path, error in contents.refused.items()}
     for path, error in contents.refused.items():
         if not isinstance(error, InvalidMainError):

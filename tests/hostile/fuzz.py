@@ -8,6 +8,7 @@ file is opened in the process of the user little can be done about that, so it i
 from __future__ import annotations
 
 import collections
+import faulthandler
 import hashlib
 import os
 import pathlib
@@ -251,6 +252,7 @@ def _in_child(run: Callable[[], str], reading: int, writing: int) -> None:
     status = 1
     try:
         os.close(reading)
+        faulthandler.disable()  # its words belong to the parent
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(SECONDS)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,4 +1,4 @@
-"""Some files with flipped bits and some that were cut short; `python -m tests.hostile` does more."""
+"""A few files with flipped bits and a few cut short; `python -m tests.hostile` does more."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def subjects(tmp_path_factory: pytest.TempPathFactory) -> list[fuzz.Subject]:
 
 
 def test_flipped_bits(subjects: list[fuzz.Subject], tmp_path: pathlib.Path) -> None:
-    tally = fuzz.attack(fuzz.flips(subjects, 70, seed=5), str(tmp_path))
+    tally = fuzz.attack(fuzz.flips(subjects, 50, seed=5), str(tmp_path))
     assert tally.bad == []
     assert tally.opened_checked["other values"] == 0
-    assert tally.opened_checked["refused"] > 10
+    assert tally.opened_checked["refused"] > 5
     assert tally.opened["right"] > 5
 
 

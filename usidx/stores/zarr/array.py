@@ -27,7 +27,7 @@ from usidx.errors import (
 from usidx.model.blocks import axis_range
 from usidx.model.dimension import Array
 from usidx.stores.base import Key
-from usidx.stores.zarr.nodes import Node, Stamp, check_inside, entry_of, read_node, stamp_of
+from usidx.stores.zarr.nodes import FILE, Node, Stamp, check_inside, entry_of, read_node, stamp_of
 
 _SAMPLED_CHUNKS = 8
 _SAMPLED_BYTES = 65536
@@ -146,8 +146,7 @@ class ZarrArray:
             handle, before = self._open(place)
             # Marks first: what is marked by now was written before, so its chunks must be there.
             done = self._marks() if self.absent == "unmarked" else None
-            if self.absent != "fill":
-                self._refuse_missing(handle, name, key, done)
+            self._refuse_missing(handle, name, key, done)
             values = np.asarray(handle[key])
         except UsidError:
             raise
@@ -202,6 +201,8 @@ class ZarrArray:
                 if stat.S_ISLNK(os.lstat(file).st_mode):
                     check_inside(self.root, file, self.allow)
             except FileNotFoundError:
+                if self.absent == "fill":
+                    continue
                 if done is not None and not done[_region(index, handle)[: done.ndim]].any():
                     continue
                 raise DamagedStoreError(
@@ -210,8 +211,10 @@ class ZarrArray:
                 ) from None
 
     def _marks(self) -> Array:
-        store = LocalStore(os.path.join(self.folder, self.marks), read_only=True)
-        return np.asarray(zarr.open_array(store, mode="r")[...])
+        marks = open_array(
+            self.root, self.folder, (self.marks,), None, absent="fill", allow=self.allow
+        )
+        return marks[(slice(None),) * marks.ndim]
 
     def _damage(self, name: str, key: tuple[slice, ...], error: Exception) -> Exception:
         if isinstance(error, PermissionError):
@@ -269,7 +272,7 @@ def open_array(
     signatures = []
     shapes = set()
     for name in keys:
-        check_inside(root, os.path.join(folder, name), allow)
+        check_inside(root, os.path.join(folder, name, FILE), allow)
         node = read_node(os.path.join(folder, name))
         if leaf is None or node is None or node["node_type"] != "array":
             raise DamagedStoreError(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from usidx.errors import MainNotFoundError, UsidError
+from usidx.errors import MainNotFoundError, UnsafeStoreError, UsidError
 from usidx.model.names import natural_key
 from usidx.stores.base import Candidate, Contents, ResultRecord, StoredDataset, StoredGroup
 from usidx.stores.zarr import read
@@ -40,6 +40,8 @@ def contents(root: str, allow: tuple[str, ...] = ()) -> Contents:
             continue
         try:
             mains.append(read.open_main(root, path, allow))
+        except UnsafeStoreError:
+            raise  # such a store is refused as a whole
         except UsidError as error:
             refused[path] = error
     return Contents(tuple(groups), tuple(mains), refused)

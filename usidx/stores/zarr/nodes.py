@@ -98,13 +98,13 @@ def walk(root: str, allow: Sequence[str] = (), path: str = "/") -> Iterator[tupl
 
     Raises
     ------
-    UnsafeStoreError : where a folder is a link out of the store
+    UnsafeStoreError : where a folder, or the metadata in it, is a link out of the store
     """
     folder = folder_of(root, path)
+    check_inside(root, os.path.join(folder, FILE), allow)
     node = read_node(folder)
     if node is None or node["node_type"] != "group":
         return
-    check_inside(root, folder, allow)
     yield path, node
     if entry_of(node).get("kind") == "main":
         return

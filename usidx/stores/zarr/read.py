@@ -23,6 +23,7 @@ from usidx.stores.zarr.array import ZarrArray, open_array, read_whole
 from usidx.stores.zarr.attributes import unpack
 from usidx.stores.zarr.leaf import check_version, dims_and_shape, dtype_from, spec_from
 from usidx.stores.zarr.nodes import (
+    FILE,
     Node,
     check_inside,
     children,
@@ -56,6 +57,7 @@ def open_main(root: str, path: str, allow: tuple[str, ...] = ()) -> StoredMain:
     DamagedStoreError : where its metadata, coordinates or arrays are missing or cannot be read
     """
     folder = folder_of(root, path)
+    check_inside(root, os.path.join(folder, FILE), allow)
     node = read_node(folder)
     if node is None or entry_of(node).get("kind") != "main":
         known = [each for each, *_ in _leaves(root, allow)]
@@ -63,11 +65,11 @@ def open_main(root: str, path: str, allow: tuple[str, ...] = ()) -> StoredMain:
             f"{root!r} has no Main {path!r}{did_you_mean(path, known)}; it has "
             f"{', '.join(known) or 'none'}"
         )
-    check_inside(root, folder, allow)
     path = "/" + path.strip("/")
     entry = entry_of(node)
     check_version(entry, path)
     keys = _field_keys(entry, path)
+    check_inside(root, os.path.join(folder, keys[0], FILE), allow)
     first = read_node(os.path.join(folder, keys[0]))
     plain = {} if first is None else first["attributes"]
     spec = spec_from(path, entry, plain, lambda key: read_whole(root, folder, key, allow))
