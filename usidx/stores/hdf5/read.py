@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import h5py
 
-from usidx.errors import MainNotFoundError, NotUsidError, did_you_mean
+from usidx.errors import DamagedStoreError, MainNotFoundError, NotUsidError, did_you_mean
 from usidx.model.blocks import block_shape
 from usidx.model.layout import Layout
 from usidx.model.main import MainSpec
@@ -271,6 +271,11 @@ def _completed(
         return None
     if completion.marks is not None:
         marks = find(session.file, completion.marks)
+        if not isinstance(marks, h5py.Dataset):
+            raise DamagedStoreError(
+                f"{completion.marks!r} marks what of {record.group!r} is complete, and cannot be "
+                "opened by its name: a group in the file is damaged; get the original again"
+            )
         if marks.shape != (position.size,):
             return None
         place = find_place(marks)
