@@ -92,6 +92,7 @@ def test_across_files_that_were_moved_or_lost(path: pathlib.Path, tmp_path: path
     shutil.move(path, other.parent / "a.h5")
     told = usidx.open(other, "Raw_Data-Fit_000/Fit").usid.history
     assert told[0].store == str(other.parent / "a.h5")
+    assert told[2].note == f"its source was in {path}, which has moved"
     # its Main has gone
     with h5py.File(other.parent / "a.h5", "r+") as file:
         del file[FIT]

@@ -240,6 +240,7 @@ def _measured(store: Store, path: str, main: str) -> HistoryStep:
 def _made(path: str, main: str, record: ResultRecord) -> HistoryStep:
     sources = tuple((os.path.abspath(store or path), where) for store, where in record.sources)
     note = "" if sources else str(record.attrs.get("usid_derived") or _untold(record))
+    note = _joined(note, _moved(record))
     told = record.attrs.get("usid_field")
     return HistoryStep(
         store=path,
@@ -255,6 +256,16 @@ def _made(path: str, main: str, record: ResultRecord) -> HistoryStep:
         status=record.status,
         note=note,
     )
+
+
+def _moved(record: ResultRecord) -> str:
+    """What is to be said where the source is read from another place than the group tells."""
+    told = record.attrs.get("source_file_path")
+    found = next((store for store, _ in record.sources if store), None)
+    if not isinstance(told, str) or found is None:
+        return ""
+    there = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(record.store)), told))
+    return "" if there == os.path.normpath(found) else f"its source was in {told}, which has moved"
 
 
 def _untold(record: ResultRecord) -> str:
