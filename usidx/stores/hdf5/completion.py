@@ -77,7 +77,9 @@ def loose_marks(group: h5py.Group) -> Completion | None:
 def _marked(marks: h5py.Dataset) -> Completion:
     done = int(np.count_nonzero(marks[()]))
     status: Status = "complete" if done == marks.size else "partial"
-    return Completion(status, done, int(marks.size), str(marks.name))
+    name: str | bytes = marks.name  # bytes, where it is no UTF-8
+    path = name if isinstance(name, str) else name.decode("utf-8", "surrogateescape")
+    return Completion(status, done, int(marks.size), path)
 
 
 def _find_marks(group: h5py.Group, main: str) -> h5py.Dataset | None:
