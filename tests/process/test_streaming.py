@@ -142,3 +142,19 @@ def test_means_are_streamed_where_pieces_have_all_they_need(path: str, truth: xr
     assert stream_of(source.usid.process(mean, over="Y").plan) is None
     rows = source.usid.process(mean, over="X")  # a row at a time
     np.testing.assert_allclose(rows.run().open(), truth.mean("X"), rtol=1e-6)
+
+
+def test_pending_blocks_are_counted_without_making_them(hdf5_path: str) -> None:
+    from usidx.process.work import count_pending, units_of
+
+    class Writer:
+        def done(self) -> np.ndarray:
+            marks = np.ones((16, 20), bool)
+            marks[3, 4] = marks[15] = False
+            return marks
+
+    plan = bind(peak_response, usidx.open(hdf5_path, MAIN), {}, memory=40_000)
+    (output,) = plan.outputs
+    assert output.block[0] < 16
+    writers: Any = {output.name: Writer()}
+    assert count_pending(plan, writers) == sum(1 for _ in units_of(plan, writers)) == 2

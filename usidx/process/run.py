@@ -26,7 +26,7 @@ from usidx.process.target import (
     twins_of,
     warn_of_changed_code,
 )
-from usidx.process.work import Unit, units_of
+from usidx.process.work import Unit, count_pending
 from usidx.stores.base import Claim, ResultRecord
 
 log = logging.getLogger("usidx")
@@ -181,7 +181,7 @@ def carry_out(
     KeyboardInterrupt : with the same in its message
     """
     run = _Run(claim, tuple(listeners))
-    run.start(sum(1 for _ in units_of(plan, claim.writers)), resumed)
+    run.start(count_pending(plan, claim.writers), resumed)
     try:
         execute(plan, claim.writers, executor, run.report)
         claim.complete()
