@@ -28,6 +28,8 @@ _SHUFFLE = h5py.h5z.FILTER_SHUFFLE
 _FLETCHER = h5py.h5z.FILTER_FLETCHER32
 _KNOWN = (_DEFLATE, _SHUFFLE, _FLETCHER)
 _CHECKSUM_BYTES = 4
+# Filters may add this much to a chunk, and never come near it.
+_CLUTTER_BYTES = 2**16
 # So many chunks that are so small are read faster by HDF5: a loop in Python costs more than a lock.
 _MANY, _SMALL = 4096, 16 * 2**10
 
@@ -146,6 +148,8 @@ def copy_chunks(
     descriptor, dtype = int(dataset.file.id.get_vfd_handle()), dataset.dtype
     for each, where, place in zip(itertools.product(*parts), touched, places, strict=True):
         try:
+            if place.nbytes > 2 * pipeline.nbytes + _CLUTTER_BYTES:
+                raise ValueError(f"it is said to take {place.nbytes} bytes")
             raw = os.pread(descriptor, place.nbytes, place.offset)
             values = np.frombuffer(pipeline.decode(raw, place.skipped), dtype).reshape(chunk)
         except (ValueError, zlib.error) as error:
