@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 
 import usidx
-from tests.h5usid import CHANNEL, RAW, channel, write_main, write_result
-from usidx.errors import MainNotFoundError
+from tests.h5usid import CHANNEL, RAW, REFERENCES, channel, write_main, write_result
+from usidx.errors import MainNotFoundError, NotUsidError
 
 BEPS = "h5usid/pyusid/28_beps_small_like_h5py.h5"
 
@@ -87,3 +87,39 @@ def test_all_regions_of_a_file(path: pathlib.Path, samples: pathlib.Path) -> Non
     assert len(usidx.open_tree(samples / BEPS).usid.regions) == 14
     with pytest.raises(MainNotFoundError, match="made in memory"):
         xr.DataTree().usid.regions  # noqa: B018
+
+
+def test_nothing_in_the_samples_is_out_of_reach(samples: pathlib.Path) -> None:
+    """Each object of each file is a node or a variable, with all its attributes and values."""
+    own = {
+        "quantity",
+        "units",
+        "long_name",
+        "usid_role",
+        "usid_fault",
+        "usid_status",
+        "field_units",
+    }
+    for path in sorted((samples / "h5usid").glob("*/*.h*5")):
+        try:
+            tree = usidx.open_tree(path, ancillaries=True)
+        except NotUsidError:
+            continue  # not even one Main
+        mains = set(usidx.list_mains(path).paths)
+        with h5py.File(path) as file:
+            objects: dict[str, h5py.HLObject] = {"/": file}
+            file.visititems(lambda name, obj, into=objects: into.update({f"/{name}": obj}))
+            for name, obj in objects.items():
+                found = tree[name]
+                if name in mains:
+                    variable = next(iter(found.to_dataset().data_vars.values()))
+                    told = {**found.attrs, **variable.attrs}
+                    missing = set(obj.attrs) - set(told) - set(REFERENCES) - own
+                elif isinstance(obj, h5py.Group):
+                    missing = set(obj.attrs) - set(found.attrs)
+                else:
+                    missing = set(obj.attrs) - set(found.attrs) - own
+                    assert found.shape == obj.shape, (path.name, name)
+                    if obj.dtype.kind in "biufc" and obj.size < 10**6:
+                        np.testing.assert_array_equal(found.values, obj[()])
+                assert not {each.strip() for each in missing}, (path.name, name)
