@@ -28,8 +28,8 @@ _SHUFFLE = h5py.h5z.FILTER_SHUFFLE
 _FLETCHER = h5py.h5z.FILTER_FLETCHER32
 _KNOWN = (_DEFLATE, _SHUFFLE, _FLETCHER)
 _CHECKSUM_BYTES = 4
-# Filters may add this much to a chunk, and never come near it.
-_CLUTTER_BYTES = 2**16
+# No filter adds so much to a chunk: what claims more is not even read.
+_CLUTTER_BYTES = 2**26
 # So many chunks that are so small are read faster by HDF5: a loop in Python costs more than a lock.
 _MANY, _SMALL = 4096, 16 * 2**10
 
