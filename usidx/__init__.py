@@ -18,6 +18,7 @@ from usidx.step import step
 if TYPE_CHECKING:
     from usidx import errors, steps, testing
     from usidx.arrays.making import from_array
+    from usidx.arrays.real import from_real
     from usidx.exporting import to_h5usid, to_zarr
     from usidx.model.dimension import Dimension
     from usidx.opening import list_mains, open, open_tree
@@ -30,6 +31,7 @@ __all__ = [
     "__version__",
     "errors",
     "from_array",
+    "from_real",
     "list_mains",
     "open",
     "open_tree",
@@ -45,6 +47,7 @@ __all__ = [
 _PLACES = {
     "Dimension": "usidx.model.dimension",
     "from_array": "usidx.arrays.making",
+    "from_real": "usidx.arrays.real",
     "list_mains": "usidx.opening",
     "open": "usidx.opening",
     "open_tree": "usidx.opening",

@@ -129,6 +129,18 @@ class UsidAccessor(Generic[Labelled]):
 
         return to_nd(self._obj, fill_value, dims=dims)
 
+    def to_real(self, *, dim: str = "component") -> xr.DataArray:
+        """Complex or compound values as real numbers; see `usidx.arrays.real.to_real`."""
+        from usidx.arrays.real import to_real
+
+        return to_real(self._obj, dim=dim)
+
+    def to_csv(self, path: Path, **options: Any) -> str:
+        """Write a text file; options are those of `usidx.exporting.to_csv`."""
+        from usidx.exporting import to_csv
+
+        return to_csv(self._obj, path, **options)
+
     def to_zarr(self, path: Path, **options: Any) -> str:
         """Write a USID-Zarr store; options are those of `usidx.exporting.to_zarr`."""
         from usidx.exporting import to_zarr
@@ -190,6 +202,14 @@ class UsidAccessor(Generic[Labelled]):
 @xr.register_dataarray_accessor("usid")
 class UsidArray(UsidAccessor[xr.DataArray]):
     """`DataArray.usid`: what the array is as a Main, and what can be done with it."""
+
+    def from_real(
+        self, *, dim: str = "component", restore: bool = True
+    ) -> xr.DataArray | xr.Dataset:
+        """What `to_real` made this array from; see `usidx.arrays.real.from_real`."""
+        from usidx.arrays.real import from_real
+
+        return from_real(self._obj, dim=dim, restore=restore)
 
     def map(
         self, function: Callable[..., Any], over: str | Sequence[str], **options: Any

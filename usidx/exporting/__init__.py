@@ -1,10 +1,11 @@
-"""Writing labelled arrays to new files: USID-Zarr stores and h5USID files.
+"""Writing labelled arrays to files: USID-Zarr stores, h5USID files and text.
 
 Everything is written aside and takes its name at the end, so that what was there before stays
 whole until the new one is, and nothing is left of an export that failed.
 """
 
+from usidx.exporting.csv import to_csv
 from usidx.exporting.h5usid import to_h5usid
 from usidx.exporting.zarr import to_zarr
 
-__all__ = ["to_h5usid", "to_zarr"]
+__all__ = ["to_csv", "to_h5usid", "to_zarr"]
