@@ -135,6 +135,16 @@ class TestToZarr:
         assert (back.name, back.attrs["units"]) == ("Photo", "nm")
         np.testing.assert_array_equal(back.squeeze(), roles_alone())
 
+    @pytest.mark.parametrize("export", [to_zarr, to_h5usid])
+    @pytest.mark.parametrize("left", [["Frequency"], ["Y", "X"], ["Y", "X", "Frequency"]])
+    def test_a_side_that_was_left_out_is_so_again(
+        self, tmp_path: pathlib.Path, export: Any, left: list[str]
+    ) -> None:
+        reduced = make_main().mean(left)
+        back = usidx.open(export(reduced, tmp_path / "a"))
+        assert back.dims == reduced.dims
+        np.testing.assert_array_equal(back, reduced)
+
     def test_dimensions_without_roles_are_told(self, tmp_path: pathlib.Path) -> None:
         with pytest.raises(LayoutError, match="assign_roles"):
             to_zarr(xr.DataArray(np.zeros((2, 3)), dims=("a", "b")), tmp_path / "a.zarr")

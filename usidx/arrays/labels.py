@@ -19,7 +19,7 @@ from usidx.arrays.rasters import layout_of
 from usidx.arrays.reshape import unflatten
 from usidx.arrays.roles import ROLES, assign_roles, dims_by_role
 from usidx.errors import LayoutError
-from usidx.model.layout import Grid
+from usidx.model.layout import Grid, Layout
 from usidx.model.main import MainSpec
 
 __all__ = [
@@ -74,10 +74,16 @@ def _without_empty_sides(array: xr.DataArray, spec: MainSpec) -> xr.DataArray:
     """`array` as it was before a store wanted dimensions on both of its sides."""
     empty = np.ravel(spec.attrs.get(EMPTY_SIDES, []))
     sides = [each for each in (spec.position, spec.spectroscopic) if each.role in empty]
-    stand_ins = [
-        each.dims[0] for each in sides if each == Grid(each.role, (single_cell(each.role),))
-    ]
+    stand_ins = [each.dims[0] for each in sides if _is_single_cell(each)]
     return array.isel(dict.fromkeys(stand_ins, 0), drop=True)
+
+
+def _is_single_cell(side: Layout) -> bool:
+    """Whether a side is what stands for none, by what a file keeps of it."""
+    if not isinstance(side, Grid) or side.shape != (1,):
+        return False
+    found, stand_in = side.dimensions[0], single_cell(side.role)
+    return (found.file_label, found.units) == (stand_in.file_label, stand_in.units)
 
 
 def spec_of(array: xr.DataArray, *, path: str | None = None) -> MainSpec:
