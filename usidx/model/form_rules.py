@@ -81,6 +81,12 @@ def unreadable(place: str, why: str) -> Violation:
     return Violation(place, "warning", f"something that cannot be read ({why})", "a value", mend)
 
 
+def unnamed(place: str) -> Violation:
+    """The error of an object that is listed in its group, and cannot be opened."""
+    found = "an object that its name does not lead to"
+    return Violation(place, "error", found, "an object", "get the original again")
+
+
 def dead_link(place: str, target: str) -> Violation:
     """The note on a link that leads to nothing."""
     mend = "remove it, or put back what it led to"

@@ -43,9 +43,10 @@ def validate(
 
     Examples
     --------
-    >>> import usidx
-    >>> path = usidx.testing.write_demo(grid=(2, 3))  # doctest: +SKIP
-    >>> usidx.validate(path).ok  # doctest: +SKIP
+    >>> import tempfile, usidx
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = usidx.testing.make_main().usid.to_h5usid(f"{folder}/scan.h5")
+    ...     usidx.validate(path).ok
     True
     """
     if (limit is not None and not limit > 0) or not memory > 0:

@@ -189,14 +189,6 @@ def test_what_is_wrong_is_all_said_at_once(
         assert part in str(caught.value)
 
 
-def test_violations_of_every_candidate(pyusid: pathlib.Path) -> None:
-    found = read.check(str(pyusid / "15_not_quite_main_h5py.h5"))
-    assert found[f"{CHANNEL}/good"] == ()
-    assert [each.grade for each in found[f"{CHANNEL}/units_1elem_array"]] == ["warning"]
-    assert {each.grade for each in found[f"{CHANNEL}/size_mismatch"]} == {"error"}
-    assert f"{CHANNEL}/three_d" not in found
-
-
 def test_names_that_are_not_there(pyusid: pathlib.Path) -> None:
     store = store_at(pyusid / "20_process_results.h5")
     with pytest.raises(MainNotFoundError, match=r"no Main .*did you mean '.*/Raw_Data'"):

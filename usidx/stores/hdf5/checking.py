@@ -16,17 +16,16 @@ from usidx.model import form_rules
 from usidx.model.layout_rules import check_layouts
 from usidx.model.result_rules import MarksFacts, ResultFacts, check_result, misnamed
 from usidx.model.rules import Findings, MainFacts, Violation, check_main, errors
-from usidx.stores import guard
 from usidx.stores.hdf5 import attributes
-from usidx.stores.hdf5.ancillaries import Ancillaries
-from usidx.stores.hdf5.file import open_file
 from usidx.stores.hdf5.links import Links
 from usidx.stores.hdf5.links import walk as walk_links
 from usidx.stores.hdf5.place import REFERENCES
+from usidx.stores.hdf5.read import Session, opened
 from usidx.stores.hdf5.results import named_parts
 from usidx.stores.hdf5.soundness import check_storage, check_values
-from usidx.stores.hdf5.walk import Catalog, Item
+from usidx.stores.hdf5.walk import Item, find, has_attribute
 
+_REFERENCES = tuple(name.encode() for name in REFERENCES)
 _MARKS = re.compile(r"completed(_.+)?_positions", re.IGNORECASE)
 _SOURCE = re.compile(r"source_[0-9]{3,}")
 _LEGACY_VERSIONS = ("Pycroscopy version", "pycroscopy_version", "Pycroscopy_version")
@@ -44,23 +43,23 @@ def check(path: str, allow_external: Sequence[str] = (), *, values: bool = False
     ------
     UsidError : where the file cannot be opened, or may not be
     """
-    with open_file(path) as file:
-        guard.check(file, allow_external)
-        return _Check(file, path, bool(allow_external), values).findings()
+    with opened(path, allow_external) as session:
+        return _Check(session, values).findings()
 
 
 class _Check:
     """The check of one open file."""
 
-    def __init__(self, file: h5py.File, path: str, follow: bool, values: bool) -> None:
-        self._file = file
-        self._path = path
+    def __init__(self, session: Session, values: bool) -> None:
+        self._file = session.file
+        self._path = session.path
+        self._catalog = session.catalog
+        self._ancillaries = session.ancillaries
+        self._results = session.results
         self._values = values
-        self._catalog = Catalog(file, follow)
-        self._ancillaries = Ancillaries(self._catalog)
         # what was read of each candidate
         self._facts: dict[str, MainFacts] = {}
-        self._size = os.fstat(int(file.id.get_vfd_handle())).st_size
+        self._size = os.fstat(int(session.file.id.get_vfd_handle())).st_size
 
     def findings(self) -> Findings:
         """What was found."""
@@ -76,7 +75,8 @@ class _Check:
             found += self._check_forms(facts)
         for item in self._catalog.items:
             found += self._check_item(item)
-        results = tuple(each for each in self._catalog.groups if self._is_result(each))
+        groups = self._catalog.groups[1:]
+        results = tuple(each for each in groups if self._results.is_result(each))
         for group in results:
             found += check_result(self._result_facts(group))
         found += self._check_links()
@@ -93,13 +93,10 @@ class _Check:
         """What is to be said of the whole file."""
         for path in ("/", *(each.path for each in self._catalog.items if each.n_attributes)):
             for name in _LEGACY_VERSIONS:
-                if h5py.h5a.exists(self._file.id, name.encode(), obj_name=_encoded(path)):
-                    version = attributes.read_text(self._object(path), name).value
+                if has_attribute(self._file, path, [name.encode()]):
+                    version = attributes.read_text(find(self._file, path), name).value
                     yield form_rules.legacy_program(f"{path}@{name}", version or "")
                     return
-
-    def _object(self, path: str) -> Any:
-        return self._file[_encoded(path)]
 
     # -- Mains -----------------------------------------------------------------------------------
 
@@ -111,14 +108,11 @@ class _Check:
             for each in self._catalog.items
             if each.kind == "dataset"
             and each.n_attributes
-            and any(
-                h5py.h5a.exists(self._file.id, name.encode(), obj_name=_encoded(each.path))
-                for name in REFERENCES
-            )
+            and has_attribute(self._file, each.path, _REFERENCES)
         )
 
     def _check_candidate(self, path: str) -> tuple[Violation, ...]:
-        dataset = self._object(path)
+        dataset = find(self._file, path)
         facts = self._facts[path] = self._ancillaries.facts(dataset, path)
         found = check_main(facts)
         if errors(found):
@@ -137,7 +131,7 @@ class _Check:
             for each in facts.side("position" if role == "position" else "spectroscopic"):
                 if each.path is None or not each.path.startswith("/"):
                     continue
-                ancillary = self._file.get(_encoded(each.path))
+                ancillary = find(self._file, each.path)
                 if not isinstance(ancillary, h5py.Dataset):
                     continue
                 for name in ("labels", "units"):
@@ -162,7 +156,10 @@ class _Check:
             main = self._main_meant(parent, name)
             if main and named_parts(name) is None:
                 yield misnamed(item.path, main)
-        obj = self._object(item.path)
+        obj = find(self._file, item.path)
+        if obj is None:
+            yield form_rules.unnamed(item.path)
+            return
         yield from self._check_attributes(item.path, obj)
         if isinstance(obj, h5py.Dataset):
             wrong = [*check_storage(item.path, obj, self._size)]
@@ -188,7 +185,7 @@ class _Check:
         """Name of the dataset in `parent` that the group `name` is named after; "" for none."""
         places = [place for place, letter in enumerate(name) if letter == "-"]
         for place in reversed(places):
-            beside = self._file.get(_encoded(f"{parent}/{name[:place]}"))
+            beside = find(self._file, f"{parent}/{name[:place]}")
             if isinstance(beside, h5py.Dataset):
                 return name[:place]
         return ""
@@ -200,22 +197,13 @@ class _Check:
         for address, inside in links.groups.items():
             for name, link in inside.items():
                 where = links.path(address, name)
-                if link.kind == "soft" and self._file.get(_encoded(where)) is None:
+                if link.kind == "soft" and find(self._file, where) is None:
                     yield form_rules.dead_link(where, link.target.decode("utf-8", "replace"))
 
     # -- results ---------------------------------------------------------------------------------
 
-    def _is_result(self, path: str) -> bool:
-        if named_parts(path.rpartition("/")[2]) is not None:
-            return True
-        has = [
-            h5py.h5a.exists(self._file.id, name, obj_name=_encoded(path))
-            for name in (b"tool", b"source_000", b"source_dataset_path")
-        ]
-        return has[0] and any(has[1:])
-
     def _result_facts(self, path: str) -> ResultFacts:
-        group = self._object(path)
+        group = find(self._file, path)
         parent, _, name = path.rpartition("/")
         named = named_parts(name)
         sources = [each for each in attributes.names(group) if _SOURCE.fullmatch(each)]
@@ -227,7 +215,7 @@ class _Check:
             for _, each in referred
             if each.found == "dataset" and each.target.shape
         }
-        beside = self._file.get(_encoded(f"{parent}/{named[0]}")) if named else None
+        beside = find(self._file, f"{parent}/{named[0]}") if named else None
         return ResultFacts(
             path=path,
             named=named,
@@ -266,10 +254,6 @@ class _Check:
                     others += int(np.count_nonzero((part != 0) & (part != 1)))
             shape, dtype = tuple(marks.shape or ()), str(marks.dtype)
             yield MarksFacts(f"{path}/{name}", shape, dtype, done, others, expected)
-
-
-def _encoded(path: str) -> bytes:
-    return path.encode("utf-8", "surrogateescape")
 
 
 def _from_error(path: str, error: UsidError) -> Violation:

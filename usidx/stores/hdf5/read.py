@@ -28,7 +28,6 @@ from usidx.stores.hdf5.walk import Catalog, find
 
 __all__ = [
     "candidates",
-    "check",
     "mains",
     "open_file",
     "open_main",
@@ -142,15 +141,6 @@ def _entry(session: Session, where: str, dataset: h5py.Dataset, facts: MainFacts
         kind="raw" if group is None else "result",
         status="complete" if group is None else str(session.results.completion(group, dataset)),
     )
-
-
-def check(path: str, allow_external: Sequence[str] = ()) -> dict[str, tuple[Violation, ...]]:
-    """Everything that is not as USID asks, for each dataset that is a Main or comes near."""
-    with opened(path, allow_external) as session:
-        return {
-            where: check_main(session.ancillaries.facts(find(session.file, where), where))
-            for where in session.catalog.candidates
-        }
 
 
 def open_main(path: str, main: str, allow_external: Sequence[str] = ()) -> StoredMain:
