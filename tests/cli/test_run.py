@@ -137,7 +137,10 @@ def test_ctrl_c_leaves_a_group_that_the_same_command_completes(
     make_main((24, 8, 32), dtype="complex64").usid.to_h5usid(str(tmp_path / "scan.h5"))
     (tmp_path / "slow.py").write_text(textwrap.dedent(SLOW))
     root = pathlib.Path(usidx.__file__).parents[1]
-    command = [sys.executable, "-c", "from usidx.cli import main; main()", "run", "scan.h5",
+    # What is started in the background of a shell ignores Ctrl-C, and so do its children.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from usidx.cli import main; main()"
+    command = [sys.executable, "-c", code, "run", "scan.h5",
                "Raw_Data", "slow.py:slow", "--memory", "40kB"]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(root)}
     child = subprocess.Popen(
