@@ -53,6 +53,18 @@ def _names(obj: h5py.h5d.DatasetID | h5py.h5g.GroupID) -> Iterator[bytes]:
 
 def _addresses(attribute: h5py.h5a.AttrID) -> list[int]:
     """The address in each reference: of an object, or of what describes a region."""
+    if attribute.get_storage_size() == _OBJECT_BYTES:
+        # as nearly all are; whatever is no reference cannot be read as one
+        raw = np.zeros((), f"V{_OBJECT_BYTES}")
+        try:
+            attribute.read(raw, mtype=h5py.h5t.STD_REF_OBJ)
+        except (TypeError, OSError, ValueError, RuntimeError):
+            return []
+        return [int.from_bytes(raw.tobytes(), sys.byteorder)]
+    return _listed_addresses(attribute)
+
+
+def _listed_addresses(attribute: h5py.h5a.AttrID) -> list[int]:
     kind = attribute.get_type()
     if kind.get_class() != h5py.h5t.REFERENCE:
         return []

@@ -37,13 +37,18 @@ def absurdity(
     file_size : bytes
     spare : bytes that it may claim beyond what is stored
     """
+    creation = dataset.get_create_plist()
+    layout = creation.get_layout()
+    if layout == h5py.h5d.CONTIGUOUS and not creation.get_external_count():
+        stored = dataset.get_storage_size()
+        # HDF5 has made sure that this is what the shape takes.
+        if stored and (dataset.get_offset() or 0) + stored <= file_size:
+            return None
     shape = tuple(dataset.shape or ())
     cells = math.prod(shape)
     size = cells * dataset.get_type().get_size()
     if cells > _MOST_CELLS:
         return f"the shape {shape} has {cells:.1e} cells"
-    creation = dataset.get_create_plist()
-    layout = creation.get_layout()
     if layout == h5py.h5d.CHUNKED:
         wrong = _chunk_absurdity(dataset, creation, size)
         if wrong is not None:
