@@ -38,8 +38,9 @@ def to_h5usid(
 
     Values are computed and written block by block; memory holds a few blocks at a time. The file
     has all of the Mains in the end, or is as it was, whatever happens meanwhile. `usidx.open` reads
-    back the same Mains, pyUSID and h5py read them as any other USID file. What the model has no
-    place for (coordinates over both sides, masks) is not in the file.
+    back the same Mains, pyUSID and h5py read them as any other USID file. Of a tree the datasets
+    that are no Mains come along. Coordinates that the model has no place for (over both sides,
+    masks) are not in the file.
 
     Parameters
     ----------
@@ -99,6 +100,8 @@ def to_h5usid(
             )
             sources.append(_packed(part, chunks))
             targets.append(target)
+        for other in parts.others:
+            new.add_dataset(other.path, other.values, other.attrs, checked=checksums)
         # One process has the file open, so that it takes the blocks whoever computes them.
         store(sources, targets, progress, here=True)
     return path

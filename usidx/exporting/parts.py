@@ -16,6 +16,7 @@ from usidx.arrays.fields import compound_spec
 from usidx.arrays.labels import Origin, arrange, as_main, origin_of
 from usidx.arrays.reshape import to_nd
 from usidx.errors import LayoutError, OptionError, PlanError, UsidError
+from usidx.exporting.others import Other, others_of
 from usidx.exporting.placing import Places
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
@@ -69,10 +70,12 @@ class Parts:
     ----------
     mains : the Mains
     groups : attributes of groups by their paths; of the result groups that Mains come from, too
+    others : datasets of a tree that are no Mains
     """
 
     mains: tuple[Part, ...]
     groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    others: tuple[Other, ...] = ()
 
     def moved(self, places: Places, store: str) -> Parts:
         """The same, to be added to the file `store`.
@@ -88,7 +91,9 @@ class Parts:
             place = places.of(path)
             if place is not None:
                 groups[place] = _moved_sources(attrs, places, store)
-        return Parts(mains, groups)
+        others = [(places.of(each.path), each) for each in self.others]
+        came_along = tuple(replace(each, path=path) for path, each in others if path)
+        return Parts(mains, groups, came_along)
 
 
 def _moved_sources(attrs: Mapping[str, Any], places: Places, store: str) -> dict[str, Any]:
@@ -138,14 +143,17 @@ def parts_of(obj: Exportable, group: str | None = None) -> Parts:
     if not found:
         raise LayoutError(f"the {type(obj).__name__} is empty, so there is no Main to write")
     groups: dict[str, Mapping[str, Any]] = {}
+    others: list[Other] = []
     if isinstance(obj, xr.DataTree):
         for node in obj.subtree:
+            others += others_of(node, _place(node, obj))
             if node.attrs and not has_mains(node.to_dataset()):
                 groups[_place(node, obj)] = {
                     str(key): value for key, value in node.attrs.items() if key not in TOLD
                 }
     groups.update(_result_groups(found))
-    return Parts(tuple(_with_origin(part, origin) for part, origin in found), groups)
+    mains = tuple(_with_origin(part, origin) for part, origin in found)
+    return Parts(mains, groups, tuple(others))
 
 
 def _several(obj: Any) -> Iterator[tuple[Labelled, str]]:

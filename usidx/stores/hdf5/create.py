@@ -32,6 +32,7 @@ from usidx.stores.hdf5.describe import (
 )
 from usidx.stores.hdf5.new_result import find
 from usidx.stores.hdf5.overlay import Overlay
+from usidx.stores.hdf5.plain_dataset import Indexed, write_dataset
 from usidx.stores.hdf5.rows import Key, in_file_order, runs
 from usidx.stores.hdf5.sharing import known_sides
 
@@ -178,6 +179,25 @@ class Draft:
                 _write_marks(group, spec, completed)
         self._targets.append(Target(self, spec, dataset))
         return self._targets[-1]
+
+    def add_dataset(
+        self, path: str, values: Indexed, attrs: Mapping[str, Any], *, checked: bool = True
+    ) -> None:
+        """Write a dataset that is no Main, unless there is something at `path` already.
+
+        Parameters
+        ----------
+        path : where it will be in the file
+        values : of any shape, read a few rows at a time
+        attrs : of the dataset
+        checked : whether values get checksums
+        """
+        parent, _, name = path.rpartition("/")
+        with self._lock, self._checked():
+            group = self._group(parent)
+            if group.get(name, getlink=True) is None:
+                made = write_dataset(group, name, values, checked=checked)
+                write_attributes(made, {str(key): value for key, value in attrs.items()})
 
     def names(self, path: str) -> list[str]:
         """What is in the group at `path`; nothing where there is none."""
