@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +35,18 @@ def is_foreign(record: ResultRecord) -> bool:
     return record.fingerprint is None and record.version is None
 
 
-def foreign_twins(plan: Plan, store: Store) -> tuple[ResultRecord, ...]:
-    """Groups of other programs in a store that are what the plan makes, oldest first."""
+def foreign_twins(
+    plan: Plan, store: Store, known: Iterable[ResultRecord]
+) -> tuple[ResultRecord, ...]:
+    """Groups of other programs in a store that are what the plan makes, oldest first.
+
+    Parameters
+    ----------
+    known : the results that the store has of the source
+    """
     if plan.step is None or plan.source.origin is None:
         return ()
-    found = {each.group: each for each in store.results(plan.source.path)}
+    found = {each.group: each for each in known}
     found.update({each.group: each for each in _elsewhere(plan, store)})
     return tuple(each for each in found.values() if _is_twin(plan, store, each))
 

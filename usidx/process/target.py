@@ -107,10 +107,9 @@ def twins_of(plan: Plan, store: Store) -> tuple[ResultRecord, ...]:
     """
     if not os.path.exists(store.path):
         return ()
-    found = [
-        each for each in store.results(plan.source.path) if each.fingerprint == plan.fingerprint
-    ]
-    newest = reversed([*foreign_twins(plan, store), *found])
+    known = store.results(plan.source.path)
+    found = [each for each in known if each.fingerprint == plan.fingerprint]
+    newest = reversed([*foreign_twins(plan, store, known), *found])
     return tuple(
         sorted(newest, key=lambda each: (each.status != "complete", is_foreign(each), -each.done))
     )

@@ -54,9 +54,9 @@ def add(new: Draft, spec: MainSpec | None = None, **options: Any) -> None:
         target[key] = fit_values(key[0].start)
 
 
-def add_and(path: str, then: Callable[[Draft], object], *, timeout: float = 30.0) -> None:
+def add_and(path: str, then: Callable[[Draft], object], *, patience: float = 30.0) -> None:
     """Add a Main, and do something before that is committed."""
-    with appending(path, timeout=timeout) as new:
+    with appending(path, patience=patience) as new:
         add(new)
         then(new)
 
@@ -221,7 +221,7 @@ class TestOthers:
         before = content(path)
         handles: list[h5py.File] = []
         with pytest.raises(StoreLockedError, match="open in HDF5"):
-            add_and(path, lambda new: handles.append(h5py.File(path, "r")), timeout=0.2)
+            add_and(path, lambda new: handles.append(h5py.File(path, "r")), patience=0.2)
         handles.pop().close()
         assert content(path) == before
 

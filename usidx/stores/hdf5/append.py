@@ -14,9 +14,12 @@ from collections.abc import Iterator
 from usidx.stores.hdf5.create import Draft
 from usidx.stores.hdf5.transaction import overlaid
 
+# What took an hour to compute is not to be lost to a reader that stays for a minute.
+_PATIENCE = 600.0
+
 
 @contextlib.contextmanager
-def appending(path: str, *, timeout: float = 30.0) -> Iterator[Draft]:
+def appending(path: str, *, timeout: float = 30.0, patience: float = _PATIENCE) -> Iterator[Draft]:
     """A Draft that adds to the file at `path`; what was added is there when the block ends.
 
     Others can read the file meanwhile; to be changed, it has to be closed by all of them for a
@@ -25,13 +28,14 @@ def appending(path: str, *, timeout: float = 30.0) -> Iterator[Draft]:
     Parameters
     ----------
     path : of an HDF5 file
-    timeout : seconds to wait for others that write it, or have it open in HDF5
+    timeout, patience : seconds to wait, in the beginning for others that write it, or have it open
+        in HDF5, and in the end for those that have opened it to read
 
     Raises
     ------
     StoreNotFoundError, ReadOnlyStoreError, StoreLockedError, NoSpaceError, ... : as `transaction`
     """
-    with overlaid(path, timeout=timeout, what="adding Mains", shared=True) as (file, overlay):
+    with overlaid(path, timeout=timeout, what="adding Mains", shared=patience) as (file, overlay):
         made = Draft(path, file, overlay, adds=True)
         yield made
         made.finish()

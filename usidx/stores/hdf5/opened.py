@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 
 from usidx.errors import StoreLockedError
 from usidx.stores import disk
 from usidx.stores.hdf5.superblock import Superblock, read_superblock
+
+_logger = logging.getLogger(__name__)
+_SILENT = 5.0
 
 
 def wait_for_others(path: str, descriptor: int, deadline: float) -> None:
@@ -27,6 +31,17 @@ def wait_for_others(path: str, descriptor: int, deadline: float) -> None:
             )
         time.sleep(pause)
         pause = min(1.1 * pause, 0.02)
+
+
+def wait_long(path: str, descriptor: int, patience: float) -> None:
+    """`wait_for_others` for `patience` seconds, saying so where that takes a while."""
+    deadline = time.monotonic() + patience
+    try:
+        wait_for_others(path, descriptor, min(deadline, time.monotonic() + _SILENT))
+    except StoreLockedError as error:
+        if patience > _SILENT:
+            _logger.warning("%s. Waiting for up to %d s", error, patience)
+        wait_for_others(path, descriptor, deadline)
 
 
 def let_read(descriptor: int) -> None:

@@ -28,7 +28,7 @@ from usidx.errors import (
 from usidx.stores import disk
 from usidx.stores.hdf5 import log as logs
 from usidx.stores.hdf5.log import log_path
-from usidx.stores.hdf5.opened import is_untouched, let_read, wait_for_others
+from usidx.stores.hdf5.opened import is_untouched, let_read, wait_for_others, wait_long
 from usidx.stores.hdf5.overlay import Overlay
 from usidx.stores.hdf5.superblock import Superblock, read_superblock
 from usidx.stores.lock import StoreLock, held, store_lock
@@ -85,12 +85,13 @@ def transaction(path: str, *, timeout: float = 30.0, what: str = "") -> Iterator
 
 @contextlib.contextmanager
 def overlaid(
-    path: str, *, timeout: float = 30.0, what: str = "", shared: bool = False
+    path: str, *, timeout: float = 30.0, what: str = "", shared: float | None = None
 ) -> Iterator[tuple[h5py.File, Overlay]]:
     """A transaction with the Overlay it works on.
 
     With `shared` others, this process too, can open the file for reading until the body ends: for
-    one that takes long. HDF5 elsewhere cannot write it, nor can other transactions.
+    one that takes long. HDF5 elsewhere cannot write it, nor can other transactions. In the end
+    readers have `shared` seconds to close it.
     """
     real = os.path.realpath(path)
     _check_writable(path, real)
@@ -105,12 +106,12 @@ def overlaid(
             overlay = Overlay(descriptor)
             lock.note(inode=os.fstat(descriptor).st_ino, size=overlay.end)
             try:
-                if shared:
+                if shared is not None:
                     let_read(descriptor)
                 with _through(path, overlay) as file:
                     yield file, overlay
-                if shared:
-                    wait_for_others(path, descriptor, time.monotonic() + timeout)
+                if shared is not None:
+                    wait_long(path, descriptor, shared)
                 log = _prepare(path, real, overlay, descriptor, beginning, what)
             except BaseException:
                 if is_untouched(descriptor, beginning):
