@@ -96,7 +96,13 @@ def test_hdf5_is_not_asked_for_values(
     "kept",
     [
         {"compression": "lzf"},
-        {"scaleoffset": 3},
+        pytest.param(
+            {"scaleoffset": 3},
+            marks=pytest.mark.skipif(
+                h5py.version.hdf5_version_tuple < (2, 0, 0),
+                reason="HDF5 1.14 cannot read what it scaled of such floats",
+            ),
+        ),
         {},
     ],
 )
