@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import resource
 import shutil
 import threading
 import time
@@ -34,7 +35,7 @@ from usidx.stores import disk
 from usidx.stores.hdf5 import HDF5Store
 from usidx.stores.hdf5.append import appending
 from usidx.stores.hdf5.create import Draft
-from usidx.stores.hdf5.transaction import transaction
+from usidx.stores.hdf5.transaction import recover, transaction
 from usidx.stores.hdf5.write import claim
 
 
@@ -137,8 +138,6 @@ def test_values_are_in_the_file_at_once_not_in_memory(path: str) -> None:
     )
 
     def work() -> float:
-        import resource
-
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         with appending(path) as new:
             target = new.add_main(big, block=(1, 8, 65_536))
@@ -152,6 +151,93 @@ def test_values_are_in_the_file_at_once_not_in_memory(path: str) -> None:
     assert ended.result < 45_000  # KiB
     with h5py.File(path, "r") as file:
         assert file[NEW][-1, -1] == 15
+
+
+class TestFreeSpace:
+    """Files that keep track of their gaps get values into them, not into memory."""
+
+    size = 16 * 2**20
+
+    @pytest.fixture
+    def path(self, tmp_path: pathlib.Path) -> str:
+        """A file with a gap."""
+        path = make_scan(str(tmp_path / "gap.h5"), fs_strategy="fsm", fs_persist=True)
+        with h5py.File(path, "r+") as file:
+            file["large"] = np.zeros(self.size, "u1")
+            file["after"] = np.arange(10**4)
+        with h5py.File(path, "r+") as file:
+            del file["large"]
+        return path
+
+    def spec(self) -> MainSpec:
+        side = Grid("spectroscopic", (Dimension("Time", "s", 8192),))
+        return replace(spec_of(), dtype=np.dtype("f8"), spectroscopic=side)
+
+    def add(self, path: str, **options: Any) -> None:
+        with appending(path) as new:
+            target = new.add_main(self.spec(), block=(1, 8, 8192), **options)
+            for row in range(16):
+                target[(slice(row, row + 1),)] = np.full((1, 8, 8192), row + 1, "f8")
+
+    def check(self, path: str) -> None:
+        with h5py.File(path, "r") as file:
+            np.testing.assert_array_equal(file[MAIN][()], raw_values())
+            np.testing.assert_array_equal(file["after"][()], np.arange(10**4))
+            if NEW in file:
+                expected = np.repeat(np.arange(1.0, 17.0), 8)[:, None]
+                np.testing.assert_array_equal(file[NEW][()], np.broadcast_to(expected, (128, 8192)))
+
+    @pytest.mark.parametrize("options", [{}, {"checked": False}, {"compression": "lzf"}], ids=str)
+    def test_values_fill_gaps(self, path: str, options: dict[str, Any]) -> None:
+        size = os.path.getsize(path)
+
+        def work() -> int:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            self.add(path, **options)
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+        ended = in_child(work)
+        assert ended.trouble == ""
+        assert ended.result < 36_000  # KiB, of which HDF5 takes 16 MiB for chunks
+        assert os.path.getsize(path) < size + self.size // 4
+        self.check(path)
+        with appending(path) as new:  # and the file is one that can be written
+            add(new, spec_of(f"{CHANNEL}/Another"))
+        self.check(path)
+        check(path, f"{CHANNEL}/Another")
+
+    def test_a_crash_at_any_write(self, path: str) -> None:
+        before = pathlib.Path(path).read_bytes()
+
+        def write(count: int) -> Callable[[], int]:
+            def work() -> int:
+                real, done = disk.write_at, 0
+
+                def counted(descriptor: int, data: Any, offset: int) -> None:
+                    nonlocal done
+                    done += 1
+                    if done == count:
+                        real(descriptor, bytes(data)[: len(bytes(data)) // 2], offset)
+                        os.kill(os.getpid(), 9)
+                    real(descriptor, data, offset)
+
+                disk.write_at = counted
+                self.add(path)
+                return done
+
+            return work
+
+        total = in_child(write(-1)).result
+        assert total > 30
+        for count in [*range(1, total, 12), *range(total - 8, total + 1)]:
+            for left in pathlib.Path(path).parent.iterdir():
+                left.unlink()
+            pathlib.Path(path).write_bytes(before)
+            assert in_child(write(count)).killed
+            recover(path)
+            self.check(path)
+        with h5py.File(path, "r") as file:
+            assert NEW in file
 
 
 class TestSharing:

@@ -56,6 +56,34 @@ def test_it_reads_and_writes_like_a_file(steps: list[Any], full: bool) -> None:
                 check_committed(overlay, expected, descriptor)
 
 
+@given(operations)
+@settings(max_examples=150, deadline=None)
+def test_gaps_are_filled(steps: list[Any]) -> None:
+    """What is read is what was written, and what was read before stays until the commit."""
+    expected = bytearray(start())
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("usidx.stores.hdf5.overlay._LONGEST_REMEMBERED", 250)
+        path = pathlib.Path(folder) / "file"
+        path.write_bytes(start())
+        known: list[tuple[int, int]] = []
+        with disk.opened(str(path), os.O_RDWR) as descriptor:
+            overlay = Overlay(descriptor, fills_gaps=True)
+            for kind, place, size, fill in steps:
+                first_time = bytes(expected[place : place + size]) == start()[place : place + size]
+                do(overlay, expected, kind, place, size, fill or b"\x7f", False)
+                if kind == "read" and first_time:
+                    known.append((place, min(place + size, END)))
+                stored = path.read_bytes()
+                for begin, stop in known:
+                    assert stored[begin:stop] == start()[begin:stop]
+            data = bytearray(path.read_bytes()[:END])
+            for change in overlay.changes():
+                assert data[change.offset : change.stop] == change.before
+                data[change.offset : change.stop] = change.after
+            assert data == expected[:END]
+            check_committed(overlay, expected, descriptor)
+
+
 def do(
     overlay: Overlay,
     expected: bytearray,

@@ -1,9 +1,10 @@
 """Add Mains to an h5USID file that is there: all of them, or nothing.
 
-Values go behind the end of the file as the file itself has it, where nothing refers to them. A
-transaction then changes what is before that end, some kilobytes of it, in one step. A process that
-dies before leaves the file as it was, with a tail of no meaning that HDF5 does not see and that the
-next transaction cuts off.
+Values go behind the end of the file as the file itself has it, where nothing refers to them, or
+into free space that the file keeps track of, where nothing refers to them either. A transaction
+then changes what else is before that end, some kilobytes of it, in one step. A process that dies
+before leaves the file as it was, with a tail of no meaning that HDF5 does not see and that the next
+transaction cuts off.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import numpy as np
 
 from usidx.stores import disk
 from usidx.stores.hdf5.log import Change
+from usidx.stores.hdf5.ranges import Ranges
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -44,13 +45,16 @@ class Overlay(io.RawIOBase):
     Parameters
     ----------
     descriptor : of the file, open for reading and writing; it stays open
+    fills_gaps : whether values go to the file at once where HDF5 finds free space for them below
+        `end`, too. Only for transactions that write no values of datasets that were there before:
+        then a long write to bytes that HDF5 has not read is one to bytes that nothing refers to
 
     HDF5 must not see a write fail: it cannot close a file then, and crashes when Python ends. So
     the first failure is kept in `error`, and writing goes on as if nothing had happened. What is
     raised in the middle nevertheless, such as an interrupt, is kept in `failure`.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, fills_gaps: bool = False) -> None:
         super().__init__()
         self.end = os.fstat(descriptor).st_size
         self.size = self.end
@@ -62,6 +66,10 @@ class Overlay(io.RawIOBase):
         # page number -> the page as it was when HDF5 first saw it, and as HDF5 has it now
         self._seen: dict[int, bytes] = {}
         self._changed: dict[int, bytearray] = {}
+        # below `end`: what HDF5 has read, and gaps that were filled
+        self._fills_gaps = fills_gaps
+        self._read = Ranges()
+        self._filled = Ranges()
         # what could not be written after all, for HDF5 to find again: (place, bytes)
         self._unwritten: list[tuple[int, bytes]] = []
 
@@ -100,6 +108,8 @@ class Overlay(io.RawIOBase):
             self._read_pages(into, start, min(stop, self.end))
         else:
             self._read_long(into, start, min(stop, self.end))
+        if self._fills_gaps:
+            self._read_filled(into, start, min(stop, self.end))
         self._read_new(into, max(start, self.end), start)
         self._place = stop
         return into.nbytes
@@ -110,7 +120,7 @@ class Overlay(io.RawIOBase):
         start, stop = self._place, self._place + source.nbytes
         inside = max(0, min(stop, self.end) - start)
         if inside:
-            self._write_pages(source[:inside], start)
+            self._write_old(source[:inside], start)
         if inside < source.nbytes:
             self._write_new(source[inside:], start + inside)
         self.size = max(self.size, stop)
@@ -123,21 +133,18 @@ class Overlay(io.RawIOBase):
         Only bytes that HDF5 has made different: in the rest of a page there may be values that
         another process has written in the meantime.
         """
-        found: list[Change] = []
+        runs: list[tuple[int, list[bytes], list[bytes]]] = []
+        end = -1
         for number in sorted(self._changed):
             old, new = self._seen[number], bytes(self._changed[number])
             for start, stop in _differing(old, new):
                 place = number * PAGE + start
-                last = found[-1] if found else None
-                if last is not None and last.stop == place:  # it goes on across the pages
-                    start_old, start_new = (
-                        last.before + old[start:stop],
-                        last.after + new[start:stop],
-                    )
-                    found[-1] = Change(last.offset, start_old, start_new)
-                else:
-                    found.append(Change(place, old[start:stop], new[start:stop]))
-        return found
+                if place != end:  # else it goes on across the pages
+                    runs.append((place, [], []))
+                runs[-1][1].append(old[start:stop])
+                runs[-1][2].append(new[start:stop])
+                end = number * PAGE + stop
+        return [Change(place, b"".join(old), b"".join(new)) for place, old, new in runs]
 
     def reserve(self, count: int) -> None:
         """Set aside `count` bytes on disk behind what there is; what is not used is given back.
@@ -229,6 +236,35 @@ class Overlay(io.RawIOBase):
             first, last = max(place, offset), min(place + count, offset + len(data))
             if first < last:
                 into[first - start : last - start] = data[first - offset : last - offset]
+
+    def _read_filled(self, into: memoryview, start: int, stop: int) -> None:
+        """Put what gaps were filled with over what their pages had before."""
+        for first, last, filled in self._filled.parts(start, stop):
+            if filled:
+                into[first - start : last - start] = self._stored(last - first, first)
+            else:
+                self._read.add(first, last)
+
+    def _write_old(self, source: memoryview, start: int) -> None:
+        """Write below `end`: into gaps at once, anywhere else in memory."""
+        stop = start + source.nbytes
+        long = self._fills_gaps and source.nbytes > _LONGEST_REMEMBERED
+        if long and not self._read.touches(start, stop) and self.error is None:
+            self._filled.add(start, stop)
+        for first, last, filled in self._filled.parts(start, stop):
+            part = source[first - start : last - start]
+            if filled:
+                self._write_filled(part, first)
+            else:
+                self._write_pages(part, first)
+
+    def _write_filled(self, source: memoryview, place: int) -> None:
+        if self.error is None and self._descriptor >= 0:
+            try:
+                self._check_alone()
+                disk.write_at(self._descriptor, source, place)
+            except OSError as error:
+                self.error = error
 
     def _write_pages(self, source: memoryview, start: int) -> None:
         place, stop = start, start + source.nbytes

@@ -91,7 +91,8 @@ def overlaid(
 
     With `shared` others, this process too, can open the file for reading until the body ends: for
     one that takes long. HDF5 elsewhere cannot write it, nor can other transactions. In the end
-    readers have `shared` seconds to close it.
+    readers have `shared` seconds to close it. Such a body writes no values of datasets that were
+    there before.
     """
     real = os.path.realpath(path)
     _check_writable(path, real)
@@ -103,7 +104,7 @@ def overlaid(
             wait_for_others(path, descriptor, deadline)
             beginning = _check_format(path, descriptor)
             _cut_leftover(lock, descriptor)
-            overlay = Overlay(descriptor)
+            overlay = Overlay(descriptor, fills_gaps=shared is not None)
             lock.note(inode=os.fstat(descriptor).st_ino, size=overlay.end)
             try:
                 if shared is not None:
