@@ -215,5 +215,30 @@ def pending(blocks: Iterable[Block], done: Array) -> Iterator[Block]:
     return (each for each in blocks if not bool(done[each.key[: done.ndim]].all()))
 
 
+def whole_chunks(
+    shape: tuple[int, ...], chunk: tuple[int, ...], itemsize: int, *, budget: int = 32 * 2**20
+) -> tuple[int, ...]:
+    """Shape of blocks to read: whole chunks of a store, as many as fit in, fastest axes first.
+
+    Examples
+    --------
+    >>> whole_chunks((100, 100, 1000), (10, 10, 100), 4, budget=2_000_000)
+    (10, 50, 1000)
+    """
+    block = list(chunk)
+    nbytes = math.prod(block) * itemsize
+    for axis in reversed(range(len(shape))):
+        if block[axis] >= shape[axis]:
+            block[axis] = shape[axis]
+            continue
+        most, whole = max(1, budget // max(1, nbytes)), -(-shape[axis] // block[axis])
+        count = min(most, whole)
+        nbytes *= count
+        block[axis] = min(shape[axis], block[axis] * count)
+        if count < whole:
+            break
+    return tuple(block)
+
+
 def _ceil_div(size: int, part: int) -> int:
     return -(-size // part)

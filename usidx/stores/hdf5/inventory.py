@@ -157,7 +157,7 @@ def _stored(session: Session, dataset: h5py.Dataset, path: str) -> StoredDataset
     labels, scales = _axes(session, dataset, path)
     return StoredDataset(
         path=path,
-        array=_array(session, dataset, dtype),
+        array=stored_array(session, dataset),
         attrs=attrs,
         labels=labels,
         scales=scales,
@@ -165,7 +165,9 @@ def _stored(session: Session, dataset: h5py.Dataset, path: str) -> StoredDataset
     )
 
 
-def _array(session: Session, dataset: h5py.Dataset, dtype: np.dtype[Any]) -> BlockArray:
+def stored_array(session: Session, dataset: h5py.Dataset) -> BlockArray:
+    """The values of any dataset, of any number of axes, as an array that reads blocks."""
+    dtype = dataset.dtype
     if is_numeric(dtype) and dtype.subdtype is None:
         folds = [Fold((int(size),)) for size in dataset.shape]
         return block_array(dataset, find_place(dataset), folds, session.allow_external)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from usidx.errors import DamagedStoreError, MainNotFoundError, NotUsidError, did_you_mean
+from usidx.errors import DamagedStoreError, MainNotFoundError, did_you_mean
+from usidx.model.blocks import whole_chunks
 from usidx.model.dimension import Array, Dimension
 from usidx.model.layout import Coordinate, Grid
 from usidx.model.main import MainSpec
 from usidx.model.names import natural_key, parse_result
-from usidx.model.provenance import load_parameters
-from usidx.stores.base import MainEntry, ResultRecord, Status, StoredMain
+from usidx.stores.base import MainEntry, ResultRecord, StoredMain
 from usidx.stores.zarr.array import ZarrArray, open_array, read_whole
 from usidx.stores.zarr.attributes import unpack
 from usidx.stores.zarr.leaf import check_version, dims_and_shape, dtype_from, spec_from
@@ -32,12 +31,7 @@ from usidx.stores.zarr.nodes import (
     read_node,
     walk,
 )
-
-_RESULT_NAME = re.compile(r"(.+)-([^-]+)_([0-9]{3,})")
-_BLOCK_BYTES = 32 * 2**20
-_PROGRAM_ATTRS = frozenset(
-    {"machine_id", "timestamp", "platform", "tool", "num_source_dsets", "last_pixel"}
-)
+from usidx.stores.zarr.records import is_result_name, record_from, shown_status, status_from
 
 
 def mains(root: str, allow: tuple[str, ...] = ()) -> tuple[MainEntry, ...]:
@@ -96,7 +90,7 @@ def open_main(root: str, path: str, allow: tuple[str, ...] = ()) -> StoredMain:
         store=root,
         spec=spec,
         array=array,
-        chunks=_read_chunks(array),
+        chunks=whole_chunks(array.shape, array.chunks, array.dtype.itemsize),
         identity=_identity(spec, array),
         completed=completed,
         result=result,
@@ -133,7 +127,7 @@ def is_result(path: str, node: Node) -> bool:
     """Whether a group is one of results, by its exact name; a Main may be called like one."""
     if node["node_type"] != "group" or entry_of(node).get("kind") == "main":
         return False
-    return _RESULT_NAME.fullmatch(path.rsplit("/", 1)[-1]) is not None
+    return is_result_name(path)
 
 
 def leaves_of(root: str, group: str) -> list[tuple[str, Node]]:
@@ -197,16 +191,11 @@ def _main_entry(root: str, path: str, node: Node, parent: Node | None) -> MainEn
 
 
 def _shown_status(root: str, path: str, node: Node, parent: Node) -> str:
-    status = _status(parent)
+    status = status_from(parent["attributes"])
     if status != "partial":
         return status
     marks = read_marks(root, path, node)
-    return f"partial ({100 * int(marks.sum()) // max(1, marks.size)} %)"
-
-
-def _status(node: Node) -> Status:
-    said = node["attributes"].get("usid_status")
-    return "complete" if said == "complete" else "partial" if said == "partial" else "unknown"
+    return shown_status(status, int(marks.sum()), marks.size)
 
 
 def _result_of(root: str, path: str) -> ResultRecord | None:
@@ -219,65 +208,13 @@ def _result_of(root: str, path: str) -> ResultRecord | None:
 def _record(root: str, group: str, node: Node) -> ResultRecord:
     attributes, entry = node["attributes"], entry_of(node)
     attrs = unpack(attributes, entry.get("attrs", {}))
-    named = _RESULT_NAME.fullmatch(group.rsplit("/", 1)[-1])
-    if named is None:
-        raise NotUsidError(f"{group!r} is not named like a result group: <main>-<tool>_000")
-    main, tool, digits = named.groups()
     inside = leaves_of(root, group)
-    status = _status(node)
     sizes = [_positions(leaf) for _, leaf in inside]
     done = sum(sizes)
-    if status == "partial":
+    if status_from(attrs) == "partial":
         done = sum(int(read_marks(root, path, leaf).sum()) for path, leaf in inside)
-    return ResultRecord(
-        store=root,
-        group=group,
-        main=main,
-        tool=str(attrs.get("tool", tool)),
-        index=int(digits),
-        sources=tuple(_found(root, store, path) for store, path in _sources(attrs)),
-        mains=tuple(path for path, _ in inside),
-        status=status,
-        done=done,
-        total=sum(sizes),
-        parameters=_parameters(attrs, group),
-        version=_text(attrs.get("usid_version")),
-        fingerprint=_text(attrs.get("usid_fingerprint")),
-        attrs=attrs,
-    )
-
-
-def _sources(attrs: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    if isinstance(attrs.get("usid_sources"), list):
-        return tuple((str(store), str(path)) for store, path in attrs["usid_sources"])
-    if "source_dataset_path" in attrs:
-        return ((str(attrs.get("source_file_path", "")), str(attrs["source_dataset_path"])),)
-    named = [name for name in attrs if re.fullmatch(r"source_[0-9]{3}", name)]
-    return tuple(("", str(attrs[name])) for name in sorted(named))
-
-
-def _found(root: str, store: str, path: str) -> tuple[str, str]:
-    """A source in another store: as told, else beside this one, where both were moved together."""
-    beside = os.path.join(os.path.dirname(root), re.split(r"[\\/]", store)[-1])
-    moved = bool(store) and not os.path.exists(store) and os.path.exists(beside)
-    return (beside if moved else store), path
-
-
-def _parameters(attrs: Mapping[str, Any], group: str) -> Mapping[str, Any]:
-    text = attrs.get("usid_parameters")
-    if text is None:
-        own = (name for name in attrs if name in _PROGRAM_ATTRS or name.startswith("source_"))
-        return {name: attrs[name] for name in attrs if name not in set(own)}
-    try:
-        return load_parameters(str(text))
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedStoreError(
-            f"the parameters of {group!r} cannot be read ({error}); restore the store from a copy"
-        ) from error
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    mains = tuple(path for path, _ in inside)
+    return record_from(root, group, attrs, mains=mains, done=done, total=sum(sizes))
 
 
 def _n_position(entry: Mapping[str, Any]) -> int:
@@ -307,28 +244,10 @@ def _marks_array(
         folder,
         (str(entry["marks"]),),
         np.dtype(bool),
-        absent="fill",
+        absent="marks",
         allow=allow,
         token=uuid.uuid4().hex,
     )
-
-
-def _read_chunks(array: ZarrArray) -> tuple[int, ...]:
-    """Block shape for reading: whole chunks, as many as make some 32 MiB, fastest axes first."""
-    block = list(array.chunks)
-    nbytes = int(np.prod(block, dtype=np.int64)) * array.dtype.itemsize
-    for axis in reversed(range(array.ndim)):
-        if block[axis] >= array.shape[axis]:
-            block[axis] = array.shape[axis]
-            continue
-        most = max(1, _BLOCK_BYTES // max(1, nbytes))
-        whole = -(-array.shape[axis] // block[axis])
-        count = min(most, whole)
-        nbytes *= count
-        block[axis] = min(array.shape[axis], block[axis] * count)
-        if count < whole:
-            break
-    return tuple(block)
 
 
 def _identity(spec: MainSpec, array: ZarrArray) -> str:
