@@ -208,6 +208,7 @@ def labelled(stored: StoredMain, *, form: Form = "nd", chunks: Chunks = "auto") 
         form=form,
         result=None if result is None else result.group,
         allow_external=stored.allow_external,
+        lineage=_lineage(stored),
     )
     label = to_dataarray if form == "nd" else to_flat_dataarray
 
@@ -264,7 +265,9 @@ def _values(
     sizes = resolve_chunks(chunks, dims, view.shape, view.dtype, _suited(stored, form))
     # By what the Main is, not by when its file was changed last: results that we append to it
     # change neither the array nor what was made of it.
-    known = None if masked else f"{stored.store}|{stored.identity}|{field}|{form}"
+    known = None
+    if not masked:
+        known = f"{stored.store}|{stored.identity}|{field}|{form}|{_lineage(stored)}"
     return to_dask(view, sizes, name=spec.name, known=known)
 
 
@@ -279,6 +282,11 @@ def _status(stored: StoredMain) -> str | None:
     part = block_shape(marks.shape, marks.ndim, 1, budget=2**20)
     done = (np.all(marks[block.key]) for block in blocks_of(marks.shape, part))
     return "complete" if all(done) else "partial"
+
+
+def _lineage(stored: StoredMain) -> str:
+    """What tells the result that a Main belongs to from any other in its place."""
+    return "" if stored.result is None else stored.result.fingerprint or ""
 
 
 def only_field(array: Any, field: str) -> Readable:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -27,6 +29,7 @@ class Origin:
     form : whether the array is N-D or has the two dimensions of the file
     result : path of the result group that the Main belongs to, None for any other Main
     allow_external : folders that the store may reach into, as was said when it was opened
+    lineage : fingerprint of that result group, "" where it has none
     """
 
     store: str
@@ -37,6 +40,13 @@ class Origin:
     form: Literal["nd", "2d"] = "nd"
     result: str | None = None
     allow_external: tuple[str, ...] = ()
+    lineage: str = ""
+
+
+# The Mains that were opened, by the names that dask has for their values. An array made of some of
+# them keeps those names in its graph; it is a matter of this session, and of the last ones opened.
+_opened: OrderedDict[str, Origin] = OrderedDict()
+_MOST_OPENED = 10_000
 
 
 def mark_origin(obj: xr.DataArray | xr.Dataset, origin: Origin) -> None:
@@ -45,6 +55,10 @@ def mark_origin(obj: xr.DataArray | xr.Dataset, origin: Origin) -> None:
         for name, variable in obj.data_vars.items():
             mark_origin(variable, replace(origin, field=str(name)))
     obj.encoding[KEY] = replace(origin, graph=_graph_name(obj))
+    if isinstance(obj, xr.DataArray) and obj.chunks is not None:
+        _opened[_stored_name(obj)] = obj.encoding[KEY]
+        while len(_opened) > _MOST_OPENED:
+            _opened.popitem(last=False)
 
 
 def origin_of(obj: xr.DataArray | xr.Dataset) -> Origin | None:
@@ -57,6 +71,25 @@ def origin_of(obj: xr.DataArray | xr.Dataset) -> Origin | None:
     if not isinstance(origin, Origin) or not origin.graph or origin.graph != _graph_name(obj):
         return None
     return origin
+
+
+def origins_in(obj: xr.DataArray | xr.Dataset) -> tuple[Origin, ...]:
+    """The Mains that a lazy array was made of, each once, by store and path.
+
+    They are told by the layers of its dask graph. One that was made in another session, persisted
+    or optimised does not show them.
+    """
+    found = {(each.store, each.main): each for each in _origins(obj)}
+    return tuple(found[place] for place in sorted(found))
+
+
+def _origins(obj: xr.DataArray | xr.Dataset) -> Iterator[Origin]:
+    variables = list(obj.data_vars.values()) if isinstance(obj, xr.Dataset) else [obj]
+    for each in variables:
+        graph = getattr(each.variable._data, "dask", None)
+        for layer in getattr(graph, "layers", ()):
+            if layer in _opened:
+                yield _opened[layer]
 
 
 def _graph_name(obj: xr.DataArray | xr.Dataset) -> str:
