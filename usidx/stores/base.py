@@ -376,10 +376,13 @@ class Store(Protocol):
         """One result group by its path."""
         ...
 
-    def claim(self, request: ResultRequest) -> Claim:
-        """Create a result group with reserved space, and hold it."""
+    def claim(self, request: ResultRequest, *, durable: bool = False) -> Claim:
+        """Create a result group with reserved space, and hold it.
+
+        With `durable` values are on disk before they are marked, and marks when `mark` returns.
+        """
         ...
 
-    def reopen(self, group: str) -> Claim:
+    def reopen(self, group: str, *, durable: bool = False) -> Claim:
         """Hold a partial result group, to go on with it."""
         ...

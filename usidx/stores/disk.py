@@ -1,14 +1,17 @@
 """What usidx asks of the operating system, so that bytes get to disk, in order, where they belong.
 
 Linux has a call for everything here. Where one is missing (Windows, in part macOS) a slower way
-keeps the same promise. Which way is taken is decided by the four constants below, and only here.
+keeps the same promise. Which way is taken is decided by the five constants below, and only here.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import shutil
+import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,12 +25,20 @@ else:
 POSITIONED_IO = hasattr(os, "pread") and hasattr(os, "pwrite")
 ALLOCATION = hasattr(os, "posix_fallocate")
 FOLDER_SYNC = hasattr(os, "O_DIRECTORY")
+EXCHANGE = sys.platform.startswith("linux")
+
+# The name of a file that is being written, before it takes the name that it is for.
+PARTIAL_SUFFIX = ".partial"
 
 # What the system says where there is no room: the disk, the quota or the largest size is full.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # What it says where something cannot be written, whatever is tried.
 READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+# Of more files than these one wait for the whole disk is quicker than one for each.
+_MOST_WAITS = 256
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL})
 _ZEROS = bytes(2**20)
 
@@ -160,9 +171,80 @@ def replace(source: str, target: str) -> None:
     os.replace(source, target)
 
 
+def exchange(left: str, right: str) -> bool:
+    """Whether the system could exchange the two names in one step."""
+    if not EXCHANGE:
+        return False
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    names = os.fsencode(left), os.fsencode(right)
+    if rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+        return True
+    problem = ctypes.get_errno()
+    if problem in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False  # a file system that has no such call
+    raise OSError(problem, os.strerror(problem), right)
+
+
+def put(path: str, data: bytes | bytearray | memoryview, *, wait: bool) -> None:
+    """Give the file at `path` this content in one step: it has the old one, or the new one.
+
+    Parameters
+    ----------
+    path : in a folder that is there
+    data : all of the content
+    wait : whether it is on disk, under its name, when this returns
+    """
+    partial = f"{path}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
+    try:
+        with opened(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
+            write_at(descriptor, data, 0)
+            if wait:
+                sync_data(descriptor)
+        replace(partial, path)
+    except BaseException:
+        if os.path.exists(partial):
+            os.unlink(partial)
+        raise
+    if wait:
+        sync_folder(os.path.dirname(path))
+
+
+def sync_tree(folder: str) -> None:
+    """Wait until everything in a folder and below is on disk, its names too."""
+    found = list(os.walk(folder))
+    if sum(len(files) for _, _, files in found) > _MOST_WAITS and _sync_disk(folder):
+        return
+    for parent, _, files in reversed(found):
+        for name in files:
+            # a system that has no fsync of what is open for reading wants it open for writing
+            with opened(os.path.join(parent, name), os.O_RDWR) as descriptor:
+                sync(descriptor)
+        sync_folder(parent)
+
+
+def _sync_disk(folder: str) -> bool:
+    """Whether the system could wait for all that is not on the disk yet that holds `folder`."""
+    if not (FOLDER_SYNC and hasattr(os, "O_DIRECTORY")):
+        return False
+    try:
+        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+    except (OSError, AttributeError):
+        return False
+    with opened(folder, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
+        return bool(syncfs(descriptor) == 0)
+
+
 def remove(path: str) -> None:
     """Take the name of a file away."""
     os.unlink(path)
+
+
+def remove_tree(folder: str) -> None:
+    """Remove a folder with everything in it, as far as that goes."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def lock(descriptor: int, *, exclusive: bool = True) -> bool:

@@ -142,6 +142,8 @@ class StoreLock:
         self.what = what
         self.left: Holder | None = None
         """Who held it before and never let go: it crashed."""
+        self.keeps = False
+        """Whether to leave the file, as `left` had it, for the next one when this lets go."""
         self._descriptor = -1
         self._owner: Holder | None = None
 
@@ -177,7 +179,10 @@ class StoreLock:
         # a forked child has a copy of this object, but the lock is its parent's
         mine = owner.pid == os.getpid()
         try:
-            if mine and os.name != "nt":
+            if mine and self.keeps and self.left is not None:
+                self._write_to(descriptor, self.left)
+                mine = False
+            elif mine and os.name != "nt":
                 self._remove()
         finally:
             os.close(descriptor)
@@ -313,7 +318,10 @@ class StoreLock:
     def _hold(self, descriptor: int) -> None:
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         self._descriptor = descriptor
-        self._owner = Holder(os.getpid(), platform.node(), self.what, since, uuid.uuid4().hex)
+        # what the one before noted stays known until something else is, whatever happens now
+        facts = self.left.facts if self.left is not None else {}
+        token = uuid.uuid4().hex
+        self._owner = Holder(os.getpid(), platform.node(), self.what, since, token, facts)
         try:
             self._write(self._owner)
         except BaseException:
@@ -321,15 +329,19 @@ class StoreLock:
             raise
 
     def _write(self, holder: Holder) -> None:
+        self._write_to(self._descriptor, holder)
+        self._owner = holder
+
+    @staticmethod
+    def _write_to(descriptor: int, holder: Holder) -> None:
         try:
-            disk.truncate(self._descriptor, 0)
-            disk.write_at(self._descriptor, json.dumps(vars(holder)).encode(), 0)
+            disk.truncate(descriptor, 0)
+            disk.write_at(descriptor, json.dumps(vars(holder)).encode(), 0)
         except OSError as error:
             # On a full disk the kernel's lock is as good without a name in it: an interrupted
             # write must be finished there, too.
             if not (disk.KERNEL_LOCKS and error.errno in disk.NO_ROOM):
                 raise
-        self._owner = holder
 
     def _remove(self) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -25,6 +25,7 @@ from usidx.errors import (
 from usidx.model.dimension import Dimension
 from usidx.model.layout import Grid
 from usidx.model.main import MainSpec
+from usidx.stores import disk
 from usidx.stores.base import OutputRequest, ResultRequest
 from usidx.stores.zarr import ZarrStore, staging
 from usidx.stores.zarr.draft import draft
@@ -91,7 +92,7 @@ def test_a_failure_leaves_the_old_store_and_nothing_else(old: pathlib.Path) -> N
 def test_without_an_exchange_of_names_it_works_too(
     old: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "_exchange", lambda left, right: False)
+    monkeypatch.setattr(disk, "EXCHANGE", False)
     write(old, 2.0, overwrite=True)
     assert read(old) == 2.0
     assert beside(old) == ["a.zarr"]
@@ -100,15 +101,15 @@ def test_without_an_exchange_of_names_it_works_too(
 def test_a_failed_swap_gives_the_old_store_its_name_back(
     old: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "_exchange", lambda left, right: False)
-    rename = os.rename
+    monkeypatch.setattr(disk, "EXCHANGE", False)
+    rename = os.replace
 
     def refuse_new(source: str, target: str) -> None:
         if source.endswith("new") and target == str(old):
             raise OSError(5, "Input/output error")
         rename(source, target)
 
-    monkeypatch.setattr(os, "rename", refuse_new)
+    monkeypatch.setattr(disk, "replace", refuse_new)
     with pytest.raises(OSError, match="Input/output"):
         write(old, 2.0, overwrite=True)
     monkeypatch.undo()

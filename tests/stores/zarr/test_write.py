@@ -24,6 +24,7 @@ from usidx.model.blocks import blocks_of
 from usidx.model.dimension import Dimension
 from usidx.model.layout import Grid
 from usidx.model.main import MainSpec
+from usidx.stores import store_at
 from usidx.stores.base import OutputRequest, ResultRequest
 from usidx.stores.zarr import ZarrStore
 from usidx.stores.zarr.draft import draft
@@ -188,6 +189,7 @@ def test_killed_at_any_moment_nothing_is_wrong(path: str, tmp_path: pathlib.Path
                 work(claim)
         np.testing.assert_array_equal(store.open_main(f"{GROUP}/Fit").array[:, :, :], VALUES)
         np.testing.assert_array_equal(store.open_main(f"{CHANNEL}/Raw_Data").array[:, :, :], VALUES)
+        store_at(store.path)  # who opens it next tidies up
         assert not list(folder.rglob("*.partial"))
         assert [each.name for each in folder.iterdir()] == ["scan.zarr"]
     assert counts == sorted(counts)

@@ -11,10 +11,9 @@ from usidx.errors import NoSpaceError, ReadOnlyStoreError, StoreExistsError, Sto
 from usidx.stores import disk
 from usidx.stores.hdf5.file import is_hdf5
 from usidx.stores.hdf5.overlay import Overlay
-from usidx.stores.hdf5.transaction import recover, written_by_others
+from usidx.stores.hdf5.transaction import PART_SUFFIX, recover, written_by_others
 from usidx.stores.lock import held, refuse_runs, store_lock
 
-PART_SUFFIX = ".usidx-part"
 _LOCK_TIMEOUT = 30.0
 
 

@@ -35,6 +35,7 @@ from usidx.stores.lock import StoreLock, held, store_lock
 
 __all__ = [
     "LIBVER",
+    "PART_SUFFIX",
     "Recovery",
     "log_path",
     "overlaid",
@@ -51,6 +52,8 @@ LIBVER = ("earliest", "v110")
 _ALIGNED_FROM, _ALIGNMENT = 2**16, 4096
 _CACHE_BYTES = 16 * 2**20
 _FOREIGN = ".of-another-file"
+# A new file that is being made, until it takes the name of the file.
+PART_SUFFIX = ".usidx-part"
 
 Recovery = Literal["nothing", "dropped", "completed", "set aside"]
 
@@ -98,12 +101,17 @@ def overlaid(
     _check_writable(path, real)
     deadline = time.monotonic() + timeout
     with held(store_lock(path, what), timeout) as lock:
+        # until the file has been cut back it has to be known how far
+        lock.keeps = lock.left is not None and bool(lock.left.facts)
         _settle_log(path, real, deadline)
         logs.remove_unfinished(real)
+        with contextlib.suppress(FileNotFoundError):
+            disk.remove(real + PART_SUFFIX)
         with disk.opened(real, os.O_RDWR) as descriptor:
             wait_for_others(path, descriptor, deadline)
             beginning = _check_format(path, descriptor)
             _cut_leftover(lock, descriptor)
+            lock.keeps = False
             overlay = Overlay(descriptor, fills_gaps=shared is not None)
             lock.note(inode=os.fstat(descriptor).st_ino, size=overlay.end)
             try:

@@ -95,14 +95,14 @@ class ZarrStore:
 
         return result_of(self.path, main)
 
-    def claim(self, request: ResultRequest) -> Claim:
+    def claim(self, request: ResultRequest, *, durable: bool = False) -> Claim:
         """Create a result group, all of it or nothing, and hold it."""
         from usidx.stores.zarr import write
 
-        return write.claim(self.path, request)
+        return write.claim(self.path, request, durable=durable)
 
-    def reopen(self, group: str) -> Claim:
+    def reopen(self, group: str, *, durable: bool = False) -> Claim:
         """Hold a partial result group, to go on with it."""
         from usidx.stores.zarr import write
 
-        return write.reopen(self.path, group)
+        return write.reopen(self.path, group, durable=durable)

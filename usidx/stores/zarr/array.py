@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -46,7 +47,8 @@ class ZarrArray:
     chunks : what one chunk file holds
     signatures : of each array, by which it is known to be the one that was opened
     absent : what stands for a chunk file that is missing: nothing ("error"), the fill value where
-        the positions are not marked complete ("unmarked"), or the fill value ("fill")
+        the positions are not marked complete ("unmarked"), or the fill value ("fill"); with "marks"
+        the fill value also stands for a file that cannot be decoded
     marks : name of the array of marks, with "unmarked"
     allow : folders that links may lead to
     token : what tells this array from others of the same path, for dask
@@ -147,7 +149,8 @@ class ZarrArray:
             # Marks first: what is marked by now was written before, so its chunks must be there.
             done = self._marks() if self.absent == "unmarked" else None
             self._refuse_missing(handle, name, key, done)
-            values = np.asarray(handle[key])
+            values = stored_marks(handle, key) if self.absent == "marks" else handle[key]
+            values = np.asarray(values)
         except UsidError:
             raise
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
@@ -201,7 +204,7 @@ class ZarrArray:
                 if stat.S_ISLNK(os.lstat(file).st_mode):
                     check_inside(self.root, file, self.allow)
             except FileNotFoundError:
-                if self.absent == "fill":
+                if self.absent in ("fill", "marks"):
                     continue
                 if done is not None and not done[_region(index, handle)[: done.ndim]].any():
                     continue
@@ -212,7 +215,7 @@ class ZarrArray:
 
     def _marks(self) -> Array:
         marks = open_array(
-            self.root, self.folder, (self.marks,), None, absent="fill", allow=self.allow
+            self.root, self.folder, (self.marks,), None, absent="marks", allow=self.allow
         )
         return marks[(slice(None),) * marks.ndim]
 
@@ -227,6 +230,28 @@ class ZarrArray:
             f"[{bounds}] of {os.path.join(self.folder, name)!r} cannot be read ({error}); "
             "restore the chunk from a copy of the store, or compute it again"
         )
+
+
+def stored_marks(handle: zarr.Array[Any], key: tuple[slice, ...] | None = None) -> Array:
+    """Marks as an array of bool; False where a file of them is damaged.
+
+    A power failure can leave a file without its content. What it marked is then computed again.
+
+    Parameters
+    ----------
+    handle : the array of marks
+    key : slices that go forward; everything when None
+    """
+    whole = (slice(None),) * handle.ndim
+    try:
+        return np.asarray(handle[whole if key is None else key]).astype(bool)
+    except (ValueError, RuntimeError):
+        marks = np.zeros(handle.shape, dtype=bool)
+    for index in np.ndindex(*(-(-n // part) for n, part in zip(handle.shape, handle.chunks))):
+        region = _region(index, handle)
+        with contextlib.suppress(ValueError, RuntimeError):
+            marks[region] = np.asarray(handle[region]).astype(bool)
+    return marks if key is None else marks[key]
 
 
 def signature_of(leaf: Node, array: Node) -> str:

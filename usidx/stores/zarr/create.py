@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.storage import LocalStore
 
 from usidx.errors import OptionError
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
+from usidx.stores.zarr.files import Files
 from usidx.stores.zarr.leaf import ExtraCoordinate, Leaf, describe
 from usidx.stores.zarr.nodes import group_node, read_node, write_node
 
@@ -51,7 +51,7 @@ def create_leaf(
     InvalidMainError : for a dtype that Zarr v3 cannot hold
     """
     leaf = describe(spec, extras)
-    group = zarr.create_group(LocalStore(folder), zarr_format=3)
+    group = zarr.create_group(Files(folder), zarr_format=3)
     attrs = dict(leaf.attrs)
     for key, dtype in leaf.fields:
         group.create_array(
@@ -94,7 +94,7 @@ def _close_leaf(folder: str, entry: Mapping[str, Any], names: Sequence[str]) -> 
         "must_understand": False,
         "metadata": {name: copy for name, copy in copies.items() if copy is not None},
     }
-    write_node(folder, node)
+    write_node(folder, node, wait=False)  # nothing is, in a group that is being made
 
 
 def _create_column(
@@ -119,10 +119,13 @@ def _create_column(
     array[...] = values
 
 
-def open_to_write(folder: str) -> zarr.Array[Any]:
-    """The array in `folder`, which writes chunks of nothing but the fill value like any other."""
+def open_to_write(folder: str, *, wait: bool = False) -> zarr.Array[Any]:
+    """The array in `folder`, which writes chunks of nothing but the fill value like any other.
+
+    With `wait` a chunk is on disk when zarr has written it.
+    """
     # zarr 3.1 takes no notice of `config` in open_array.
-    array = zarr.open_array(LocalStore(folder), mode="r+")
+    array = zarr.open_array(Files(folder, wait=wait), mode="r+")
     return array.with_config({"write_empty_chunks": True})
 
 

@@ -23,6 +23,7 @@ from usidx.stores.zarr.nodes import (
     folder_of,
     group_node,
     read_node,
+    unconsolidate,
     write_node,
 )
 from usidx.stores.zarr.staging import aside, check_replaceable, place, writing
@@ -115,7 +116,7 @@ class Draft:
             folder = folder_of(self._folder, path)
             node = read_node(folder) or group_node()
             node["attributes"] = {**plain, "usid": {"version": VERSION, "attrs": exact}}
-            write_node(folder, node)
+            write_node(folder, node, wait=False)
 
     def _make_groups(self, path: str) -> None:
         parts = [part for part in path.split("/") if part]
@@ -124,7 +125,7 @@ class Draft:
             node = read_node(folder)
             if node is None:
                 os.makedirs(folder, exist_ok=True)
-                write_node(folder, group_node())
+                write_node(folder, group_node(), wait=False)
             elif entry_of(node).get("kind") == "main":
                 raise StoreExistsError(
                     f"{'/'.join(parts[:depth])!r} is a Main, which cannot hold {path!r}"
@@ -165,6 +166,8 @@ def draft(path: str, *, group: str | None, overwrite: bool) -> Iterator[Draft]:
                 if group is None:
                     consolidate(new)
                 _check_target(path, root, target, overwrite)
+                if group is not None:
+                    unconsolidate(root)
                 place(new, root, group or "/", replace=overwrite)
                 if group is not None:
                     consolidate(root)

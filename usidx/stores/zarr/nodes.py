@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from usidx.errors import DamagedStoreError, MainNotFoundError, UnsafeStoreError
 from usidx.model.names import natural_key
+from usidx.stores import disk
 
 Node = dict[str, Any]
 FILE = "zarr.json"
@@ -53,17 +53,14 @@ def read_node(folder: str) -> Node | None:
     return node
 
 
-def write_node(folder: str, node: Node) -> None:
-    """Put `node` into `folder` in one step: readers see the old `zarr.json` or the new one."""
-    aside = os.path.join(folder, f"zarr.{uuid.uuid4().hex}.partial")
-    try:
-        with open(aside, "w", encoding="utf-8") as stream:
-            json.dump(node, stream, allow_nan=False, ensure_ascii=False, indent=1)
-        os.replace(aside, os.path.join(folder, FILE))
-    except BaseException:
-        if os.path.exists(aside):
-            os.unlink(aside)
-        raise
+def write_node(folder: str, node: Node, *, wait: bool = True) -> None:
+    """Put `node` into `folder` in one step: readers see the old `zarr.json` or the new one.
+
+    It is on disk when this returns, for a store without its metadata is lost; but for `wait=False`,
+    in a folder that is made aside.
+    """
+    text = json.dumps(node, allow_nan=False, ensure_ascii=False, indent=1)
+    disk.put(os.path.join(folder, FILE), text.encode(), wait=wait)
 
 
 def group_node(attributes: Mapping[str, Any] | None = None) -> Node:
@@ -137,17 +134,23 @@ def is_inside(home: str, place: str) -> bool:
     return os.path.commonpath([os.path.realpath(place), real_home]) == real_home
 
 
-def consolidate(root: str) -> None:
+def consolidate(root: str, coming: Mapping[str, Node] | None = None) -> None:
     """Write the metadata of every node into that of the root, where plain xarray looks first.
 
     Only our own writers call this, at the end of each change; usidx itself never reads the copy.
+
+    Parameters
+    ----------
+    root : the store
+    coming : groups as they will be in a moment, by their paths
     """
     top = read_node(root)
     if top is None or top["node_type"] != "group":
         return
     copies: dict[str, Node] = {}
-    for path, node in walk(root):
+    for path, found in walk(root):
         name = path.strip("/")
+        node = (coming or {}).get(path, found)
         if name:
             copies[name] = {
                 key: value for key, value in node.items() if key != "consolidated_metadata"
@@ -161,3 +164,13 @@ def consolidate(root: str) -> None:
                 copies[f"{name}/{child}".lstrip("/")] = inner
     top["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": copies}
     write_node(root, top)
+
+
+def unconsolidate(root: str) -> None:
+    """Take the copies away that `consolidate` made, before what they are of is replaced.
+
+    Plain xarray then looks at the nodes themselves; it must not read new values by old metadata.
+    """
+    top = read_node(root)
+    if top is not None and top.pop("consolidated_metadata", None) is not None:
+        write_node(root, top)

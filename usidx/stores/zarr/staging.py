@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import errno
 import logging
 import os
-import shutil
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from usidx.errors import (
     NoSpaceError,
@@ -23,23 +19,26 @@ from usidx.stores.zarr.nodes import FILE, entry_of, folder_of, group_node, read_
 
 _PARTIAL = ".usidx-partial-"
 _OLD = ".usidx-old-"
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
 _log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def writing(path: str) -> Iterator[None]:
-    """Raise what the system says of writing `path` in the block as the UsidError it means."""
+def writing(path: str, needed: Callable[[], int] | None = None) -> Iterator[None]:
+    """Raise what the system says of writing `path` in the block as the UsidError it means.
+
+    `needed` is asked how many bytes there must be room for, where there is none.
+    """
     try:
         yield
     except UsidError:
         raise
     except OSError as error:
         if error.errno in disk.NO_ROOM:
+            count = needed() if needed is not None else 0
+            more = f": up to {disk.sized(count)} are needed" if count else ""
             raise NoSpaceError(
-                f"there is no room to write {path!r} ({error.strerror}; {disk.room(path)} free); "
-                "make room or write to another disk"
+                f"there is no room to write {path!r}{more} ({error.strerror}; {disk.room(path)} "
+                "free); make room or write to another disk"
             ) from error
         if error.errno in disk.READ_ONLY:
             raise ReadOnlyStoreError(
@@ -63,7 +62,7 @@ def aside(target: str) -> Iterator[str]:
     parent, name = os.path.split(target)
     if not os.path.isdir(parent):
         raise StoreNotFoundError(f"there is no folder {parent!r} to write {name!r} into; make it")
-    _tidy(target)
+    tidy(target)
     folder = os.path.join(parent, f".{name}{_PARTIAL}{os.getpid()}")
     with writing(target):
         os.mkdir(folder)
@@ -76,22 +75,25 @@ def aside(target: str) -> Iterator[str]:
 def swap_in(source: str, target: str, *, replace: bool) -> None:
     """Give the folder `source` the name `target`; what had it before is then called `source`.
 
-    Linux exchanges the two names in one step. Elsewhere there is a moment in which nothing has the
-    name `target`: a crash just then is mended by the next writer.
+    All of it is on disk before it gets the name. Linux exchanges the two names in one step.
+    Elsewhere there is a moment in which nothing has the name `target`: a crash just then is mended
+    by the next one that writes or opens the store.
 
     Raises
     ------
     StoreExistsError : where something has the name and is not to be replaced
     """
     with writing(target):
+        disk.sync_tree(source)
         if not os.path.lexists(target) or _is_empty(target):
-            os.rename(source, target)
+            disk.replace(source, target)
         elif not replace:
             raise StoreExistsError(
                 f"{target!r} is there already; pass overwrite=True to replace it"
             )
-        elif not _exchange(source, target):
+        elif not disk.exchange(source, target):
             _rename_both(source, target)
+        disk.sync_folder(os.path.dirname(target))
 
 
 def place(new: str, root: str, path: str, *, replace: bool = False) -> None:
@@ -121,8 +123,8 @@ def place(new: str, root: str, path: str, *, replace: bool = False) -> None:
     for depth in range(len(parts) - 1, standing - 1, -1):
         outer = f"{new}-{depth}"
         os.mkdir(outer)
-        write_node(outer, group_node())
-        os.rename(new, os.path.join(outer, parts[depth]))
+        write_node(outer, group_node(), wait=False)
+        disk.replace(new, os.path.join(outer, parts[depth]))
         new = outer
     target = folder_of(root, "/".join(parts[:standing]))
     swap_in(new, target, replace=replace)
@@ -151,47 +153,33 @@ def _is_empty(path: str) -> bool:
     return os.path.isdir(path) and not os.path.islink(path) and not os.listdir(path)
 
 
-def _tidy(target: str) -> None:
-    """Mend what a crash between two renames left, and remove what nobody will need."""
+def tidy(target: str) -> None:
+    """Mend what a crash between two renames left, and remove what nobody will need.
+
+    Only for who holds the lock of `target`.
+    """
     parent, name = os.path.split(target)
     for each in os.listdir(parent):
         place = os.path.join(parent, each)
         if each.startswith(f".{name}{_OLD}") and not os.path.lexists(target):
-            os.rename(place, target)
+            disk.replace(place, target)
         elif each.startswith((f".{name}{_OLD}", f".{name}{_PARTIAL}")):
             _remove(place)
 
 
 def _remove(folder: str) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    disk.remove_tree(folder)
     if os.path.lexists(folder):
         _log.warning("%r could not be removed; it is not needed any more", folder)
-
-
-def _exchange(left: str, right: str) -> bool:
-    """Whether the system could exchange the two names in one step."""
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):
-        return False
-    names = os.fsencode(left), os.fsencode(right)
-    if rename(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
-        return True
-    problem = ctypes.get_errno()
-    if problem in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
-        return False  # a file system that has no such call
-    raise OSError(problem, os.strerror(problem), right)
 
 
 def _rename_both(source: str, target: str) -> None:
     parent, name = os.path.split(target)
     old = os.path.join(parent, f".{name}{_OLD}{os.getpid()}")
-    os.rename(target, old)
+    disk.replace(target, old)
     try:
-        os.rename(source, target)
+        disk.replace(source, target)
     except BaseException:
-        os.rename(old, target)
+        disk.replace(old, target)
         raise
-    os.rename(old, source)
+    disk.replace(old, source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from usidx.model.names import next_index, result_name
 from usidx.model.provenance import book_keeping, canonical, dump_parameters
 from usidx.stores import disk
 from usidx.stores.base import BlockWriter, ResultRequest
-from usidx.stores.lock import StoreLock, held, holder_of, run_lock, store_lock
+from usidx.stores.lock import StoreLock, held, holder_of, run_lock, store_lock, sweep_runs
 from usidx.stores.zarr.attributes import pack, source_attrs
 from usidx.stores.zarr.create import create_leaf
 from usidx.stores.zarr.leaf import VERSION
@@ -33,7 +34,7 @@ from usidx.stores.zarr.nodes import (
     write_node,
 )
 from usidx.stores.zarr.read import leaves_of, result
-from usidx.stores.zarr.staging import aside, place, writing
+from usidx.stores.zarr.staging import aside, place, tidy, writing
 from usidx.stores.zarr.writer import writer_of
 
 _LOCK_TIMEOUT = 30.0
@@ -44,13 +45,13 @@ _RUN_TIMEOUT = 0.5
 class ZarrClaim:
     """A result group held by this process for writing."""
 
-    def __init__(self, root: str, group: str, lock: StoreLock) -> None:
+    def __init__(self, root: str, group: str, lock: StoreLock, *, durable: bool = False) -> None:
         self._root = root
         self._lock = lock
         self.group = group
         """Path of the group."""
         self._writers = {
-            path.rsplit("/", 1)[-1]: writer_of(root, path, node, lock)
+            path.rsplit("/", 1)[-1]: writer_of(root, path, node, lock, durable=durable)
             for path, node in leaves_of(root, group)
         }
 
@@ -94,9 +95,12 @@ class ZarrClaim:
             last = max((writer.done().size for writer in self._writers.values()), default=0)
             node["attributes"].update({"usid_status": "complete", "last_pixel": last})
             with writing(folder):
+                # in this order: a group that is complete is so for plain xarray, too
+                consolidate(self._root, {self.group: node})
                 write_node(folder, node)
-                consolidate(self._root)
-        self._lock.release()
+            tidy(self._root)
+            _sweep(self._root, self.group)
+            self._lock.release()
 
     def __enter__(self) -> ZarrClaim:
         return self
@@ -111,10 +115,15 @@ class ZarrClaim:
         self._lock.release()
 
 
-def claim(root: str, request: ResultRequest) -> ZarrClaim:
+def claim(root: str, request: ResultRequest, *, durable: bool = False) -> ZarrClaim:
     """Create a result group, all of it or nothing, and hold it.
 
     The store is made where there is nothing at `root` yet.
+
+    Parameters
+    ----------
+    durable : wait until values are on disk before they are marked, and until the marks are, so
+        that even a power failure leaves no mark without its values
 
     Raises
     ------
@@ -135,13 +144,15 @@ def claim(root: str, request: ResultRequest) -> ZarrClaim:
                 _create_group(os.path.join(folder, "new"), request, name)
                 place(os.path.join(folder, "new"), root, group)
                 consolidate(root)
-            return ZarrClaim(root, group, lock)
+            _sweep(root, group)
+            sweep_runs(root)
+            return ZarrClaim(root, group, lock, durable=durable)
         except BaseException:
             lock.release()
             raise
 
 
-def reopen(root: str, group: str) -> ZarrClaim:
+def reopen(root: str, group: str, *, durable: bool = False) -> ZarrClaim:
     """Hold the partial result group at path `group`, to go on with it.
 
     Raises
@@ -162,9 +173,8 @@ def reopen(root: str, group: str) -> ZarrClaim:
                 f"{group!r} in {root!r} is {record.status}, there is nothing to resume; "
                 "open it, or run the step with fresh=True"
             )
-        for path in record.mains:
-            _sweep(folder_of(root, path))
-        return ZarrClaim(root, group, lock)
+        _sweep(root, group, above=False)
+        return ZarrClaim(root, group, lock, durable=durable)
     except BaseException:
         lock.release()
         raise
@@ -208,12 +218,25 @@ def _create_group(folder: str, request: ResultRequest, name: str) -> None:
     }
     plain, exact = pack({**parameters, **request.attrs, **own}, name)
     entry = {"version": VERSION, "kind": "result", "attrs": exact}
-    write_node(folder, group_node({**plain, "usid": entry}))
+    write_node(folder, group_node({**plain, "usid": entry}), wait=False)
 
 
-def _sweep(folder: str) -> None:
-    """Remove what writers that were killed left half written; nobody else writes here now."""
-    for parent, _, files in os.walk(folder):
-        for name in files:
-            if name.endswith(".partial"):
-                os.unlink(os.path.join(parent, name))
+def _sweep(root: str, group: str, *, above: bool = True) -> None:
+    """Remove what writers that were killed left half written in a group, and on the way to it.
+
+    Nobody else writes in a group that is held, nor, while the store is, on the way to it.
+
+    Parameters
+    ----------
+    above : whether the store is held
+    """
+    found = [(parent, files) for parent, _, files in os.walk(folder_of(root, group))]
+    parts = [part for part in group.split("/") if part]
+    for depth in range(len(parts) if above else 0):
+        folder = folder_of(root, "/".join(parts[:depth]))
+        found.append((folder, os.listdir(folder)))
+    for parent, names in found:
+        for name in names:
+            if name.endswith(disk.PARTIAL_SUFFIX):
+                with contextlib.suppress(FileNotFoundError):
+                    disk.remove(os.path.join(parent, name))

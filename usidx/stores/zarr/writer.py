@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from usidx.errors import (
 from usidx.model.blocks import axis_range, blocks_of
 from usidx.model.dimension import Array
 from usidx.stores.lock import StoreLock, holder_of
-from usidx.stores.zarr.array import signature_of
+from usidx.stores.zarr.array import signature_of, stored_marks
 from usidx.stores.zarr.create import open_to_write
 from usidx.stores.zarr.leaf import dims_and_shape, dtype_from
 from usidx.stores.zarr.nodes import Node, Stamp, entry_of, folder_of, read_node, stamp_of
@@ -42,6 +43,9 @@ class ZarrWriter:
     n_position : how many of the axes are positions
     signatures : of the arrays and the marks, by which they are known to be still the same
     run, token : lock file of the claim, and what it says while the claim holds
+    durable : whether values, and then their marks, are on disk before anything else is done;
+        without it a power failure, though no crash, can lose or damage what was marked shortly
+        before
     """
 
     folder: str
@@ -54,11 +58,14 @@ class ZarrWriter:
     signatures: tuple[str, ...]
     run: str
     token: str
+    durable: bool = False
 
     def done(self) -> Array:
-        """Position-shaped array of bool: which positions are marked complete, now."""
-        marks = self._open(self.marks)
-        return np.asarray(marks[...]).astype(bool)
+        """Position-shaped array of bool: which positions are marked complete, now.
+
+        What a power failure left of a file of marks says nothing, so those are not.
+        """
+        return stored_marks(self._open(self.marks))
 
     def write(self, key: tuple[slice, ...], values: Array) -> None:
         """Write the values of one block, N-D.
@@ -85,7 +92,7 @@ class ZarrWriter:
                 f"{self.dtype}, got {values.shape} of {values.dtype}"
             )
         names = self.dtype.names
-        with writing(self.folder):
+        with writing(self.folder, self._room_needed):
             for place, name in enumerate(self.keys):
                 array = self._open(name)
                 part = values if names is None else values[names[place]]
@@ -100,8 +107,17 @@ class ZarrWriter:
         """
         self._check_held()
         bounds = self._whole_chunks(key)[: self.n_position]
-        with writing(self.folder):
+        with writing(self.folder, self._room_needed):
             self._open(self.marks)[bounds] = np.uint8(1)
+
+    def _room_needed(self) -> int:
+        """How many bytes the positions that are not marked may take."""
+        done = self.done()
+        return (
+            int(np.count_nonzero(~done))
+            * (math.prod(self.shape) // max(1, done.size))
+            * (self.dtype.itemsize)
+        )
 
     def missing_chunks(self) -> list[str]:
         """Chunk files that do not exist."""
@@ -152,7 +168,7 @@ class ZarrWriter:
     def _open(self, name: str) -> zarr.Array[Any]:
         try:
             stamps = stamp_of(self.folder), stamp_of(os.path.join(self.folder, name))
-            array, signature = _writable(self.folder, name, stamps)
+            array, signature = _writable(self.folder, name, stamps, self.durable)
         except FileNotFoundError as error:
             raise self._changed() from error
         if signature != self.signatures[(*self.keys, self.marks).index(name)]:
@@ -166,7 +182,9 @@ class ZarrWriter:
         )
 
 
-def writer_of(root: str, path: str, node: Node, lock: StoreLock) -> ZarrWriter:
+def writer_of(
+    root: str, path: str, node: Node, lock: StoreLock, *, durable: bool = False
+) -> ZarrWriter:
     """The writer of the Main at `path`, whose leaf group says `node`, while `lock` is held.
 
     Raises
@@ -202,17 +220,20 @@ def writer_of(root: str, path: str, node: Node, lock: StoreLock) -> ZarrWriter:
         signatures=tuple(signatures),
         run=lock.path,
         token=lock.token,
+        durable=durable,
     )
 
 
 @lru_cache(maxsize=512)
-def _writable(folder: str, name: str, stamps: tuple[Stamp, Stamp]) -> tuple[zarr.Array[Any], str]:
+def _writable(
+    folder: str, name: str, stamps: tuple[Stamp, Stamp], wait: bool
+) -> tuple[zarr.Array[Any], str]:
     """(array, signature), opened for writing once per process while the metadata stay the same."""
     leaf, node = read_node(folder), read_node(os.path.join(folder, name))
     if leaf is None or node is None:
         raise FileNotFoundError(name)
     # A chunk of zeros is written like any other: a missing one means that it was not computed.
-    array = open_to_write(os.path.join(folder, name))
+    array = open_to_write(os.path.join(folder, name), wait=wait)
     return array, signature_of(leaf, node)
 
 
