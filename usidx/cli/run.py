@@ -33,6 +33,7 @@ Examples:
 @click.option("--into", metavar="STORE", help="Write the results to this store, not into FILE.")
 @click.option("--fresh", is_flag=True, help="Compute anew even where the same result exists.")
 @click.option("--memory", metavar="SIZE", help="Memory that the run may take, such as 4GB.")
+@click.option("--durable", is_flag=True, help="Be safe from a loss of power, too; it is slower.")
 @click.option("--json", "machine", is_flag=True, help="Report as JSON.")
 def run(
     file: str,
@@ -42,6 +43,7 @@ def run(
     into: str | None,
     fresh: bool,
     memory: str | None,
+    durable: bool,
     machine: bool,
 ) -> None:
     """Run STEP on MAIN of FILE, block by block, into a result group.
@@ -57,7 +59,9 @@ def run(
     start = time.perf_counter()
     before = () if fresh else process.existing(into=into)
     try:
-        result = process.run(into=into, memory=memory, progress=True, fresh=fresh)
+        result = process.run(
+            into=into, memory=memory, progress=True, fresh=fresh, durable=durable
+        )
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt("; what is done is kept, the same command goes on") from stop
     seconds = time.perf_counter() - start

@@ -135,6 +135,7 @@ class Process:
         progress: bool | None = None,
         fresh: bool = False,
         on_block: Callable[[BlockDone], None] | None = None,
+        durable: bool = False,
     ) -> ResultGroup:
         """The result group, complete: found, resumed, or computed anew.
 
@@ -152,6 +153,8 @@ class Process:
         progress : whether to show a bar; when None, where somebody looks on and it takes a while
         fresh : make a new group whatever there is
         on_block : called after each block
+        durable : wait before each mark until the values are on disk. A crash loses nothing in any
+            case; with it, neither does a loss of power
 
         Raises
         ------
@@ -160,7 +163,7 @@ class Process:
             a position does not fit into `memory`
         NoSpaceError, ReadOnlyStoreError, StoreLockedError : where results cannot be written
         """
-        options = Options(client, memory, workers, progress, on_block)
+        options = Options(client, memory, workers, progress, on_block, durable=durable)
         return run_plan(self.plan, self._replan, into, options, fresh=fresh)
 
     def resume(self, group: ResultGroup, **options: Any) -> ResultGroup:
@@ -168,7 +171,7 @@ class Process:
 
         Parameters
         ----------
-        options : client, memory, workers, progress and on_block, as for `run`
+        options : client, memory, workers, progress, on_block and durable, as for `run`
 
         Raises
         ------

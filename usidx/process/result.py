@@ -126,7 +126,7 @@ class ResultGroup:
         Parameters
         ----------
         step : the step that makes it; may be left out for registered ones
-        options : of `Process.run`: client, memory, workers, progress, on_block
+        options : of `Process.run`: client, memory, workers, progress, on_block, durable
 
         Raises
         ------

@@ -59,6 +59,7 @@ class Options:
     workers : how many local threads
     progress : whether to show a bar; when None, where somebody looks on and it takes a while
     on_block : called after each block
+    durable : whether values are on disk before they are marked, against a loss of power
     """
 
     client: Any = None
@@ -66,6 +67,7 @@ class Options:
     workers: int | None = None
     progress: bool | None = None
     on_block: Callable[[BlockDone], None] | None = None
+    durable: bool = False
 
 
 def run_plan(
@@ -131,9 +133,9 @@ def _run(
         plan, replan = adopted(plan, replan, target.store, twin)
     plan = plan_for(plan, replan, executor, options.memory)
     if twin is None:
-        claim = claim_in(target, request_of(plan, target))
+        claim = claim_in(target, request_of(plan, target), durable=options.durable)
     else:
-        claim = target.store.reopen(twin.group)
+        claim = target.store.reopen(twin.group, durable=options.durable)
     with contextlib.ExitStack() as stack:
         stack.enter_context(claim)
         listeners = [stack.enter_context(progress_bar(options.progress, plan.tool))]

@@ -28,6 +28,7 @@ def save(
     progress: bool | None = None,
     fresh: bool = False,
     on_block: Callable[[BlockDone], None] | None = None,
+    durable: bool = False,
 ) -> ResultGroup:
     """The result group `<Main>-<tool>_NNN` of a lazy result, computed block by block.
 
@@ -42,7 +43,7 @@ def save(
     tool : what it is called
     parameters : to be recorded with it
     version : to be changed whenever the code that made it was
-    into, client, memory, workers, progress, fresh, on_block : as for `Process.run`
+    into, client, memory, workers, progress, fresh, on_block, durable : as for `Process.run`
 
     Raises
     ------
@@ -53,5 +54,5 @@ def save(
     replan = functools.partial(
         bind_result, result, source, tool, dict(parameters or {}), version=version
     )
-    options = Options(client, memory, workers, progress, on_block)
+    options = Options(client, memory, workers, progress, on_block, durable=durable)
     return run_plan(replan(), replan, into, options, fresh=fresh)
