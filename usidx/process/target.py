@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from usidx.arrays.origin import Origin
 from usidx.errors import OptionError, PlanError, ReadOnlyStoreError
 from usidx.process.adopt import foreign_twins, is_foreign
 from usidx.process.code import code_digest
-from usidx.process.content import ATTRIBUTE, as_attribute, changed, content_of, recorded_content
 from usidx.process.identity import Source
 from usidx.process.plan import Output, Plan
 from usidx.stores.base import Claim, OutputRequest, ResultRecord, ResultRequest, Store
 
 Path = str | os.PathLike[str]
 _HDF5_ENDINGS = (".h5", ".hdf5", ".hf5")
-INPUTS = "usid_inputs"
-
-log = logging.getLogger("usidx")
 
 
 @dataclass(frozen=True)
@@ -109,18 +102,13 @@ def claim_in(target: Target, request: ResultRequest, *, durable: bool = False) -
 def twins_of(plan: Plan, store: Store) -> tuple[ResultRecord, ...]:
     """Result groups that are what a plan makes: complete ones first, of those the newest.
 
-    They have its fingerprint, and were made of the values that its sources have now; or are those of other programs that `adopt` recognises, which come
+    They have its fingerprint, or are those of other programs that `adopt` recognises, which come
     after.
     """
     if not os.path.exists(store.path):
         return ()
     known = store.results(plan.source.path)
     found = [each for each in known if each.fingerprint == plan.fingerprint]
-    if any(map(recorded_content, found)):
-        content = content_of(plan)
-        for each in (each for each in found if changed(content, each)):
-            log.info("%s is of other values of its source", each.group)
-        found = [each for each in found if not changed(content, each)]
     newest = reversed([*foreign_twins(plan, store, known), *found])
     return tuple(
         sorted(newest, key=lambda each: (each.status != "complete", is_foreign(each), -each.done))
@@ -143,66 +131,11 @@ def warn_of_changed_code(plan: Plan, twin: ResultRecord) -> None:
     )
 
 
-def check_sources(plan: Plan, record: ResultRecord) -> None:
-    """Nothing, where the sources of a plan have the values they had when a group was begun.
-
-    Raises
-    ------
-    PlanError : naming the source that was changed
-    """
-    if not recorded_content(record):
-        return
-    for role in changed(content_of(plan), record):
-        named = f"its parameter {role!r}" if role and not role.startswith("#") else "its source"
-        raise PlanError(
-            f"{record.name!r} cannot be resumed: the values of {named} are no longer those it was "
-            f"begun with. A run of {plan.tool!r} makes a new group"
-        )
-
-
-def sources_of(plan: Plan, target: Target) -> tuple[tuple[str, str], ...]:
-    """(store, path) of each Main that a plan has as a source, once; store is "" where it goes."""
-    sources = [plan.source, *(each.source for each in plan.inputs), *plan.further]
-    return tuple(
-        dict.fromkeys(_place_in(target, each.origin) for each in sources if each.origin is not None)
-    )
-
-
-def _place_in(target: Target, origin: Origin) -> tuple[str, str]:
-    same = os.path.realpath(origin.store) == os.path.realpath(target.store.path)
-    return ("" if same else origin.store, origin.main)
-
-
-def inputs_attribute(plan: Plan, target: Target) -> str:
-    """JSON that says which source each parameter is that is one: its number, from 0.
-
-    A parameter that no store holds has its token instead, and the Mains it was made of.
-    """
-    sources = sources_of(plan, target)
-    told: dict[str, dict[str, Any]] = {}
-    for each in plan.inputs:
-        origin = each.source.origin
-        if origin is None:
-            made_of = [_place_in(target, main) for main in each.source.made_of]
-            told[each.name] = {"derived": each.source.identity, "of": made_of}
-            continue
-        told[each.name] = {"source": sources.index(_place_in(target, origin))}
-        if origin.field is not None:
-            told[each.name] |= {"field": origin.field}
-        if origin.form != "nd":
-            told[each.name] |= {"form": origin.form}
-    return json.dumps(told)
-
-
 def request_of(plan: Plan, target: Target) -> ResultRequest:
     """The result group that a plan needs."""
     origin = plan.source.origin
+    sources = () if origin is None else (("" if target.is_home else origin.store, origin.main),)
     attrs: dict[str, Any] = {}
-    if plan.inputs:
-        attrs[INPUTS] = inputs_attribute(plan, target)
-    content = content_of(plan)
-    if content:
-        attrs[ATTRIBUTE] = as_attribute(content)
     if plan.step is not None:
         attrs["usid_step"] = plan.step.place
         attrs["usid_step_code"] = code_digest(plan.step.function)
@@ -222,7 +155,7 @@ def request_of(plan: Plan, target: Target) -> ResultRequest:
         version=plan.version,
         parameters=plan.parameters,
         fingerprint=plan.fingerprint,
-        sources=sources_of(plan, target),
+        sources=sources,
         outputs=tuple(_output_request(each, plan, target) for each in plan.outputs),
         attrs=attrs,
     )
