@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from usidx import errors, steps, testing
     from usidx.arrays.making import from_array
     from usidx.arrays.real import from_real
-    from usidx.exporting import to_h5usid, to_zarr
+    from usidx.exporting import to_h5usid, to_netcdf, to_zarr
     from usidx.model.dimension import Dimension
     from usidx.opening import list_mains, open, open_tree
     from usidx.validating import validate
@@ -39,6 +39,7 @@ __all__ = [
     "steps",
     "testing",
     "to_h5usid",
+    "to_netcdf",
     "to_zarr",
     "validate",
 ]
@@ -52,6 +53,7 @@ _PLACES = {
     "open": "usidx.opening",
     "open_tree": "usidx.opening",
     "to_h5usid": "usidx.exporting",
+    "to_netcdf": "usidx.exporting",
     "to_zarr": "usidx.exporting",
     "validate": "usidx.validating",
 }

@@ -153,12 +153,25 @@ class UsidAccessor(Generic[Labelled]):
 
         return to_h5usid(self._obj, path, **options)
 
+    def to_netcdf(self, path: Path, **options: Any) -> str:
+        """Write a netCDF-4 file; options are those of `usidx.exporting.to_netcdf`."""
+        from usidx.exporting import to_netcdf
+
+        return to_netcdf(self._obj, path, **options)
+
     @property
     def source(self) -> xr.DataArray | xr.Dataset | None:
         """The Main that this result was computed from, opened; None where this is no result."""
         from usidx.process.lineage import source_of
 
         return source_of(self._obj)
+
+    @property
+    def sources(self) -> tuple[xr.DataArray | xr.Dataset, ...]:
+        """Every Main that this result was computed from, opened; () where this is no result."""
+        from usidx.process.lineage import sources_of
+
+        return sources_of(self._obj)
 
     def results(self, tool: str | None = None) -> list[ResultGroup]:
         """The result groups of this Main anywhere in its store, of one tool by its exact name."""
@@ -263,3 +276,9 @@ class UsidTree:
         from usidx.exporting import to_h5usid
 
         return to_h5usid(self._tree, path, **options)
+
+    def to_netcdf(self, path: Path, **options: Any) -> str:
+        """Write a netCDF-4 file; options are those of `usidx.exporting.to_netcdf`."""
+        from usidx.exporting import to_netcdf
+
+        return to_netcdf(self._tree, path, **options)

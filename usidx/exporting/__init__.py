@@ -1,4 +1,5 @@
-"""Writing labelled arrays to files: USID-Zarr stores, h5USID files and text.
+"""Writing labelled arrays to files: USID-Zarr stores, h5USID and netCDF files, and
+text.
 
 Everything is written aside and takes its name at the end, so that what was there before stays
 whole until the new one is, and nothing is left of an export that failed.
@@ -6,6 +7,7 @@ whole until the new one is, and nothing is left of an export that failed.
 
 from usidx.exporting.csv import to_csv
 from usidx.exporting.h5usid import to_h5usid
+from usidx.exporting.netcdf import to_netcdf
 from usidx.exporting.zarr import to_zarr
 
-__all__ = ["to_csv", "to_h5usid", "to_zarr"]
+__all__ = ["to_csv", "to_h5usid", "to_netcdf", "to_zarr"]

@@ -1,4 +1,4 @@
-"""USID on disk: h5USID files and USID-Zarr stores."""
+"""USID on disk: h5USID files, USID-Zarr stores, and netCDF files of Mains."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Iterable
 
 from usidx.errors import NotUsidError, OptionError, StoreNotFoundError, did_you_mean
 from usidx.stores.base import Store
+from usidx.stores.leftovers import clear_leftovers
 
 _ZARR_FILES = ("zarr.json", ".zgroup")
 
 
-READERS = ("h5usid", "zarr")
+READERS = ("h5usid", "zarr", "netcdf")
 
 
 def store_at(
@@ -25,7 +26,7 @@ def store_at(
     ----------
     path : of a file or folder
     allow_external : folders with other files that the store may reach by links or external storage
-    reader : "h5usid" or "zarr", to insist on one of them; by the content alone when None
+    reader : "h5usid", "zarr" or "netcdf", to insist on one of them; by the content alone when None
 
     Raises
     ------
@@ -41,6 +42,7 @@ def store_at(
         )
     where = os.path.abspath(os.path.expanduser(os.fspath(path)))
     folders = tuple(os.path.abspath(os.path.expanduser(os.fspath(each))) for each in allow_external)
+    clear_leftovers(where)
     if os.path.isdir(where):
         if any(os.path.isfile(os.path.join(where, name)) for name in _ZARR_FILES):
             from usidx.stores.zarr import ZarrStore
@@ -57,6 +59,11 @@ def store_at(
 
     with understandable(where):
         if is_hdf5(where):
+            from usidx.stores.netcdf import NetcdfStore
+            from usidx.stores.netcdf.read import is_netcdf
+
+            if reader != "h5usid" and is_netcdf(where):
+                return NetcdfStore(where, folders)
             _insist(where, "h5usid", reader)
             return HDF5Store(where, folders)
     what = "is empty" if os.path.getsize(where) == 0 else "is neither an HDF5 file nor a Zarr group"
