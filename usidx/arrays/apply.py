@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -107,6 +109,8 @@ def apply_over(
     sizes = dict(output or {})
     if array.chunks is not None:
         array = array.chunk(dict.fromkeys(over, -1))
+        if len(dtypes) == 1:
+            return (_applied(array, function, over, sizes, np.dtype(dtypes[0]), kwargs or {}),)
     # not output_dtypes: dask would cast an empty source to them, which warns from complex to real
     meta = tuple(np.empty(0, dtype) for dtype in dtypes)
     found = xr.apply_ufunc(
@@ -120,6 +124,59 @@ def apply_over(
         kwargs=dict(kwargs or {}),
     )
     return found if isinstance(found, tuple) else (found,)
+
+
+def _applied(
+    array: xr.DataArray,
+    function: Callable[..., Any],
+    over: Sequence[str],
+    output: Mapping[str, int],
+    dtype: np.dtype[Any],
+    kwargs: Mapping[str, Any],
+) -> xr.DataArray:
+    """As `apply_over`, for a dask array and one result, without a copy of each block.
+
+    dask's own apply_gufunc joins the chunks along `over`, which copies them though there is one.
+    """
+    import dask.array as da
+
+    called = OnWhole(functools.partial(function, **kwargs) if kwargs else function)
+
+    def lazily(values: da.Array) -> da.Array:
+        kept = values.ndim - len(over)
+        new = {values.ndim + number: size for number, size in enumerate(output.values())}
+        result: da.Array = da.blockwise(
+            called,
+            (*range(kept), *new),
+            values,
+            tuple(range(values.ndim)),
+            new_axes=new,
+            concatenate=False,
+            meta=np.empty((0,) * (kept + len(new)), dtype),
+        )
+        return result
+
+    found: xr.DataArray = xr.apply_ufunc(
+        lazily,
+        array,
+        input_core_dims=[list(over)],
+        output_core_dims=[list(output)],
+        exclude_dims=set(over),
+        dask="allowed",
+    )
+    return found
+
+
+@dataclass(frozen=True)
+class OnWhole:
+    """A function of an array, called on what dask hands over where an axis has a single chunk."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, nested: Any) -> Any:
+        while isinstance(nested, list):
+            (nested,) = nested
+        return self.function(nested)
 
 
 def floating(dtype: npt.DTypeLike) -> np.dtype[Any]:

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from usidx.errors import LayoutError
 from usidx.model.dimension import Array
 
-DEFAULT_BUDGET = 32 * 2**20
+# Memory of this size is used again once it was let go of, while the system takes larger pieces
+# back (glibc, from 32 MiB on): then each block means fresh pages, which cost as much as reading.
+DEFAULT_BUDGET = 16 * 2**20
 MOST_BLOCKS = 10_000
 # How much larger than the budget a block may get to be made of whole storage chunks: a chunk that
 # is cut is decompressed once for every block that touches it.
@@ -68,7 +70,7 @@ def block_shape(
     Examples
     --------
     >>> block_shape((512, 512, 1024), 2, 4)
-    (16, 512, 1024)
+    (8, 512, 1024)
     """
     budget = max(1, budget)
     n_splittable = len(shape) if split_spectroscopic else n_position

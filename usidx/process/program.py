@@ -6,39 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from usidx.arrays.lazy import Blocks
 from usidx.arrays.views import Readable
-from usidx.model.dimension import Array
+from usidx.process.routine import Routine, routine_of
 
 if TYPE_CHECKING:
     import dask.array
 
 Graph = dict[Any, Any]
-
-
-@dataclass(frozen=True)
-class Program:
-    """The tasks between the values of a chunk of a source and those of the results.
-
-    Parameters
-    ----------
-    source : key of the values that are put in
-    tasks : in an order in which they can be run
-    results : keys of the values that come out
-    """
-
-    source: Any
-    tasks: tuple[Any, ...]
-    results: tuple[Any, ...]
-
-    def __call__(self, values: Array) -> list[Array]:
-        """The values of each result."""
-        known = {self.source: values}
-        for task in self.tasks:
-            known[task.key] = task(known)
-        return [np.asarray(known[key]) for key in self.results]
 
 
 @dataclass(frozen=True)
@@ -71,8 +46,8 @@ class Chunks:
         return dict(convert_legacy_graph(found))
 
 
-def program_of(chunks: Chunks) -> Program | None:
-    """The Program of chunks of one shape; None where their tasks differ.
+def program_of(chunks: Chunks) -> Routine | None:
+    """The Routine for chunks of one shape; None where their tasks differ.
 
     dask computes a chunk of a result by some tasks. Where they read a single chunk of the source,
     and those of two chunks that have no place along any axis in common are the same but for their
@@ -91,7 +66,7 @@ def program_of(chunks: Chunks) -> Program | None:
     orders = [_ordered(*each) for each in zip(ends, sources, results, strict=True)]
     if chunks.first != chunks.last and not _alike(*orders, *sources):
         return None
-    return Program(sources[0], tuple(orders[0]), results[0])
+    return routine_of(sources[0], orders[0], results[0])
 
 
 def _name(key: Any) -> Any:

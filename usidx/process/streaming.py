@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from usidx.arrays.lazy import to_dask
 from usidx.arrays.views import Readable
-from usidx.model.blocks import blocks_of
+from usidx.model.blocks import Block, blocks_of
 from usidx.model.dimension import Array
 from usidx.process.outputs import drafts_of
-from usidx.process.program import Chunks, Program, program_of, stored_of
+from usidx.process.program import Chunks, program_of, stored_of
+from usidx.process.routine import Routine
 from usidx.process.work import Commit, Unit
 from usidx.step import Step
 
@@ -37,6 +39,7 @@ _memory = threading.local()
 log = logging.getLogger("usidx")
 
 Put = Callable[[tuple[slice, ...], Array], None]
+Read = Callable[[tuple[slice, ...], Array], Array]
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Stream:
     """
 
     array: Readable
-    programs: Mapping[tuple[int, ...], Program]
+    programs: Mapping[tuple[int, ...], Routine]
     piece: tuple[int, ...]
     names: tuple[str, ...]
     read_whole: bool
@@ -81,31 +84,50 @@ class StreamedWork:
         started = time.perf_counter()
         stream = self.stream if shared is None or "stream" not in shared else shared["stream"]
         assert stream is not None
-        n = len(stream.piece)
-        where = self.commits[0].key[:n]
+        reading = getattr(stream.array, "reading", lambda: None)()
+        if reading is None or not self._done_by(stream, reading):
+            self._compute(stream, None)
+        for commit in self.commits:
+            commit.mark()
+        return time.perf_counter() - started
+
+    def _done_by(self, stream: Stream, reading: Any) -> bool:
+        """Whether all was computed from values that were still in their place afterwards."""
+        with reading:
+            try:
+                self._compute(stream, reading.read)
+            except Exception:
+                if reading.holds():
+                    raise
+                return False
+            return bool(reading.holds())
+
+    def _compute(self, stream: Stream, read: Read | None) -> None:
+        """Compute and write all pieces of the block."""
+        where = self.commits[0].key[: len(stream.piece)]
         with contextlib.ExitStack() as stack:
             puts = {each.name: stack.enter_context(pieces_of(each)) for each in self.commits}
-            for key, values in _pieces(stream, where):
+            for key, values in _pieces(stream, where, read):
                 shape = tuple(part.stop - part.start for part in key)
                 results = stream.programs[shape](values)
                 for name, result in zip(stream.names, results, strict=True):
                     if name in puts:
                         puts[name](key, result)
-        for commit in self.commits:
-            commit.mark()
-        return time.perf_counter() - started
 
     def without_stream(self) -> StreamedWork:
         """The same for a machine that has the stream already."""
         return replace(self, stream=None)
 
 
-def _pieces(stream: Stream, where: tuple[slice, ...]) -> Iterator[tuple[tuple[slice, ...], Array]]:
+def _pieces(
+    stream: Stream, where: tuple[slice, ...], read: Read | None
+) -> Iterator[tuple[tuple[slice, ...], Array]]:
     """(slices of the positions, their values) of each piece of a block; valid until the next."""
+    everything = _everything(stream)
     sizes = tuple(part.stop - part.start for part in where)
     keys = (block.key for block in blocks_of(sizes, stream.piece))
     if stream.read_whole:
-        values = stream.array[where + _everything(stream)]
+        values = stream.array[where + everything]
         for inside in keys:
             yield _moved(inside, where), values[inside]
         return
@@ -113,7 +135,7 @@ def _pieces(stream: Stream, where: tuple[slice, ...]) -> Iterator[tuple[tuple[sl
     for inside in keys:
         key = _moved(inside, where)
         shape = tuple(part.stop - part.start for part in key) + rest
-        yield key, read_into(stream.array, key + _everything(stream), shape)
+        yield key, read_into(stream.array, key + everything, shape, read)
 
 
 def _everything(stream: Stream) -> tuple[slice, ...]:
@@ -127,9 +149,11 @@ def _moved(inside: tuple[slice, ...], where: tuple[slice, ...]) -> tuple[slice, 
     )
 
 
-def read_into(array: Readable, key: tuple[slice, ...], shape: tuple[int, ...]) -> Array:
+def read_into(
+    array: Readable, key: tuple[slice, ...], shape: tuple[int, ...], read: Read | None = None
+) -> Array:
     """What `key` selects, shape `shape`, in memory that this thread reads into each time."""
-    read = getattr(array, "read", None)
+    read = read or getattr(array, "read", None)
     if read is None:
         return np.asarray(array[key])
     nbytes = math.prod(shape) * array.dtype.itemsize
@@ -146,7 +170,8 @@ def pieces_of(commit: Commit) -> Iterator[Put]:
     rest = tuple(slice(None) for _ in commit.key[commit.n_marks :])
     expected = tuple(part.stop - part.start for part in commit.key[commit.n_marks :])
     pieces = getattr(commit.writer, "pieces", None)
-    if pieces is not None:
+    nbytes = math.prod(Block(commit.key).shape) * np.dtype(commit.writer.dtype).itemsize
+    if pieces is not None and nbytes > PIECE:
         with pieces() as write:
 
             def put(key: tuple[slice, ...], values: Array) -> None:
@@ -155,7 +180,7 @@ def pieces_of(commit: Commit) -> Iterator[Put]:
 
             yield put
         return
-    # A store that takes whole blocks only.
+    # A store that takes whole blocks only, or a block that is no more than a piece.
     first = [part.start for part in commit.key[: commit.n_marks]]
     shape = tuple(part.stop - part.start for part in commit.key)
     block = np.empty(shape, commit.writer.dtype)
@@ -206,15 +231,12 @@ def _promises(step: Step[..., Any]) -> bool:
 def _stream(
     plan: Plan, source: xr.DataArray, piece: tuple[int, ...], cut: tuple[tuple[int, ...], ...]
 ) -> Stream | None:
-    from usidx.process.plan import opened_in
-
     assert plan.step is not None
-    dims = [str(dim) for dim in source.dims]
-    whole = {dim: source.sizes[dim] for dim in dims[len(piece) :]}
-    lazy = opened_in(plan.source, {**dict(zip(dims, cut, strict=False)), **whole})
-    array = stored_of(lazy.data) if isinstance(lazy, xr.DataArray) else None
+    array = stored_of(source.data)
     if array is None or array.shape != source.shape:
         return None
+    whole = tuple((size,) for size in source.shape[len(piece) :])
+    lazy = source.copy(data=to_dask(array, cut + whole, name=str(source.name)))
     drafts = drafts_of(plan.step(lazy, **plan.arguments), plan.tool)
     if any(draft.spec != output.spec for draft, output in zip(drafts, plan.outputs, strict=True)):
         return None
@@ -222,7 +244,7 @@ def _stream(
         draft.values(cut + tuple((size,) for size in draft.spec.shape[len(cut) :]))
         for draft in drafts
     )
-    programs: dict[tuple[int, ...], Program] = {}
+    programs: dict[tuple[int, ...], Routine] = {}
     for shape, first, last in _shapes(cut):
         program = program_of(Chunks(first, last, lazy.data, results))
         if program is None:

@@ -31,6 +31,8 @@ from usidx.stores.hdf5.walk import find
 _TRUSTED_SECONDS = 1.0
 _MOST_REMEMBERED = 1024
 _ATTEMPTS = 3
+# Seconds in which parts are read in a row without another look at the file.
+_LOOK_EVERY = 0.02
 
 
 @dataclass(frozen=True)
@@ -253,18 +255,27 @@ class HDF5Array:
     def _fill_by_offset(self, selection: Selection, out: Array) -> None:
         with self._opened() as raw:
             now = FileIdentity.of(raw.fileno())
-            place = self._place_in(raw.fileno(), now)
-            if place.offset is None:
-                raise _MovedError  # to where only HDF5 can read it
-            if place.stop > now.size:
-                raise DamagedStoreError(
-                    f"{self.path!r} ends at byte {now.size}, but {self.dataset!r} goes to byte "
-                    f"{place.stop}: the file was cut short; get the original again"
-                )
+            place = self._place_by_offset(raw.fileno(), now)
             copy_by_offset(raw, place, self.folds, selection, self.field, out)
             after = FileIdentity.of(raw.fileno())
             if after != now and self._place_in(raw.fileno(), after).offset != place.offset:
                 raise _MovedError
+
+    def _place_by_offset(self, descriptor: int, now: FileIdentity) -> Place:
+        """As `_place_in`, of values that can be read by their offset."""
+        place = self._place_in(descriptor, now)
+        if place.offset is None:
+            raise _MovedError  # to where only HDF5 can read it
+        if place.stop > now.size:
+            raise DamagedStoreError(
+                f"{self.path!r} ends at byte {now.size}, but {self.dataset!r} goes to byte "
+                f"{place.stop}: the file was cut short; get the original again"
+            )
+        return place
+
+    def reading(self) -> Reading | None:
+        """A Reading of many small parts in a row; None where each has to be read through HDF5."""
+        return Reading(self) if self._current().offset is not None else None
 
     def _opened(self) -> BinaryIO:
         try:
@@ -296,6 +307,60 @@ class HDF5Array:
             if now is not None and FileIdentity.of(self.path) != now:
                 raise _MovedError from error
             raise
+
+
+class Reading:
+    """Reads many small parts of an HDF5Array in a row, from a file that is opened once.
+
+    That the file still holds what was opened is made sure of every so often, not for each part:
+    what was read counts only once `holds` has said so.
+    """
+
+    def __init__(self, array: HDF5Array) -> None:
+        self._array = array
+        self._raw: BinaryIO | None = None
+        self._place = array.place
+        self._known: FileIdentity | None = None
+        self._looked = -math.inf
+
+    def read(self, key: Any, out: Array) -> Array:
+        """The values that ints and slices select, in `out`: C-contiguous, of their shape and dtype.
+
+        Raises
+        ------
+        SourceChangedError, StoreNotFoundError, DamagedStoreError : as reading the array
+        """
+        if time.monotonic() - self._looked > _LOOK_EVERY and not self.holds():
+            return self._array.read(key, out)
+        array, selection = self._array, select(key, self._array.shape)
+        assert self._raw is not None
+        copy_by_offset(self._raw, self._place, array.folds, selection, array.field, out)
+        return out
+
+    def holds(self) -> bool:
+        """Whether everything that was read was what the array stands for."""
+        array = self._array
+        if self._raw is None:
+            self._raw = array._opened()
+        try:
+            now = FileIdentity.of(self._raw.fileno())
+            if now != self._known:
+                place = array._place_by_offset(self._raw.fileno(), now)
+                if self._known is not None and place.offset != self._place.offset:
+                    return False
+                self._known, self._place = now, place
+            replaced = FileIdentity.of(array.path)
+        except (_MovedError, FileNotFoundError):
+            return False
+        self._looked = time.monotonic()
+        return replaced.same_file(now)
+
+    def __enter__(self) -> Reading:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._raw is not None:
+            self._raw.close()
 
 
 def hash_of(array: Array) -> str:
