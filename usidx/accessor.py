@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import xarray as xr
 
@@ -158,6 +158,12 @@ class UsidAccessor(Generic[Labelled]):
         from usidx.exporting import to_netcdf
 
         return to_netcdf(self._obj, path, **options)
+
+    def rechunk_for(self, access: Literal["maps", "spectra"], into: Path, **options: Any) -> str:
+        """Write a store in other chunks; options are those of `usidx.exporting.rechunk_for`."""
+        from usidx.exporting import rechunk_for
+
+        return rechunk_for(self._obj, access, into, **options)
 
     @property
     def source(self) -> xr.DataArray | xr.Dataset | None:

@@ -44,7 +44,8 @@ def foreign_twins(
     ----------
     known : the results that the store has of the source
     """
-    if plan.step is None or plan.source.origin is None:
+    # which other sources another program had, nothing says
+    if plan.step is None or plan.source.origin is None or plan.inputs:
         return ()
     found = {each.group: each for each in known}
     found.update({each.group: each for each in _elsewhere(plan, store)})

@@ -7,11 +7,12 @@ and its results never go beside the Main on their own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import xarray as xr
 
-from usidx.arrays.origin import Origin, origin_of
+from usidx.arrays.origin import Origin, origin_of, origins_in
 from usidx.errors import PlanError
 
 Labelled = xr.DataArray | xr.Dataset
@@ -26,11 +27,18 @@ class Source:
     name : in the names of result groups, "Raw_Data"
     identity : what its fingerprint is made of
     origin : the Main that the array is, None where it is not the whole of one, untouched
+    made_of : the Mains that a lazy array which is none was made of, as far as its graph tells
     """
 
     name: str
     identity: str
     origin: Origin | None
+    made_of: tuple[Origin, ...] = ()
+
+    @property
+    def mains(self) -> tuple[Origin, ...]:
+        """The Mains whose values are in it."""
+        return self.made_of if self.origin is None else (self.origin,)
 
     @property
     def parent(self) -> str:
@@ -66,10 +74,35 @@ def identify(obj: Labelled) -> Source:
             "again, or take a part that is there, with isel(...), and give run(into=...)"
         )
     if origin is None:
-        return Source(_name(obj), f"derived:{token_of(obj)}", None)
+        return Source(_name(obj), f"derived:{token_of(obj)}", None, origins_in(obj))
     parts = [origin.identity, origin.field or "", "" if origin.form == "nd" else origin.form]
     identity = "|".join(parts) if any(parts[1:]) else origin.identity
+    if origin.lineage:
+        identity += f"|result:{origin.lineage}"
     return Source(origin.main.rsplit("/", 1)[-1], identity, origin)
+
+
+def opened_in(source: Source, chunks: Mapping[str, int | tuple[int, ...]]) -> Labelled:
+    """The Main that the source is, opened in other blocks."""
+    from usidx.opening import open as open_main
+
+    assert source.origin is not None
+    origin = source.origin
+    opened = open_main(
+        origin.store,
+        origin.main,
+        chunks=dict(chunks),
+        form=origin.form,
+        allow_external=origin.allow_external,
+    )
+    return opened if origin.field is None else opened[origin.field]
+
+
+def is_lazy(obj: Labelled) -> bool:
+    """Whether all values are dask's."""
+    if isinstance(obj, xr.DataArray):
+        return obj.chunks is not None
+    return all(each.chunks is not None for each in obj.data_vars.values())
 
 
 def token_of(obj: Labelled) -> str:

@@ -53,3 +53,17 @@ def source_of(obj: Labelled) -> Labelled | None:
         return None
     source = ResultGroup(origin.store, origin.result, origin.allow_external).source
     return None if source is None else source.open()
+
+
+def sources_of(obj: Labelled) -> tuple[Labelled, ...]:
+    """Every Main that a result was computed from, opened; () for anything that is no result.
+
+    Raises
+    ------
+    StoreNotFoundError, MainNotFoundError : where one of them is not there any more
+    """
+    origin = origin_of(obj)
+    if origin is None or origin.result is None:
+        return ()
+    group = ResultGroup(origin.store, origin.result, origin.allow_external)
+    return tuple(each.open() for each in group.sources)

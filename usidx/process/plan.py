@@ -19,7 +19,8 @@ from usidx.model.main import MainSpec
 from usidx.model.names import clean_tool
 from usidx.model.provenance import canonical, fingerprint
 from usidx.process.budget import check_fits, run_of, run_shape, values_budget
-from usidx.process.identity import Labelled, Source, identify, token_of
+from usidx.process.identity import Labelled, Source, identify, is_lazy, opened_in, token_of
+from usidx.process.inputs import Input, given, read_at_once
 from usidx.process.outputs import Draft, drafts_of
 from usidx.step import Step
 
@@ -77,6 +78,8 @@ class Plan:
     fingerprint : of step, version, parameters and source
     cost : bytes read and written for one block, the largest of all
     arguments : the parameters as the step is called with them
+    inputs : those of them that are further sources
+    further : other sources, which a result that was made already was made of
     """
 
     tool: str
@@ -89,6 +92,8 @@ class Plan:
     fingerprint: str
     cost: int
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[Input, ...] = ()
+    further: tuple[Source, ...] = ()
 
     @property
     def stored_spec(self) -> MainSpec | None:
@@ -126,15 +131,18 @@ def bind(
     LayoutError : where the dimensions of the result have no roles
     """
     check_step(step)
-    bound = step.parameters(parameters)
-    stored = canonical(bound)
+    bound = given(step.parameters(parameters))
+    stored = canonical(bound.plain)
     source = identify(labelled)
-    lazy = labelled if _is_lazy(labelled) else _chunked(labelled, source)
-    drafts = _run(step, lazy, bound, source)
-    shapes = _shapes(drafts, lazy, memory, workers, blocks or {})
+    lazy = labelled if is_lazy(labelled) else _chunked(labelled, source)
+    bound = bound.along(lazy)
+    drafts = _run(step, lazy, bound.arguments, source)
+    shapes = _shapes(drafts, lazy, memory, workers, blocks or {}, bound.inputs)
     better = _source_in(lazy, source, drafts, shapes)
     if better is not None:
-        lazy, drafts = better, _run(step, better, bound, source)
+        lazy, bound = better, bound.along(better)
+        drafts = _run(step, lazy, bound.arguments, source)
+    identities = [source.identity, *(each.identity for each in bound.inputs)]
     outputs = tuple(_output(draft, shape) for draft, shape in zip(drafts, shapes, strict=True))
     return Plan(
         tool=step.name,
@@ -144,9 +152,10 @@ def bind(
         source=source,
         labelled=lazy,
         outputs=outputs,
-        fingerprint=fingerprint(step.name, step.version, stored, [source.identity]),
-        cost=_checked_cost(outputs, lazy, source, memory, workers),
-        arguments=bound,
+        fingerprint=fingerprint(step.name, step.version, stored, identities),
+        cost=_checked_cost(outputs, lazy, source, memory, workers, bound.inputs),
+        arguments=bound.arguments,
+        inputs=bound.inputs,
     )
 
 
@@ -225,27 +234,11 @@ def _run(
     return drafts_of(result, step.name)
 
 
-def _is_lazy(labelled: Labelled) -> bool:
-    if isinstance(labelled, xr.DataArray):
-        return labelled.chunks is not None
-    return all(each.chunks is not None for each in labelled.data_vars.values())
-
-
 def _chunked(labelled: Labelled, source: Source) -> Labelled:
     """A source that is not lazy by dask, in blocks."""
     if source.origin is not None:
         return opened_in(source, {})
     return labelled.chunk("auto") if labelled.nbytes > 2**27 else labelled.chunk()
-
-
-def opened_in(source: Source, chunks: Mapping[str, int | tuple[int, ...]]) -> Labelled:
-    """The Main that the source is, opened in other blocks."""
-    from usidx.opening import open as open_main
-
-    assert source.origin is not None
-    origin = source.origin
-    opened = open_main(origin.store, origin.main, chunks=dict(chunks), form=origin.form)
-    return opened if source.origin.field is None else opened[source.origin.field]
 
 
 def _shapes(
@@ -254,6 +247,7 @@ def _shapes(
     memory: int | None,
     workers: int,
     wanted: Mapping[str, tuple[int, ...]],
+    inputs: tuple[Input, ...] = (),
 ) -> list[tuple[int, ...]]:
     """Shape of the blocks of each output: those with the same positions are cut alike."""
     budget = values_budget(memory, workers)
@@ -267,10 +261,11 @@ def _shapes(
         if _side(position) not in runs:
             alike = [each for each in drafts if _side(each.spec.position) == _side(position)]
             written = sum(_bytes_per_position(each.spec) for each in alike)
+            more, beside = read_at_once(inputs, position)
             runs[_side(position)] = run_shape(
                 position.shape,
-                written + -(-_read_at_once(source, position) // position.size),
-                budget,
+                written + more + -(-_read_at_once(source, position) // position.size),
+                max(1, budget - beside),
                 natural=_natural_run(source, position),
                 strict=memory is not None,
             )
@@ -330,20 +325,27 @@ def _checked_cost(
     source: Source,
     memory: int | None,
     workers: int,
+    inputs: tuple[Input, ...] = (),
 ) -> int:
-    cost = max(_cost_of(each, labelled, outputs) for each in outputs)
+    cost = max(_cost_of(each, labelled, outputs, inputs) for each in outputs)
     check_fits(source.name, cost, memory, workers)
     return cost
 
 
-def _cost_of(output: Output, source: Labelled, outputs: tuple[Output, ...]) -> int:
+def _cost_of(
+    output: Output,
+    source: Labelled,
+    outputs: tuple[Output, ...],
+    inputs: tuple[Input, ...] = (),
+) -> int:
     """Bytes read and written for one block of the outputs that are cut like `output`."""
     position = output.spec.position
     positions = math.prod(output.block[: output.n_position])
     written = sum(_bytes_per_position(each.spec) for each in outputs if each.cut == output.cut)
     read = positions * -(-_read_at_once(source, position) // position.size)
+    more, beside = read_at_once(inputs, position)
     # less than a chunk is not read of an array that somebody else made
-    return positions * written + max(read, _chunk_bytes(source))
+    return positions * (written + more) + beside + max(read, _chunk_bytes(source))
 
 
 def _read_at_once(source: Labelled, position: Layout) -> int:

@@ -13,6 +13,7 @@ from usidx.errors import PlanError
 from usidx.process.estimate import Estimate, estimate_of
 from usidx.process.events import BlockDone
 from usidx.process.identity import Labelled
+from usidx.process.inputs import at
 from usidx.process.place import place_of
 from usidx.process.plan import Plan, bind
 from usidx.process.result import ResultGroup
@@ -79,10 +80,13 @@ class Process:
         """
         source = self.plan.labelled
         place = place_of(source, coordinates, isel)
+        arguments = dict(self.plan.arguments)
         if self.step.per_position:
-            source = source.isel({dim: slice(index, index + 1) for dim, index in place.items()})
+            here = {dim: slice(index, index + 1) for dim, index in place.items()}
+            arguments = {name: at(value, here, source) for name, value in arguments.items()}
+            source = at(source, here, source)
             place = dict.fromkeys(place, 0)
-        result = self.step(source, **self.step.parameters(self._given))
+        result = self.step(source, **arguments)
         within = {dim: index for dim, index in place.items() if dim in result.dims}
         if not within:
             raise PlanError(
@@ -215,6 +219,7 @@ class Process:
         estimate = estimate_of(self.plan, 1, None)
         return [
             ("source", f"{source.path if source.origin else source.name} ({sizes}), {place}"),
+            *((each.name, each.told) for each in self.plan.inputs),
             *(("parameter", f"{name} = {value!r}") for name, value in self.parameters.items()),
             *(("output", str(each)) for each in estimate.outputs),
             ("blocks", f"{estimate.blocks}"),

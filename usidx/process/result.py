@@ -11,28 +11,12 @@ import xarray as xr
 
 from usidx.errors import PlanError
 from usidx.process.adopt import is_foreign
+from usidx.process.sources import SourceMain, arguments_of, inputs_in, is_derived, sources_in
 from usidx.step import Step, registered
 from usidx.stores.base import ResultRecord, Status
 
 if TYPE_CHECKING:
     from usidx.process.process import Process
-
-
-@dataclass(frozen=True)
-class SourceMain:
-    """The Main that a result was made of: path of its store, and its path within."""
-
-    store: str
-    main: str
-    allow_external: tuple[str, ...] = ()
-
-    def open(self, **options: Any) -> xr.DataArray | xr.Dataset:
-        """The Main, lazily, with the options of `usidx.open`."""
-        from usidx.opening import open as open_main
-
-        return open_main(
-            self.store, self.main, **{"allow_external": self.allow_external, **options}
-        )
 
 
 @dataclass(frozen=True)
@@ -100,12 +84,16 @@ class ResultGroup:
     @property
     def source(self) -> SourceMain | None:
         """The Main it was made of; None where that was an array that no store holds."""
-        sources = self.record.sources
-        if not sources:
-            return None
-        store, main = sources[0]
-        # what was allowed to this store was not allowed to others that it names
-        return SourceMain(store or self.store, main, () if store else self.allow_external)
+        record = self.record
+        return None if is_derived(record) else next(iter(self._sources(record)), None)
+
+    @property
+    def sources(self) -> tuple[SourceMain, ...]:
+        """Every Main it was made of; of each parameter that was one, `.parameters` has the name."""
+        return self._sources(self.record)
+
+    def _sources(self, record: ResultRecord) -> tuple[SourceMain, ...]:
+        return sources_in(record, self.allow_external)
 
     def open(self, **options: Any) -> xr.DataArray | xr.Dataset | xr.DataTree:
         """The Main of the group, or a DataTree where there are several, lazily.
@@ -152,7 +140,8 @@ class ResultGroup:
         field = record.attrs.get("usid_field")
         if field is not None:
             opened = opened[str(field)]
-        return Process(step, opened, record.parameters)
+        arguments = arguments_of(record, self._sources(record))
+        return Process(step, opened, {**record.parameters, **arguments})
 
     def __repr__(self) -> str:
         record = self.record
@@ -161,10 +150,19 @@ class ResultGroup:
             f"<usidx result {self.name!r}: {progress_of(record)}>",
             f"  step     {record.tool}({parameters})"
             + (f", version {record.version}" if record.version else ""),
-            f"  source   {self.source.main if self.source else 'an array that no store holds'}",
+            *(f"  source   {text}" for text in self._told_sources(record)),
             f"  in       {self.store} {self.path}",
         ]
         return "\n".join(lines)
+
+    def _told_sources(self, record: ResultRecord) -> list[str]:
+        told = ["an array that no store holds"] if is_derived(record) else []
+        for each in self._sources(record):
+            named = f"{', '.join(each.parameters)}: " if each.parameters else ""
+            told.append(named + each.main + ("" if each.store == self.store else f"  {each.store}"))
+        derived = [name for name, each in inputs_in(record).items() if "source" not in each]
+        told += [f"{name}: an array that no store holds" for name in derived]
+        return told or ["an array that no store holds"]
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(repr(self))}</pre>"

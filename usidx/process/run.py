@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from usidx.errors import PlanError, StepError, UsidError
 from usidx.process.adopt import adopted, is_foreign
 from usidx.process.budget import parse_memory
+from usidx.process.content import check_content
 from usidx.process.estimate import estimate_of
 from usidx.process.events import BlockDone, Event, Listener, RunCompleted, RunStarted, RunStopped
 from usidx.process.events import progress as progress_bar
@@ -104,6 +105,7 @@ def resume_plan(plan: Plan, replan: Replan, group: ResultGroup, options: Options
         )
     if record.status == "complete":
         return group
+    check_content(plan, record)
     return _run(plan, replan, target_of(group.store, plan.source), record, options)
 
 

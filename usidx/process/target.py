@@ -10,8 +10,10 @@ from typing import Any
 from usidx.errors import OptionError, PlanError, ReadOnlyStoreError
 from usidx.process.adopt import foreign_twins, is_foreign
 from usidx.process.code import code_digest
+from usidx.process.content import of_the_same_values
 from usidx.process.identity import Source
 from usidx.process.plan import Output, Plan
+from usidx.process.sources import source_attrs, sources_of
 from usidx.stores.base import Claim, OutputRequest, ResultRecord, ResultRequest, Store
 
 Path = str | os.PathLike[str]
@@ -102,14 +104,14 @@ def claim_in(target: Target, request: ResultRequest, *, durable: bool = False) -
 def twins_of(plan: Plan, store: Store) -> tuple[ResultRecord, ...]:
     """Result groups that are what a plan makes: complete ones first, of those the newest.
 
-    They have its fingerprint, or are those of other programs that `adopt` recognises, which come
-    after.
+    They have its fingerprint and were made of the values that its sources have now, or are those
+    of other programs that `adopt` recognises, which come after.
     """
     if not os.path.exists(store.path):
         return ()
     known = store.results(plan.source.path)
     found = [each for each in known if each.fingerprint == plan.fingerprint]
-    newest = reversed([*foreign_twins(plan, store, known), *found])
+    newest = reversed([*foreign_twins(plan, store, known), *of_the_same_values(plan, found)])
     return tuple(
         sorted(newest, key=lambda each: (each.status != "complete", is_foreign(each), -each.done))
     )
@@ -134,8 +136,7 @@ def warn_of_changed_code(plan: Plan, twin: ResultRecord) -> None:
 def request_of(plan: Plan, target: Target) -> ResultRequest:
     """The result group that a plan needs."""
     origin = plan.source.origin
-    sources = () if origin is None else (("" if target.is_home else origin.store, origin.main),)
-    attrs: dict[str, Any] = {}
+    attrs: dict[str, Any] = source_attrs(plan, target.store.path)
     if plan.step is not None:
         attrs["usid_step"] = plan.step.place
         attrs["usid_step_code"] = code_digest(plan.step.function)
@@ -155,7 +156,7 @@ def request_of(plan: Plan, target: Target) -> ResultRequest:
         version=plan.version,
         parameters=plan.parameters,
         fingerprint=plan.fingerprint,
-        sources=sources,
+        sources=sources_of(plan, target.store.path),
         outputs=tuple(_output_request(each, plan, target) for each in plan.outputs),
         attrs=attrs,
     )

@@ -16,7 +16,14 @@ from usidx.model.provenance import load_parameters
 from usidx.stores.base import ResultRecord, Status
 from usidx.stores.hdf5 import attributes
 from usidx.stores.hdf5.completion import Completion, completion, loose_marks
-from usidx.stores.hdf5.walk import Catalog, candidates, find, has_attribute
+from usidx.stores.hdf5.walk import (
+    Catalog,
+    address_at,
+    address_of,
+    candidates,
+    find,
+    has_attribute,
+)
 
 Source = tuple[str, str]
 
@@ -182,6 +189,11 @@ class Results:
 
     def _find_sources(self, group: h5py.Group, path: str) -> Iterator[Source]:
         """Each source: as referred to, as told, else the sibling that is named."""
+        listed = _listed_sources(group)
+        if listed:
+            for number, (store, main) in enumerate(listed):
+                yield self._listed(group, path, number, store, main)
+            return
         parts = named_parts(_last(path))
         found = 0
         for attribute in sorted(
@@ -194,32 +206,43 @@ class Results:
                 if where is not None:
                     found += 1
                     yield "", where
-        for store, main in _told_sources(group):
+        told = attributes.read_text(group, "source_dataset_path").value
+        if told:
             found += 1
-            yield _other_store(store, self._store) if store else "", "/" + main.strip("/")
+            store = attributes.read_text(group, "source_file_path").value
+            yield _other_store(store, self._store) if store else "", "/" + told.strip("/")
         beside = f"{path.rpartition('/')[0]}/{parts[0]}" if parts else ""
         if not found and parts and isinstance(find(self._file, beside), h5py.Dataset):
             yield "", beside
 
+    def _listed(self, group: h5py.Group, path: str, number: int, store: str, main: str) -> Source:
+        """One source of a group that says of each where it is; a reference outlives a new name."""
+        if store:
+            return _other_store(store, self._store), "/" + main.strip("/")
+        main = "/" + main.strip("/")
+        referred = attributes.read_reference(group, f"source_{number:03d}")
+        if referred.found != "dataset":
+            return "", main
+        if address_at(self._file, main) == address_of(referred.target):
+            return "", main
+        return "", self._catalog.near(referred.target, path, _last(main)) or main
+
     def _source_rows(self, path: str) -> int | None:
-        """Positions of the source, where it is in this file."""
-        for store, where in self.sources(path):
+        """Positions of the first source, where it is in this file."""
+        for store, where in self.sources(path)[:1]:
             source = None if store else find(self._file, where)
             if isinstance(source, h5py.Dataset) and source.ndim == 2:
                 return int(source.shape[0])
         return None
 
 
-def _told_sources(group: h5py.Group) -> Iterator[Source]:
-    """Sources in other files as the attributes of a group tell them."""
-    path = attributes.read_text(group, "source_dataset_path").value
-    if path:
-        yield attributes.read_text(group, "source_file_path").value or "", path
+def _listed_sources(group: h5py.Group) -> tuple[Source, ...]:
+    """(store, path) of every source, as usidx wrote them; () where it did not."""
     try:
         listed = json.loads(attributes.read_text(group, "usid_sources").value or "[]")
-        yield from ((str(store), str(main)) for store, main in listed if store)
+        return tuple((str(store), str(main)) for store, main in listed)
     except (ValueError, TypeError):
-        return  # edited by hand: what refers to them is still there
+        return ()  # edited by hand: what refers to them is still there
 
 
 def _told_parts(

@@ -81,7 +81,7 @@ class ZarrStore:
         """Result groups of the Main at path `main`, beside it, oldest first."""
         from usidx.stores.zarr import read
 
-        return read.results(self.path, main)
+        return read.results(self.path, main, self.allow_external)
 
     def result(self, group: str) -> ResultRecord:
         """One result group by its path."""

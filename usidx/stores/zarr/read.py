@@ -31,7 +31,13 @@ from usidx.stores.zarr.nodes import (
     read_node,
     walk,
 )
-from usidx.stores.zarr.records import is_result_name, record_from, shown_status, status_from
+from usidx.stores.zarr.records import (
+    is_result_name,
+    record_from,
+    shown_status,
+    sources_from,
+    status_from,
+)
 
 
 def mains(root: str, allow: tuple[str, ...] = ()) -> tuple[MainEntry, ...]:
@@ -98,14 +104,24 @@ def open_main(root: str, path: str, allow: tuple[str, ...] = ()) -> StoredMain:
     )
 
 
-def results(root: str, main: str) -> tuple[ResultRecord, ...]:
-    """Result groups of the Main at path `main`, beside it, oldest first."""
-    parent, _, name = ("/" + main.strip("/")).rpartition("/")
-    folder = folder_of(root, parent)
-    if read_node(folder) is None:
-        return ()
-    found = [each for each in children(folder) if parse_result(each, name) is not None]
-    records = [result(root, f"{parent}/{each}") for each in sorted(found, key=natural_key)]
+def results(root: str, main: str, allow: tuple[str, ...] = ()) -> tuple[ResultRecord, ...]:
+    """Result groups of the Main at path `main`, oldest first.
+
+    Those that refer to it, wherever they are, and those beside it that are named after it and
+    refer to no other Main of the store.
+    """
+    main = "/" + main.strip("/")
+    parent, _, name = main.rpartition("/")
+    found = []
+    for path, node in walk(root, allow):
+        if not is_result(path, node):
+            continue
+        here = [each for store, each in sources_from(node["attributes"]) if not store]
+        group, _, called = path.rpartition("/")
+        beside = group == parent and parse_result(called, name) is not None
+        if main in here or (beside and not here):
+            found.append(path)
+    records = [result(root, each) for each in sorted(found, key=natural_key)]
     return tuple(sorted(records, key=lambda record: str(record.attrs.get("timestamp", ""))))
 
 

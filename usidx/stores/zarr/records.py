@@ -56,7 +56,7 @@ def record_from(
         main=main,
         tool=str(attrs.get("tool", tool)),
         index=int(digits),
-        sources=tuple(_found(store, where, path) for where, path in _sources(attrs)),
+        sources=tuple(_found(store, where, path) for where, path in sources_from(attrs)),
         mains=mains,
         status=status_from(attrs),
         done=done,
@@ -85,7 +85,8 @@ def shown_status(status: Status, done: int, total: int) -> str:
     return status if status != "partial" else f"partial ({100 * done // max(1, total)} %)"
 
 
-def _sources(attrs: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def sources_from(attrs: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """(store, path) of each source that the attributes of a result group name, in their order."""
     if isinstance(attrs.get("usid_sources"), list):
         return tuple((str(store), str(path)) for store, path in attrs["usid_sources"])
     if "source_dataset_path" in attrs:
