@@ -6,7 +6,7 @@ A store holds Mains and result groups. Two exist: `stores.hdf5` (h5USID) and `st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Protocol
@@ -16,6 +16,7 @@ import numpy as np
 from usidx.errors import UsidError
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
+from usidx.stores.failures import Failures
 
 Key = tuple[int | slice, ...]
 Status = Literal["complete", "partial", "unknown"]
@@ -77,6 +78,7 @@ class ResultRecord:
     version : of the step, None where the group has none
     fingerprint : of (step, version, parameters, source), None for groups of other programs
     attrs : every attribute of the group
+    failed : positions, of those done, at which the step failed, summed over the group's Mains
     """
 
     store: str
@@ -93,6 +95,7 @@ class ResultRecord:
     version: str | None
     fingerprint: str | None
     attrs: Mapping[str, Any]
+    failed: int = 0
 
     @property
     def name(self) -> str:
@@ -115,6 +118,7 @@ class StoredMain:
         any other
     result : the group it belongs to, when that is a result group
     allow_external : folders with other files that the store may reach
+    failures : where the step failed, for a Main of a result that says so; None for any other
     """
 
     store: str
@@ -125,6 +129,7 @@ class StoredMain:
     completed: BlockArray | None = None
     result: ResultRecord | None = None
     allow_external: tuple[str, ...] = ()
+    failures: Failures | None = None
 
 
 @dataclass(frozen=True)
@@ -264,7 +269,10 @@ class OutputRequest:
 
 @dataclass(frozen=True)
 class ResultRequest:
-    """A result group to be created: `<main>-<tool>_NNN` in the group `parent`."""
+    """A result group to be created: `<main>-<tool>_NNN` in the group `parent`.
+
+    With `failures` it has room to say at which positions the step failed, and why.
+    """
 
     parent: str
     main: str
@@ -275,6 +283,7 @@ class ResultRequest:
     sources: tuple[tuple[str, str], ...]
     outputs: tuple[OutputRequest, ...]
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    failures: bool = False
 
 
 class BlockWriter(Protocol):
@@ -289,8 +298,19 @@ class BlockWriter(Protocol):
         """Position-shaped array of bool: which positions are marked complete, now."""
         ...
 
-    def write(self, key: tuple[slice, ...], values: Array) -> None:
-        """Write one N-D block; `key` has all spectroscopic values and whole runs of positions."""
+    def write(self, key: tuple[slice, ...], values: Array, only: Array | None = None) -> None:
+        """Write one N-D block; `key` has all spectroscopic values and whole runs of positions.
+
+        With `only`, bool, shape of the block's positions, the others keep what they have.
+        """
+        ...
+
+    def fail(self, key: tuple[slice, ...], failed: Array, reasons: Sequence[str]) -> None:
+        """Say at which positions of the block `key` the step failed, before they are marked.
+
+        `failed` has the shape of the block's positions: 0, or the number of a reason from 1 on. For
+        a group that has room for it, and for one task at a time.
+        """
         ...
 
     def mark(self, key: tuple[slice, ...]) -> None:
@@ -383,6 +403,12 @@ class Store(Protocol):
         """
         ...
 
-    def reopen(self, group: str, *, durable: bool = False) -> Claim:
-        """Hold a partial result group, to go on with it."""
+    def reopen(
+        self, group: str, *, durable: bool = False, failures: bool = False, retry: bool = False
+    ) -> Claim:
+        """Hold a partial result group, to go on with it.
+
+        With `failures` it gets room to say where the step failed, unless it has it. With `retry`
+        the positions at which it failed are no longer marked, and the group may be complete.
+        """
         ...

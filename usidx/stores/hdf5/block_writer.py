@@ -7,7 +7,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from usidx.errors import (
     LayoutError,
     NoSpaceError,
+    PlanError,
     ReadOnlyStoreError,
     SourceChangedError,
     StoreLockedError,
@@ -24,6 +25,7 @@ from usidx.errors import (
 from usidx.model.blocks import axis_range, row_range
 from usidx.model.dimension import Array
 from usidx.stores import disk
+from usidx.stores.hdf5.failures import FailureMarks
 from usidx.stores.hdf5.file import open_file
 from usidx.stores.hdf5.new_result import Span, find, span_of
 from usidx.stores.hdf5.rows import converted, runs
@@ -106,6 +108,7 @@ class HDF5BlockWriter:
     durable : whether to wait until values are on disk before they are marked; without it a power
         failure, though no crash, can leave marks without their values
     spare : whether positions that are marked already keep the values that they have
+    failures : where it is said at which positions the step failed; None where there is no room
     """
 
     path: str
@@ -122,11 +125,18 @@ class HDF5BlockWriter:
     token: str
     durable: bool = False
     spare: bool = False
+    failures: FailureMarks | None = None
 
     @property
     def n_rows(self) -> int:
         """How many positions there are."""
         return self.marks.span.nbytes
+
+    @property
+    def _rooms(self) -> tuple[Room, ...]:
+        """Everything that is written into."""
+        more = () if self.failures is None else (self.failures.numbers, self.failures.reasons)
+        return (self.values, self.marks, *more)
 
     def done(self) -> Array:
         """Position-shaped array of bool: which positions are marked complete, now."""
@@ -137,13 +147,14 @@ class HDF5BlockWriter:
             marks = marks[self.row_order]
         return marks.reshape(self.shape[: self.n_position])
 
-    def write(self, key: tuple[slice, ...], values: Array) -> None:
+    def write(self, key: tuple[slice, ...], values: Array, only: Array | None = None) -> None:
         """Write one N-D block at its place.
 
         Parameters
         ----------
         key : a slice for each axis: whole runs of positions, and all spectroscopic values
         values : array of the block's shape
+        only : bool, shape of the block's positions: the others keep what they have
 
         Raises
         ------
@@ -153,7 +164,7 @@ class HDF5BlockWriter:
         NoSpaceError : where the disk is full nevertheless
         """
         with self._opened(os.O_RDWR) as descriptor:
-            self._write(descriptor, key, values)
+            self._write(descriptor, key, values, only)
 
     @contextlib.contextmanager
     def pieces(self) -> Iterator[Callable[[tuple[slice, ...], Array], None]]:
@@ -175,25 +186,53 @@ class HDF5BlockWriter:
         with opened:
             yield write
 
-    def _write(self, descriptor: int, key: tuple[slice, ...], values: Array) -> None:
+    def _write(
+        self, descriptor: int, key: tuple[slice, ...], values: Array, only: Array | None = None
+    ) -> None:
         rows = self._rows(key)
+        wanted = None if only is None else self._by_rows(key, only)
         block = self._in_file_order(key, values, rows)
         row_nbytes = self.values.span.nbytes // self.n_rows
         with self._understandable():
-            for first, start, stop in self._pending(descriptor, rows):
+            for first, start, stop in self._pending(descriptor, rows, wanted):
                 offset = self.values.span.offset + first * row_nbytes
                 disk.write_at(descriptor, _bytes(block[start:stop]), offset)
 
-    def _pending(self, descriptor: int, rows: range | Array) -> Iterator[tuple[int, int, int]]:
+    def _pending(
+        self, descriptor: int, rows: range | Array, wanted: Array | None
+    ) -> Iterator[tuple[int, int, int]]:
         """The runs of rows that are to be written, as `runs` gives them."""
         for first, start, stop in runs(rows):
-            if not self.spare:
+            if not self.spare and wanted is None:
                 yield first, start, stop
                 continue
-            marks = disk.read_at(descriptor, stop - start, self.marks.span.offset + first)
-            open_rows = np.flatnonzero(np.frombuffer(marks, np.uint8) == 0)
+            free = np.ones(stop - start, bool) if wanted is None else wanted[start:stop]
+            if self.spare:
+                marks = disk.read_at(descriptor, stop - start, self.marks.span.offset + first)
+                free = free & (np.frombuffer(marks, np.uint8) == 0)
+            open_rows = np.flatnonzero(free)
             for place, begin, end in runs(open_rows) if open_rows.size else ():
                 yield first + place, start + place, start + place + end - begin
+
+    def fail(self, key: tuple[slice, ...], failed: Array, reasons: Sequence[str]) -> None:
+        """Say at which positions of the block `key` the step failed, before they are marked.
+
+        Parameters
+        ----------
+        failed : shape of the block's positions: 0, or the number of a reason from 1 on
+
+        Raises
+        ------
+        PlanError : where the group has no room to say it
+        """
+        if self.failures is None:
+            raise PlanError(
+                f"{self.main!r} has no room to say where a step failed; resume its group with "
+                "on_error='mark'"
+            )
+        rows, by_rows = self._rows(key), self._by_rows(key, failed)
+        with self._opened(os.O_RDWR) as descriptor, self._understandable():
+            self.failures.record(descriptor, rows, by_rows, reasons)
 
     def mark(self, key: tuple[slice, ...]) -> None:
         """Mark the positions of the block `key` complete, after `write` has returned."""
@@ -225,6 +264,14 @@ class HDF5BlockWriter:
         if self.row_order is None:
             return range(start, stop)
         return np.sort(self.row_order[start:stop])
+
+    def _by_rows(self, key: tuple[slice, ...], each: Array) -> Array:
+        """Something of each position of a block, in the order of its rows in the file."""
+        flat = each.reshape(-1)
+        if self.row_order is None:
+            return flat
+        start, stop = row_range(key, self.shape, self.n_position)
+        return flat[np.argsort(self.row_order[start:stop])]
 
     def _in_file_order(self, key: tuple[slice, ...], values: Array, rows: range | Array) -> Array:
         """The block as 2-D array, shape (rows, columns), as its bytes lie in the file."""
@@ -292,7 +339,7 @@ class HDF5BlockWriter:
         beginning = disk.read_at(descriptor, _SUPERBLOCK_BYTES, self.values.span.base)
         key = (self.token, self.main)
         when, known = _looks.get(key, (-math.inf, b""))
-        sealed = self.values.holds(descriptor) and self.marks.holds(descriptor)
+        sealed = all(room.holds(descriptor) for room in self._rooms)
         if sealed and known == beginning and time.monotonic() - when < _LOOK_EVERY:
             return
         try:
@@ -306,7 +353,7 @@ class HDF5BlockWriter:
     def _look(self, timeout: float) -> None:
         """Ask HDF5 whether the datasets are where they were."""
         with open_file(self.path, timeout=timeout) as file:
-            for room in (self.values, self.marks):
+            for room in self._rooms:
                 dataset = find(file, room.span.name)
                 span = span_of(dataset) if isinstance(dataset, h5py.Dataset) else None
                 if (

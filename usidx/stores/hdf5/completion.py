@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import h5py
@@ -12,6 +12,7 @@ from usidx.model.dimension import Array
 from usidx.stores.base import Status
 from usidx.stores.hdf5 import attributes
 from usidx.stores.hdf5.bytes import HDF5Array, hash_of
+from usidx.stores.hdf5.failures import count_failed
 from usidx.stores.hdf5.selection import Fold, as_rows, select, stored_rows
 
 MARKS = "completed_positions"
@@ -26,17 +27,20 @@ class Completion:
     status : "unknown" where nothing says it
     done, total : positions that are complete, and all
     marks : path of the dataset that marks them; None where there is none
+    failed : how many of those that are marked failed
     """
 
     status: Status
     done: int
     total: int
     marks: str | None = None
+    failed: int = 0
 
     def __str__(self) -> str:
-        if self.status != "partial":
-            return self.status
-        return f"partial ({100 * self.done // max(1, self.total)} %)"
+        told: str = self.status
+        if self.status == "partial":
+            told = f"partial ({100 * self.done // max(1, self.total)} %)"
+        return f"{told}, {self.failed} failed" if self.failed else told
 
 
 def completion(group: h5py.Group, main: h5py.Dataset, n_source: int | None = None) -> Completion:
@@ -53,7 +57,7 @@ def completion(group: h5py.Group, main: h5py.Dataset, n_source: int | None = Non
     name = str(main.name).rsplit("/", 1)[-1]
     found = _find_marks(group, name)
     if found is not None:
-        return _marked(found)
+        return replace(_marked(found), failed=count_failed(group, name, found))
     said = attributes.read_text(group, "usid_status").value
     if said == "complete":
         return Completion("complete", rows, rows)

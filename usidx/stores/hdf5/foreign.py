@@ -7,7 +7,7 @@ safe. Marks that are missing, or that several Mains have in common, are made fro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,9 @@ from usidx.errors import PlanError, SourceChangedError, StoreLockedError
 from usidx.model.dimension import Array
 from usidx.model.layout import file_rows
 from usidx.model.main import MainSpec
+from usidx.stores.failures import encoded, numbered, slots_for
 from usidx.stores.hdf5.completion import MARKS, completion
+from usidx.stores.hdf5.failures import reasons_of
 from usidx.stores.hdf5.file import open_file
 from usidx.stores.hdf5.new_result import find, marks_name
 from usidx.stores.hdf5.rows import Key, in_file_order, runs
@@ -39,6 +41,7 @@ class TransactionWriter:
     spec : of the Main
     marks : path of the dataset that says which positions are complete
     run, token : the lock file of the group, and what it says while the claim is held
+    failures : paths of the datasets that say where the step failed, and why; None without them
     """
 
     path: str
@@ -46,6 +49,7 @@ class TransactionWriter:
     marks: str
     run: str
     token: str
+    failures: tuple[str, str] | None = None
 
     @property
     def main(self) -> str:
@@ -74,14 +78,18 @@ class TransactionWriter:
         rows = file_rows(self.spec.position, ())
         return np.asarray(stored[rows] == 1).reshape(self.spec.position.shape)
 
-    def write(self, key: Key, values: Array) -> None:
-        """Write one N-D block; positions that are marked already keep the values that they have."""
+    def write(self, key: Key, values: Array, only: Array | None = None) -> None:
+        """Write one N-D block; positions that are marked already keep the values that they have.
+
+        With `only`, bool, shape of the block's positions, the others do, too.
+        """
         rows, columns, block = in_file_order(self.spec, key, np.asarray(values))
+        wanted = True if only is None else self._by_rows(key, only)
         with self._changing() as file:
             dataset = self._find(file, self.main, self.spec.shape_2d)
             marks = self._find(file, self.marks, (self.n_rows,))
             low, high = int(rows[0]), int(rows[-1]) + 1
-            pending = marks[low:high][np.asarray(rows) - low] == 0
+            pending = (marks[low:high][np.asarray(rows) - low] == 0) & wanted
             if not pending.any():
                 return
             rows, block = np.asarray(rows)[pending], block[pending]
@@ -89,6 +97,35 @@ class TransactionWriter:
                 for column, first, last in runs(columns):
                     place = slice(row, row + stop - start), slice(column, column + last - first)
                     dataset[place] = block[start:stop, first:last]
+
+    def fail(self, key: Key, failed: Array, reasons: Sequence[str]) -> None:
+        """Say at which positions of the block `key` the step failed, before they are marked."""
+        if self.failures is None:
+            raise PlanError(
+                f"{self.main!r} has no room to say where a step failed; resume its group with "
+                "on_error='mark'"
+            )
+        rows = np.sort(self._rows(key))
+        by_rows = self._by_rows(key, failed)
+        with self._changing() as file:
+            table = file[self.failures[1]]
+            slots, new = slots_for(reasons, reasons_of(file[self.main].parent))
+            for number, text in new.items():
+                table[number - 1] = np.bytes_(encoded(text))
+            stored = numbered(by_rows, slots)
+            numbers = self._find(file, self.failures[0], (self.n_rows,))
+            for row, start, stop in runs(rows[stored != 0]) if stored.any() else ():
+                numbers[row : row + stop - start] = stored[stored != 0][start:stop]
+
+    def _rows(self, key: Key) -> Array:
+        """The file's rows of a block, in row-major order of its positions."""
+        rows = file_rows(self.spec.position, key[: len(self.spec.position.shape)])
+        return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+
+    def _by_rows(self, key: Key, each: Array) -> Array:
+        """Something of each position of a block, in the order of its rows in the file."""
+        found: Array = each.reshape(-1)[np.argsort(self._rows(key))]
+        return found
 
     def mark(self, key: Key) -> None:
         """Mark the positions of the block `key` complete, after `write` has returned."""

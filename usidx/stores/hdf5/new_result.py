@@ -22,6 +22,7 @@ from usidx.stores.hdf5.describe import (
     write_attribute,
     write_attributes,
 )
+from usidx.stores.hdf5.failures import REASONS, create_failures, failures_name
 from usidx.stores.hdf5.place import REFERENCES
 
 STATUS = "usid_status"
@@ -76,6 +77,10 @@ def create_group(file: h5py.File, request: ResultRequest) -> Created:
         each.spec.name: _create_output(group, each, ancillaries, marks_name(each.spec.name, alone))
         for each in request.outputs
     }
+    if request.failures:
+        create_failures(
+            group, {each.spec.name: each.spec.position.size for each in request.outputs}
+        )
     return Created(str(group.name), outputs)
 
 
@@ -141,7 +146,9 @@ def _check_outputs(outputs: tuple[OutputRequest, ...]) -> None:
     names = [each.spec.name for each in outputs]
     if not names:
         raise PlanError("a result needs at least one output")
-    taken = {*REFERENCES, *(marks_name(name, len(names) == 1) for name in names)}
+    alone = len(names) == 1
+    taken = {*REFERENCES, REASONS, *(marks_name(name, alone) for name in names)}
+    taken |= {failures_name(name, alone) for name in names}
     for name in names:
         if names.count(name) > 1 or name in taken or not name:
             raise PlanError(f"a result cannot have the outputs {names}: {name!r} is taken")

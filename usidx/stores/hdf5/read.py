@@ -16,10 +16,12 @@ from usidx.model.main import MainSpec
 from usidx.model.rules import MainFacts, Violation, check_main, errors, invalid_main
 from usidx.stores import guard
 from usidx.stores.base import BlockArray, Candidate, MainEntry, ResultRecord, StoredMain
+from usidx.stores.failures import Failures
 from usidx.stores.hdf5 import attributes
 from usidx.stores.hdf5.ancillaries import Ancillaries
 from usidx.stores.hdf5.bytes import HDF5Array
 from usidx.stores.hdf5.completion import Completed, Completion, FirstRows
+from usidx.stores.hdf5.failures import find_failures, reasons_of
 from usidx.stores.hdf5.file import FileIdentity, open_file
 from usidx.stores.hdf5.place import REFERENCES, Place, find_place, to_bytes
 from usidx.stores.hdf5.results import Results
@@ -186,6 +188,7 @@ def stored_main(session: Session, main: str) -> StoredMain:
         completed=_completed(session, position, completion, record),
         result=record,
         allow_external=tuple(session.allow_external),
+        failures=_failures(session, main, position, completion, record),
     )
 
 
@@ -273,6 +276,26 @@ def _completed(
     if completion.status == "unknown" or completion.total != position.size:
         return None
     return FirstRows(Fold(position.shape, position.order), completion.done)
+
+
+def _failures(
+    session: Session,
+    main: str,
+    position: Layout,
+    completion: Completion | None,
+    record: ResultRecord | None,
+) -> Failures | None:
+    """Where the step failed, for a Main of a result that says so."""
+    if record is None or completion is None or not completion.failed:
+        return None
+    group, name = find(session.file, record.group), main.rpartition("/")[2]
+    found = find_failures(group, name, True, position.size) or find_failures(
+        group, name, False, position.size
+    )
+    if found is None:
+        return None
+    numbers = block_array(found[0], find_place(found[0]), (position,), session.allow_external)
+    return Failures(completion.failed, numbers, reasons_of(group))
 
 
 def results(path: str, main: str, allow_external: Sequence[str] = ()) -> tuple[ResultRecord, ...]:

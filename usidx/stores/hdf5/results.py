@@ -185,6 +185,7 @@ class Results:
             version=_told(attrs, "usid_version"),
             fingerprint=_told(attrs, "usid_fingerprint"),
             attrs=attrs,
+            failed=sum(each.failed for each in progress),
         )
 
     def _find_sources(self, group: h5py.Group, path: str) -> Iterator[Source]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType, TracebackType
 
 import h5py
@@ -16,6 +17,7 @@ from usidx.stores.base import ResultRequest
 from usidx.stores.hdf5.block_writer import FileMark, HDF5BlockWriter, Room
 from usidx.stores.hdf5.create import create_file, draft
 from usidx.stores.hdf5.describe import write_attribute
+from usidx.stores.hdf5.failures import FailureMarks, find_failures, prepare
 from usidx.stores.hdf5.file import open_file
 from usidx.stores.hdf5.foreign import (
     TransactionWriter,
@@ -125,6 +127,8 @@ def claim(
             run.acquire(_RUN_TIMEOUT)
         specs = {each.spec.name: each.spec for each in request.outputs}
         writers = _writers(path, created.outputs, specs, run, durable)
+        if request.failures:
+            writers = _with_failures(path, created.group, writers)
         sweep_runs(path)
     except BaseException:
         if run is not None:
@@ -133,8 +137,15 @@ def claim(
     return HDF5Claim(path, created.group, writers, run)
 
 
-def reopen(path: str, group: str, *, durable: bool = False) -> HDF5Claim:
+def reopen(
+    path: str, group: str, *, durable: bool = False, failures: bool = False, retry: bool = False
+) -> HDF5Claim:
     """A partial result group in the file at `path`, held to go on with it.
+
+    Parameters
+    ----------
+    failures : whether it gets room to say where the step fails, unless it has it
+    retry : whether the positions at which it failed are no longer marked; the group may be complete
 
     Raises
     ------
@@ -145,12 +156,15 @@ def reopen(path: str, group: str, *, durable: bool = False) -> HDF5Claim:
     run = run_lock(path, group, f"resuming {group!r}")
     run.acquire(_RUN_TIMEOUT)
     try:
-        specs = _specs_to_resume(path, group)
+        specs = _specs_to_resume(path, group, retry)
         outputs = _find_outputs(path, group, specs)
         if outputs is None:
             make_marks(path, group, specs)
             outputs = _find_outputs(path, group, specs) or {}
+        rows = {name: each.position.size for name, each in specs.items()}
+        prepare(path, group, rows, STATUS, create=failures, retry=retry)
         writers = _writers(path, outputs, specs, run, durable, spare=True)
+        writers = _with_failures(path, group, writers)
     except BaseException:
         run.release()
         raise
@@ -194,11 +208,30 @@ def _writers(
     return writers
 
 
-def _specs_to_resume(path: str, group: str) -> dict[str, MainSpec]:
+def _with_failures(path: str, group: str, writers: Mapping[str, Writer]) -> dict[str, Writer]:
+    """The writers with the places where they say at which positions the step failed."""
+    found: dict[str, Writer] = {}
+    real, alone = os.path.realpath(path), len(writers) == 1
+    with open_file(path) as file, disk.opened(real, os.O_RDONLY) as descriptor:
+        for name, writer in writers.items():
+            pair = find_failures(file[group], name, alone, writer.n_rows)
+            spans = [] if pair is None else [span_of(each) for each in pair]
+            if pair is None or None in spans:
+                found[name] = writer
+            elif isinstance(writer, TransactionWriter):
+                found[name] = replace(writer, failures=(str(pair[0].name), str(pair[1].name)))
+            else:
+                rooms = (Room.of(span, descriptor) for span in spans if span is not None)
+                found[name] = replace(writer, failures=FailureMarks(*rooms))
+    return found
+
+
+def _specs_to_resume(path: str, group: str, retry: bool) -> dict[str, MainSpec]:
     """What the Mains of a partial group are, by name."""
     record = result(path, group)
     # all marked, but not yet declared complete: there is one thing left to do
-    if record.status == "complete" and record.attrs.get(STATUS) != "partial":
+    finished = record.status == "complete" and record.attrs.get(STATUS) != "partial"
+    if finished and not (retry and record.failed):
         raise PlanError(f"{group!r} is complete; there is nothing to resume")
     specs = {}
     for main in record.mains:
