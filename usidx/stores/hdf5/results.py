@@ -210,8 +210,8 @@ class Results:
         told = attributes.read_text(group, "source_dataset_path").value
         if told:
             found += 1
-            store = attributes.read_text(group, "source_file_path").value
-            yield _other_store(store, self._store) if store else "", "/" + told.strip("/")
+            file = attributes.read_text(group, "source_file_path").value
+            yield _other_store(file, self._store) if file else "", "/" + told.strip("/")
         beside = f"{path.rpartition('/')[0]}/{parts[0]}" if parts else ""
         if not found and parts and isinstance(find(self._file, beside), h5py.Dataset):
             yield "", beside
