@@ -81,6 +81,10 @@ class StepError(UsidError, RuntimeError):
     """A step raised while computing a block."""
 
 
+class ClusterError(UsidError, ConnectionError):
+    """The cluster that was to compute cannot be reached, has no workers, or went away."""
+
+
 class OptionError(UsidError, ValueError):
     """An argument has a value that is not among the accepted ones."""
 

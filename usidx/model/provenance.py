@@ -27,11 +27,12 @@ def book_keeping() -> dict[str, str]:
         "machine_id": platform.node(),
         "timestamp": time.strftime(TIMESTAMP_FORMAT),
         "platform": platform.platform(),
-        "usidx_version": _version(),
+        "usidx_version": own_version(),
     }
 
 
-def _version() -> str:
+def own_version() -> str:
+    """Of usidx as it is installed; "unknown" where it is not, but only found."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

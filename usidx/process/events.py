@@ -22,6 +22,7 @@ class RunStarted:
     done, total : positions marked complete, and all
     blocks : how many are to be computed now
     resumed : whether the group was there already, in part
+    note : where it runs, if that is worth a word
     """
 
     group: str
@@ -29,6 +30,7 @@ class RunStarted:
     total: int
     blocks: int
     resumed: bool
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ def progress(show: bool | None, label: str) -> Iterator[Listener]:
     def listen(event: Event) -> None:
         if isinstance(event, RunStarted):
             bars.append(_bar(event, label, delay=0.0 if show else _BAR_AFTER))
+            if event.note:
+                bars[0].write(f"{label} {event.note}", file=sys.stderr)
         elif isinstance(event, BlockDone) and bars:
             bars[0].update(event.positions)
 

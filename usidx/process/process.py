@@ -10,6 +10,7 @@ from typing import Any
 import xarray as xr
 
 from usidx.errors import PlanError
+from usidx.process.connect import connected
 from usidx.process.estimate import Estimate, estimate_of
 from usidx.process.events import BlockDone
 from usidx.process.identity import Labelled
@@ -110,11 +111,13 @@ class Process:
         ------
         PlanError : where it does not fit into `memory`
         """
-        executor = find_executor(client, workers)
-        plan = plan_for(self.plan, self._replan, executor, memory)
+        with connected(client) as given:
+            executor = find_executor(given, workers)
+            plan = plan_for(self.plan, self._replan, executor, memory)
+            at_once = executor.workers
         origin = plan.source.origin
         folder = os.fspath(into) if into is not None else (origin.store if origin else None)
-        return estimate_of(plan, executor.workers, folder)
+        return estimate_of(plan, at_once, folder)
 
     def existing(self, into: Path | None = None) -> tuple[ResultGroup, ...]:
         """Result groups of the same step, version, parameters and source, complete ones first.
@@ -140,6 +143,7 @@ class Process:
         fresh: bool = False,
         on_block: Callable[[BlockDone], None] | None = None,
         durable: bool = False,
+        processes: bool | None = None,
     ) -> ResultGroup:
         """The result group, complete: found, resumed, or computed anew.
 
@@ -150,24 +154,30 @@ class Process:
         ----------
         into : path of the store; that of the source when None. A new one is made where the path
             ends with .zarr or .h5
-        client : `distributed.Client` to run on; the one in scope when None, local threads where
-            there is none or for False
+        client : `distributed.Client` to run on, the address of a scheduler, or a cluster; the
+            client in scope when None, this machine where there is none or for False
         memory : bytes, or text such as "4GB", that all blocks at once may take in one process
-        workers : how many local threads
+        workers : how many threads or processes of this machine
         progress : whether to show a bar; when None, where somebody looks on and it takes a while
         fresh : make a new group whatever there is
         on_block : called after each block
         durable : wait before each mark until the values are on disk. A crash loses nothing in any
             case; with it, neither does a loss of power
+        processes : whether to run in processes of this machine, which stay out of each other's
+            way; when None, for plain Python functions of single spectra
+            (`map(..., vectorized=False)`) that take long enough
 
         Raises
         ------
         StepError : where the step raises in a block; what is done is kept for the next run
         PlanError : without `into` for an array that is not the whole of a stored Main, or where
             a position does not fit into `memory`
+        ClusterError : where the scheduler or its workers cannot be reached, or go away
         NoSpaceError, ReadOnlyStoreError, StoreLockedError : where results cannot be written
         """
-        options = Options(client, memory, workers, progress, on_block, durable=durable)
+        options = Options(
+            client, memory, workers, progress, on_block, durable=durable, processes=processes
+        )
         return run_plan(self.plan, self._replan, into, options, fresh=fresh)
 
     def resume(self, group: ResultGroup, **options: Any) -> ResultGroup:
@@ -175,7 +185,8 @@ class Process:
 
         Parameters
         ----------
-        options : client, memory, workers, progress, on_block and durable, as for `run`
+        options : client, memory, workers, progress, on_block, durable and processes, as for
+            `run`
 
         Raises
         ------

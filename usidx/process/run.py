@@ -15,9 +15,11 @@ from usidx.process.content import check_content
 from usidx.process.estimate import estimate_of
 from usidx.process.events import BlockDone, Event, Listener, RunCompleted, RunStarted, RunStopped
 from usidx.process.events import progress as progress_bar
+from usidx.process.executors import Choice, chosen
+from usidx.process.pace import recut
 from usidx.process.plan import Plan
 from usidx.process.result import ResultGroup
-from usidx.process.runner import Executor, UnitFailedError, execute, find_executor
+from usidx.process.runner import Executor, UnitFailedError, execute
 from usidx.process.target import (
     Path,
     Target,
@@ -54,13 +56,15 @@ class Options:
 
     Parameters
     ----------
-    client : `distributed.Client` to run on; the one in scope when None, local threads where there
-        is none or for False
+    client : `distributed.Client` to run on, the address of a scheduler, or a cluster; the client in
+        scope when None, this machine where there is none or for False
     memory : bytes, or text such as "4GB", that all blocks at once may take in one process
-    workers : how many local threads
+    workers : how many threads or processes of this machine
     progress : whether to show a bar; when None, where somebody looks on and it takes a while
     on_block : called after each block
     durable : whether values are on disk before they are marked, against a loss of power
+    processes : whether to run in processes of this machine; when None, where that is faster, for
+        plain Python functions of single spectra
     """
 
     client: Any = None
@@ -69,6 +73,7 @@ class Options:
     progress: bool | None = None
     on_block: Callable[[BlockDone], None] | None = None
     durable: bool = False
+    processes: bool | None = None
 
 
 def run_plan(
@@ -130,22 +135,40 @@ def plan_for(
 def _run(
     plan: Plan, replan: Replan, target: Target, twin: ResultRecord | None, options: Options
 ) -> ResultGroup:
-    executor = find_executor(options.client, options.workers)
     if twin is not None and is_foreign(twin):
         plan, replan = adopted(plan, replan, target.store, twin)
-    plan = plan_for(plan, replan, executor, options.memory)
-    if twin is None:
-        claim = claim_in(target, request_of(plan, target), durable=options.durable)
-    else:
-        claim = target.store.reopen(twin.group, durable=options.durable)
     with contextlib.ExitStack() as stack:
+        choice = stack.enter_context(_chosen(plan, target, twin, options))
+        executor = choice.executor
+        plan = plan_for(plan, replan, executor, options.memory)
+        if choice.pace is not None:
+            plan = recut(plan, replan, choice.pace, executor.workers, choice.threads)
+        if twin is None:
+            claim = claim_in(target, request_of(plan, target), durable=options.durable)
+        else:
+            claim = target.store.reopen(twin.group, durable=options.durable)
         stack.enter_context(claim)
         listeners = [stack.enter_context(progress_bar(options.progress, plan.tool))]
         if options.on_block is not None:
             listeners.append(only_blocks(options.on_block))
         plan = _fitted(plan, replan, claim)
-        carry_out(plan, claim, executor, listeners, resumed=twin is not None)
+        choice.expects(estimate_of(plan, executor.workers, None).block_memory)
+        carry_out(plan, claim, executor, listeners, resumed=twin is not None, note=choice.note)
     return ResultGroup(target.store.path, claim.group)
+
+
+def _chosen(
+    plan: Plan, target: Target, twin: ResultRecord | None, options: Options
+) -> contextlib.AbstractContextManager[Choice]:
+    origin = plan.source.origin
+    return chosen(
+        plan,
+        options.client,
+        options.workers,
+        options.processes,
+        paths=(target.store.path, *((origin.store,) if origin else ())),
+        left=1 - twin.done / twin.total if twin is not None and twin.total else 1.0,
+    )
 
 
 def _fitted(plan: Plan, replan: Replan, claim: Claim) -> Plan:
@@ -176,6 +199,7 @@ def carry_out(
     listeners: Iterable[Listener],
     *,
     resumed: bool,
+    note: str = "",
 ) -> None:
     """Compute what is pending in a claimed group, and mark the group complete.
 
@@ -185,7 +209,7 @@ def carry_out(
     KeyboardInterrupt : with the same in its message
     """
     run = _Run(claim, tuple(listeners))
-    run.start(count_pending(plan, claim.writers), resumed)
+    run.start(count_pending(plan, claim.writers), resumed, note)
     try:
         execute(plan, claim.writers, executor, run.report)
         claim.complete()
@@ -212,9 +236,9 @@ class _Run:
     done: int = 0
     total: int = 0
 
-    def start(self, blocks: int, resumed: bool) -> None:
+    def start(self, blocks: int, resumed: bool, note: str) -> None:
         self.done, self.total = self.count()
-        self.tell(RunStarted(self.claim.group, self.done, self.total, blocks, resumed))
+        self.tell(RunStarted(self.claim.group, self.done, self.total, blocks, resumed, note))
 
     def count(self) -> tuple[int, int]:
         marks = [writer.done() for writer in self.claim.writers.values()]

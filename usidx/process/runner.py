@@ -159,7 +159,7 @@ def find_executor(client: Any = None, workers: int | None = None) -> Executor:
     """
     if workers is not None and workers < 1:
         raise OptionError(f"workers={workers} must be 1 or more")
-    found = _client_in_scope() if client is None else client
+    found = client_in_scope() if client is None else client
     if found is not None and found is not False:
         from usidx.process.cluster import Cluster
 
@@ -167,7 +167,8 @@ def find_executor(client: Any = None, workers: int | None = None) -> Executor:
     return Threads(workers or _default_workers())
 
 
-def _client_in_scope() -> Any:
+def client_in_scope() -> Any:
+    """The `distributed.Client` that is current, or was made last; None where there is none."""
     # Nobody can have made a client without importing distributed, which takes its time.
     if "distributed" not in sys.modules:
         return None

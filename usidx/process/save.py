@@ -29,6 +29,7 @@ def save(
     fresh: bool = False,
     on_block: Callable[[BlockDone], None] | None = None,
     durable: bool = False,
+    processes: bool | None = None,
 ) -> ResultGroup:
     """The result group `<Main>-<tool>_NNN` of a lazy result, computed block by block.
 
@@ -43,7 +44,8 @@ def save(
     tool : what it is called
     parameters : to be recorded with it
     version : to be changed whenever the code that made it was
-    into, client, memory, workers, progress, fresh, on_block, durable : as for `Process.run`
+    into, client, memory, workers, progress, fresh, on_block, durable, processes : as for
+        `Process.run`
 
     Raises
     ------
@@ -54,5 +56,7 @@ def save(
     replan = functools.partial(
         bind_result, result, source, tool, dict(parameters or {}), version=version
     )
-    options = Options(client, memory, workers, progress, on_block, durable=durable)
+    options = Options(
+        client, memory, workers, progress, on_block, durable=durable, processes=processes
+    )
     return run_plan(replan(), replan, into, options, fresh=fresh)
