@@ -1,68 +1,111 @@
-"""The same job in usidx."""
+"""usidx, as people use it."""
 
-import time
+import usidx  # isort: skip
 
-began = time.perf_counter()
-import usidx  # noqa: E402
+import importlib
+import resource
 
-imported = time.perf_counter() - began
+import dask
+import numpy as np
+import xarray as xr
+from job import HIGH, RAW, Stored
+from job import kernel as kernel_of
 
-import numpy as np  # noqa: E402
-import xarray as xr  # noqa: E402
-from clock import KEEP, RAW, Clock, arguments, report  # noqa: E402
-
-
-def smooth(block, keep):
-    spectra = np.fft.rfft(block)
-    spectra[..., int(keep * spectra.shape[-1]) :] = 0
-    return np.fft.irfft(spectra, block.shape[-1]).astype(block.dtype)
+from usidx.steps import fft_filter, mean
 
 
-@usidx.step("Low_Pass", version="1", per_position=True)
-def low_pass(spectra, *, keep):
-    """Spectra without their fastest wiggles."""
+@usidx.step("Kernel", version="1", per_position=True)
+def kernel_step(spectra):
+    """Values after the arithmetic of the kernel."""
     return xr.apply_ufunc(
-        smooth,
-        spectra,
-        kwargs={"keep": keep},
-        input_core_dims=[["Frequency"]],
-        output_core_dims=[["Frequency"]],
-        dask="parallelized",
-        output_dtypes=[spectra.dtype],
-        keep_attrs=True,
+        kernel_of, spectra, dask="parallelized", output_dtypes=[spectra.dtype], keep_attrs=True
     )
 
 
-if __name__ == "__main__":
-    from concurrent.futures import ThreadPoolExecutor
+class Contestant:
+    """usidx into HDF5."""
 
-    import dask
+    ending = ".h5"
 
-    asked = arguments()
-    clock = Clock()
-    clock.times["import"] = imported
-    pool = ThreadPoolExecutor(asked.threads)
-    dask.config.set(scheduler="threads", pool=pool)
-    with clock("first open"):
-        usidx.open(asked.file, RAW)
-    da = clock.best("open", lambda: usidx.open(asked.file, RAW))
-    height, width, columns = da.shape
-    spot = height // 2, width // 3
-    spectrum = clock.best("one spectrum", lambda: da[spot].values)
-    image = clock.best("one map", lambda: da[..., columns // 4].values)
-    with clock("mean of spectra"):
-        mean = da.mean("Frequency").values
-    with clock("low-pass to disk"):
-        result = da.usid.process(low_pass, keep=KEEP).run()
-    with clock("run again"):
-        again = da.usid.process(low_pass, keep=KEEP).run()
-    assert again.name == result.name
-    with clock("open the result"):
-        filtered = result.open()
-    report(
-        clock,
-        spectrum=spectrum[:8],
-        map=image.ravel()[:8],
-        mean=mean.ravel()[:8],
-        low_pass=filtered[spot].values[:8],
-    )
+    def __init__(self, threads, memory=0):
+        self.threads, self.memory, self.client = threads, memory, False
+        dask.config.set(scheduler="threads", num_workers=threads)
+
+    def look(self, path):
+        self.path, self.da = path, usidx.open(path, RAW)
+        return self.da.size
+
+    def start(self):
+        from distributed import Client, LocalCluster
+
+        cluster = LocalCluster(
+            n_workers=self.threads,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=False,
+        )
+        self.client = Client(cluster)
+        self.client.run(importlib.import_module, __name__)
+
+    def limit(self):
+        self.client.run(limit_memory, self.memory)
+
+    def _stored(self, step, **parameters):
+        target = f"{self.path}.ours{self.ending}"
+        process = self.da.usid.process(step, **parameters)
+        options = {"client": self.client, "workers": self.threads}
+        if self.client:
+            del options["workers"]
+        if self.memory:
+            options["memory"] = self.memory
+        self.estimate = process.estimate(into=target, **options).memory
+        result = process.run(into=target, progress=False, **options)
+
+        def read(rows):
+            flat = result.open().values if step is mean else None
+            if flat is not None:
+                return flat.ravel()[rows]
+            values = result.open()
+            places = np.unravel_index(rows, values.shape[:-1])
+            picked = zip(values.dims[:-1], places, strict=True)
+            return values.isel({dim: ("row", place) for dim, place in picked}).values.reshape(
+                len(rows), -1
+            )
+
+        return Stored((target,), read)
+
+    def low_pass(self):
+        return self._stored(fft_filter, high=HIGH)
+
+    limited = low_pass_cluster = limited_cluster = low_pass
+
+    def kernel(self):
+        return self._stored(kernel_step)
+
+    def stored_mean(self):
+        return self._stored(mean)
+
+    def lazy_mean(self):
+        return mean(self.da).values
+
+    compressed_lazy_mean = lazy_mean
+
+    def map(self, number):
+        return self.da[..., number].values
+
+    def spectrum(self, number):
+        return self.da[np.unravel_index(number, self.da.shape[:-1])].values
+
+
+class ToZarr(Contestant):
+    """usidx into Zarr, compressed as it does unless told otherwise."""
+
+    ending = ".zarr"
+
+
+def limit_memory(count):
+    """As `run.limit_memory`, in a worker."""
+    with open("/proc/self/status") as lines:
+        taken = next(int(line.split()[1]) for line in lines if line.startswith("VmData"))
+    most = 1024 * taken + count
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
