@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from usidx.exporting import to_h5usid, to_netcdf, to_zarr
     from usidx.model.dimension import Dimension
     from usidx.opening import list_mains, open, open_tree
+    from usidx.stacking import stack
     from usidx.validating import validate
 
     __version__: str
@@ -35,6 +36,7 @@ __all__ = [
     "list_mains",
     "open",
     "open_tree",
+    "stack",
     "step",
     "steps",
     "testing",
@@ -52,6 +54,7 @@ _PLACES = {
     "list_mains": "usidx.opening",
     "open": "usidx.opening",
     "open_tree": "usidx.opening",
+    "stack": "usidx.stacking",
     "to_h5usid": "usidx.exporting",
     "to_netcdf": "usidx.exporting",
     "to_zarr": "usidx.exporting",
