@@ -98,12 +98,12 @@ class _Fitting:
         if found is not None:
             return self._checked(name, found.group(*self._names))
         for text in (stem, name):
-            places = [
-                each for each in self._anywhere.finditer(text) if any(each.group(*self._names))
-            ]
-            # Where it may start with a whole number, the end of one is not meant.
-            whole = [each for each in places if not _within_number(text, each.start())]
-            ways = {each.group(*self._names): each.start() for each in whole or places}
+            places = list(self._anywhere.finditer(text))
+            if len(places) > 1:
+                # Where it may start with a whole number, the end of one is not meant.
+                whole = [each for each in places if not _within_number(text, each.start())]
+                places = whole or places
+            ways = {each.group(*self._names): None for each in places}
             if len(ways) > 1:
                 raise LayoutError(
                     f"pattern={self._pattern.pattern!r} fits {name!r} in {len(ways)} ways "
