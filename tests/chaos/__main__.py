@@ -17,12 +17,12 @@ def main() -> int:
     """Run what is asked for; 0 where nothing was found, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--points", type=int, help="points to try in each mode; all by default")
-    known = {**crash.MODES, "stock": crash.STOCK}
+    known = {**crash.MODES, **crash.BAD_MODES}
     parser.add_argument(
         "--mode",
         action="append",
         choices=sorted(known),
-        help="only these; 'stock' is plain h5py, which is not safe",
+        help="only these; 'stock' (plain h5py) and 'zarr-hurried' are not safe",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the choice of points")
     parser.add_argument("--folder", help="where to work; memory by default, where there is one")

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib
 import os
 import pathlib
 import random
 import shutil
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tests.chaos import subject
+from tests.chaos import subject, zarr_subject
 from tests.chaos.children import in_child
 from usidx.stores import disk
 from usidx.stores.hdf5.transaction import recover
 
 SHIM = pathlib.Path(__file__).with_name("shim.c")
-_NAME = "under-attack.h5"
-_BASE = "base.h5"
+_NAME = "under-attack"
+_BASE = "base"
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,22 @@ class Mode:
     work : "result": a whole life of one; "recovery": completing a claim that was interrupted;
         "export": replacing the file by another; "append" and "append plain": adding a Main, in
         chunks or in one piece; "stock": a result by plain h5py, to be found bad
+    ending : of the path
+    tears : how many eighths of a write are done when it is the last
     """
 
     options: dict[str, Any] = field(default_factory=dict)
     share: bool = True
     portable: bool = False
     work: Literal["result", "recovery", "export", "append", "append plain", "stock"] = "result"
+    ending: str = ".h5"
+    tears: tuple[int, ...] = (0, 1, 4, 7)
+
+    def make(self, path: str) -> None:
+        """What it begins with."""
+        subject.make_scan(path, **self.options)
+        if self.work == "recovery":
+            subject.interrupt(path)
 
     def do(self, path: str) -> None:
         """What is interrupted."""
@@ -57,12 +70,70 @@ class Mode:
     def faults(self, path: str) -> list[str]:
         """What is wrong afterwards."""
         if self.work.startswith("append"):
-            with open(os.path.join(os.path.dirname(path), _BASE), "rb") as base:
+            with open(os.path.join(os.path.dirname(path), _BASE + ".h5"), "rb") as base:
                 return subject.append_faults(path, base.read())
         return subject.export_faults(path) if self.work == "export" else subject.faults(path)
 
 
-MODES = {
+@dataclass(frozen=True)
+class ZarrMode:
+    """One way in which a Zarr store is written.
+
+    Parameters
+    ----------
+    work : "result": a whole life of one; "durable": the same, waiting for the disk; "new store": in
+        a store of its own; "export": a new store; "overwrite": in place of another; "replace": a
+        Main in place of another; "add": one more Main; "hurried": marks before values, to be found
+        bad
+    portable : whether to do without what only Linux has
+    ending : of the path
+    tears : how many eighths of a write are done when it is the last
+    """
+
+    work: Literal[
+        "result", "durable", "new store", "export", "overwrite", "replace", "add", "hurried"
+    ]
+    portable: bool = False
+    ending: str = ".zarr"
+    tears: tuple[int, ...] = (0, 4)
+
+    def make(self, path: str) -> None:
+        """What it begins with."""
+        if self.work not in ("new store", "export"):
+            in_child(lambda: zarr_subject.make_store(path))
+
+    def do(self, path: str) -> None:
+        """What is interrupted."""
+        work: dict[str, Callable[[], None]] = {
+            "result": lambda: zarr_subject.run(path),
+            "durable": lambda: zarr_subject.run(path, durable=True),
+            "hurried": lambda: zarr_subject.run_hurried(path),
+            "new store": lambda: zarr_subject.run(path),
+            "export": lambda: zarr_subject.make_store(path),
+            "overwrite": lambda: zarr_subject.export(path),
+            "replace": lambda: zarr_subject.replace_main(path),
+            "add": lambda: zarr_subject.add_main(path),
+        }
+        work[self.work]()
+
+    def faults(self, path: str) -> list[str]:
+        """What is wrong afterwards."""
+        look: dict[str, Callable[[], list[str]]] = {
+            "result": lambda: zarr_subject.result_faults(path),
+            "durable": lambda: zarr_subject.result_faults(path),
+            "hurried": lambda: zarr_subject.result_faults(path),
+            "new store": lambda: zarr_subject.result_faults(path, source=False),
+            "export": lambda: zarr_subject.new_store_faults(path),
+            "overwrite": lambda: zarr_subject.replaced_faults(path),
+            "replace": lambda: zarr_subject.replaced_main_faults(path),
+            "add": lambda: zarr_subject.added_faults(path),
+        }
+        return look[self.work]()
+
+
+AnyMode = Mode | ZarrMode
+
+MODES: dict[str, AnyMode] = {
     "plain": Mode(),
     "own-ancillaries": Mode(share=False),
     "latest": Mode({"libver": "latest"}),
@@ -78,11 +149,21 @@ MODES = {
     "append-free-space": Mode({"fs_strategy": "fsm", "fs_persist": True}, work="append"),
     "append-latest": Mode({"libver": "latest"}, work="append"),
     "append-portable": Mode(work="append plain", portable=True),
+    "zarr": ZarrMode("result"),
+    "zarr-durable": ZarrMode("durable"),
+    "zarr-portable": ZarrMode("result", portable=True),
+    "zarr-new-store": ZarrMode("new store"),
+    "zarr-export": ZarrMode("export"),
+    "zarr-overwrite": ZarrMode("overwrite"),
+    "zarr-overwrite-portable": ZarrMode("overwrite", portable=True),
+    "zarr-replace": ZarrMode("replace"),
+    "zarr-replace-portable": ZarrMode("replace", portable=True),
+    "zarr-add": ZarrMode("add"),
 }
 
 
 # What the attack must find something in.
-STOCK = Mode(work="stock")
+BAD_MODES: dict[str, AnyMode] = {"stock": Mode(work="stock"), "zarr-hurried": ZarrMode("hurried")}
 
 
 @dataclass
@@ -115,7 +196,7 @@ def is_preloaded() -> bool:
     return hasattr(ctypes.CDLL(None), "chaos_count")
 
 
-def attack(mode: Mode, folder: str, *, most: int | None = None, seed: int = 0) -> Tally:
+def attack(mode: AnyMode, folder: str, *, most: int | None = None, seed: int = 0) -> Tally:
     """Kill a writer at its points, clean and torn, and collect what is wrong afterwards.
 
     Parameters
@@ -125,21 +206,24 @@ def attack(mode: Mode, folder: str, *, most: int | None = None, seed: int = 0) -
     most : points to try, chosen at random; None for all of them
     seed : of the choice
     """
-    base = os.path.join(folder, _BASE)
+    base = os.path.join(folder, _BASE + mode.ending)
     _clear(base)  # the log that another mode left is of another file
-    subject.make_scan(base, **mode.options)
-    if mode.work == "recovery":
-        subject.interrupt(base)
-    path = os.path.join(folder, _NAME)
+    mode.make(base)
+    path = os.path.join(folder, _NAME + mode.ending)
     tally = Tally()
     _prepare(base, path)
     ended = in_child(_writer(path, mode, at=0, torn=0))
-    tally.points = int(ended.result or 0)
-    if ended.trouble or not tally.points:
+    tearable: list[bool] = ended.result or []
+    tally.points = len(tearable)
+    if ended.trouble or not tearable:
         tally.bad["without a crash"] = [ended.trouble or "nothing was counted"]
         return tally
     tally.bad.update(_look(mode, path, "without a crash"))
-    points = [(at, torn) for at in range(1, tally.points + 1) for torn in (0, 1, 4, 7)]
+    points = [
+        (at, torn)
+        for at, can_tear in enumerate(tearable, start=1)
+        for torn in (mode.tears if can_tear else (0,))
+    ]
     if most is not None:
         points = sorted(random.Random(seed).sample(points, min(most, len(points))))
     for at, torn in points:
@@ -154,8 +238,10 @@ def attack(mode: Mode, folder: str, *, most: int | None = None, seed: int = 0) -
     return tally
 
 
-def _writer(path: str, mode: Mode, *, at: int, torn: int) -> Callable[[], int]:
-    def work() -> int:
+def _writer(path: str, mode: AnyMode, *, at: int, torn: int) -> Callable[[], list[bool]]:
+    """What writes and dies; where it does not, which of its changes can be made in part."""
+
+    def work() -> list[bool]:
         if mode.portable:
             do_without_linux()
         shim = ctypes.CDLL(None)
@@ -163,7 +249,7 @@ def _writer(path: str, mode: Mode, *, at: int, torn: int) -> Callable[[], int]:
         os.environ.update(CHAOS_AT=str(at), CHAOS_TORN=str(torn), CHAOS_MATCH=_NAME)
         mode.do(path)
         del os.environ["CHAOS_MATCH"]
-        return int(shim.chaos_count())
+        return [bool(shim.chaos_tearable(number + 1)) for number in range(shim.chaos_count())]
 
     return work
 
@@ -171,29 +257,47 @@ def _writer(path: str, mode: Mode, *, at: int, torn: int) -> Callable[[], int]:
 def do_without_linux() -> None:
     """Make usidx take the ways it has for systems without the calls of Linux, in this process."""
     disk.POSITIONED_IO = disk.ALLOCATION = disk.KERNEL_LOCKS = disk.FOLDER_SYNC = False
+    disk.EXCHANGE = False
 
 
-def _look(mode: Mode, path: str, place: str) -> dict[str, list[str]]:
+def _look(mode: AnyMode, path: str, place: str) -> dict[str, list[str]]:
     """What is wrong with the file, as a child sees it: HDF5 may die of a broken one."""
-    ended = in_child(lambda: mode.faults(path))
-    found = [*(ended.result or []), *([ended.trouble] if ended.trouble else [])]
+    ended = in_child(lambda: [mode.faults(path), list(sys.modules)])
+    _import_all(ended.result[1] if ended.result else ())
+    found = [*(ended.result or [[]])[0], *([ended.trouble] if ended.trouble else [])]
     if ended.killed and not found:
         found = ["the checker was killed"]
     return {place: found} if found else {}
 
 
+def _import_all(names: Iterable[str]) -> None:
+    """Import what a child needed, so that the next ones do not have to."""
+    for name in names:
+        if name not in sys.modules and not name.startswith("__"):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+
+
 def _prepare(base: str, path: str) -> None:
     _clear(path)
     for source in _siblings(base):
-        if not source.endswith("-lock"):
-            shutil.copyfile(source, path + source[len(base) :])
+        target = path + source[len(base) :]
+        if os.path.isdir(source):
+            shutil.copytree(source, target)
+        elif not source.endswith("-lock"):
+            shutil.copyfile(source, target)
 
 
 def _clear(path: str) -> None:
     for left in _siblings(path):
-        os.unlink(left)
+        if os.path.isdir(left):
+            shutil.rmtree(left)
+        else:
+            os.unlink(left)
 
 
 def _siblings(path: str) -> list[str]:
+    """The store at `path`, and what lies beside it and is called after it."""
     folder, name = os.path.split(path)
-    return [os.path.join(folder, each) for each in os.listdir(folder) if each.startswith(name)]
+    names = [each for each in os.listdir(folder) if each.startswith((name, f".{name}"))]
+    return [os.path.join(folder, each) for each in names]

@@ -52,17 +52,22 @@ def attack(*arguments: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in said.stdout.splitlines()]
 
 
-def test_a_crash_at_any_write_loses_nothing() -> None:
-    tallies = attack("--points", str(POINTS), "--seed", str(time.time_ns() % 10**6))
-    assert [tally["mode"] for tally in tallies] == list(MODES)
+@pytest.mark.parametrize(("ending", "points"), [(".h5", POINTS), (".zarr", 4)])
+def test_a_crash_at_any_write_loses_nothing(ending: str, points: int) -> None:
+    names = [name for name, mode in MODES.items() if mode.ending == ending]
+    chosen = [word for name in names for word in ("--mode", name)]
+    seed = str(time.time_ns() % 10**6)
+    tallies = attack("--points", str(points), "--seed", seed, *chosen)
+    assert [tally["mode"] for tally in tallies] == names
     for tally in tallies:
         assert tally["bad"] == {}, f"{tally}; seed {tally['seed']}"
-        assert tally["tried"] == POINTS
+        assert tally["tried"] == points
         assert tally["points"] > 15
 
 
-def test_the_attack_finds_what_plain_h5py_does() -> None:
-    (tally,) = attack("--points", "60", "--mode", "stock")
+@pytest.mark.parametrize(("mode", "points"), [("stock", "60"), ("zarr-hurried", "30")])
+def test_the_attack_finds_what_is_not_safe(mode: str, points: str) -> None:
+    (tally,) = attack("--points", points, "--mode", mode)
     assert tally["bad"]
 
 
