@@ -209,6 +209,6 @@ def _pairs(
         if found is None or marks is None or marks.shape != (count,):
             raise PlanError(
                 f"{failures_name(main, alone)!r} in {group.name!r} does not fit the {count} "
-                f"positions of {main!r}, so it cannot be resumed; run the step again with fresh=True"
+                f"positions of {main!r}, so it cannot be resumed; run it again with fresh=True"
             )
         yield found[0], marks

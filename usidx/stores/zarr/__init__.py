@@ -101,8 +101,10 @@ class ZarrStore:
 
         return write.claim(self.path, request, durable=durable)
 
-    def reopen(self, group: str, *, durable: bool = False) -> Claim:
+    def reopen(
+        self, group: str, *, durable: bool = False, failures: bool = False, retry: bool = False
+    ) -> Claim:
         """Hold a partial result group, to go on with it."""
         from usidx.stores.zarr import write
 
-        return write.reopen(self.path, group, durable=durable)
+        return write.reopen(self.path, group, durable=durable, failures=failures, retry=retry)

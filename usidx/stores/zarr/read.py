@@ -20,6 +20,7 @@ from usidx.model.names import natural_key, parse_result
 from usidx.stores.base import MainEntry, ResultRecord, StoredMain
 from usidx.stores.zarr.array import ZarrArray, open_array, read_whole
 from usidx.stores.zarr.attributes import unpack
+from usidx.stores.zarr.failures import count_failed, failures_of, numbers_of
 from usidx.stores.zarr.leaf import check_version, dims_and_shape, dtype_from, spec_from
 from usidx.stores.zarr.nodes import (
     FILE,
@@ -92,6 +93,8 @@ def open_main(root: str, path: str, allow: tuple[str, ...] = ()) -> StoredMain:
             f"{spec.shape} ({', '.join(spec.dims)}); restore the store from a copy"
         )
     completed = _marks_array(root, folder, entry, allow) if partial else None
+    done = read_marks(root, path, node) if partial and numbers_of(node) else None
+    failed = 0 if result is None else count_failed(root, folder, node, done)
     return StoredMain(
         store=root,
         spec=spec,
@@ -101,6 +104,7 @@ def open_main(root: str, path: str, allow: tuple[str, ...] = ()) -> StoredMain:
         completed=completed,
         result=result,
         allow_external=allow,
+        failures=failures_of(root, folder, node, failed, allow),
     )
 
 
@@ -208,10 +212,11 @@ def _main_entry(root: str, path: str, node: Node, parent: Node | None) -> MainEn
 
 def _shown_status(root: str, path: str, node: Node, parent: Node) -> str:
     status = status_from(parent["attributes"])
-    if status != "partial":
+    if status != "partial" and not numbers_of(node):
         return status
     marks = read_marks(root, path, node)
-    return shown_status(status, int(marks.sum()), marks.size)
+    failed = count_failed(root, folder_of(root, path), node, marks)
+    return shown_status(status, int(marks.sum()), marks.size, failed)
 
 
 def _result_of(root: str, path: str) -> ResultRecord | None:
@@ -226,11 +231,15 @@ def _record(root: str, group: str, node: Node) -> ResultRecord:
     attrs = unpack(attributes, entry.get("attrs", {}))
     inside = leaves_of(root, group)
     sizes = [_positions(leaf) for _, leaf in inside]
-    done = sum(sizes)
-    if status_from(attrs) == "partial":
+    done, failed = sum(sizes), 0
+    partial = status_from(attrs) == "partial"
+    if partial:
         done = sum(int(read_marks(root, path, leaf).sum()) for path, leaf in inside)
+    for path, leaf in inside:
+        marks = read_marks(root, path, leaf) if partial and numbers_of(leaf) else None
+        failed += count_failed(root, folder_of(root, path), leaf, marks)
     mains = tuple(path for path, _ in inside)
-    return record_from(root, group, attrs, mains=mains, done=done, total=sum(sizes))
+    return record_from(root, group, attrs, mains=mains, done=done, total=sum(sizes), failed=failed)
 
 
 def _n_position(entry: Mapping[str, Any]) -> int:

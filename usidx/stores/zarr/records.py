@@ -30,6 +30,7 @@ def record_from(
     mains: tuple[str, ...],
     done: int,
     total: int,
+    failed: int = 0,
 ) -> ResultRecord:
     """The record of a result group.
 
@@ -40,6 +41,7 @@ def record_from(
     attrs : its attributes
     mains : paths of the Mains in it
     done, total : positions that are marked complete, and all
+    failed : of those that are marked, at which the step failed
 
     Raises
     ------
@@ -65,6 +67,7 @@ def record_from(
         version=_text(attrs.get("usid_version")),
         fingerprint=_text(attrs.get("usid_fingerprint")),
         attrs=attrs,
+        failed=failed,
     )
 
 
@@ -74,15 +77,16 @@ def status_from(attrs: Mapping[str, Any]) -> Status:
     return "complete" if said == "complete" else "partial" if said == "partial" else "unknown"
 
 
-def shown_status(status: Status, done: int, total: int) -> str:
+def shown_status(status: Status, done: int, total: int, failed: int = 0) -> str:
     """The status of a Main as lists show it.
 
     Examples
     --------
-    >>> shown_status("partial", 61, 100)
-    'partial (61 %)'
+    >>> shown_status("partial", 61, 100), shown_status("complete", 100, 100, 12)
+    ('partial (61 %)', 'complete, 12 failed')
     """
-    return status if status != "partial" else f"partial ({100 * done // max(1, total)} %)"
+    told = status if status != "partial" else f"partial ({100 * done // max(1, total)} %)"
+    return f"{told}, {failed} failed" if failed else told
 
 
 def sources_from(attrs: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -20,10 +20,11 @@ from usidx.errors import (
 from usidx.model.names import next_index, result_name
 from usidx.model.provenance import book_keeping, canonical, dump_parameters
 from usidx.stores import disk
-from usidx.stores.base import BlockWriter, ResultRequest
+from usidx.stores.base import BlockWriter, ResultRecord, ResultRequest
 from usidx.stores.lock import StoreLock, held, holder_of, run_lock, store_lock, sweep_runs
 from usidx.stores.zarr.attributes import pack, source_attrs
 from usidx.stores.zarr.create import create_leaf
+from usidx.stores.zarr.failures import add_failures, numbers_of, prepare
 from usidx.stores.zarr.leaf import VERSION
 from usidx.stores.zarr.nodes import (
     children,
@@ -152,8 +153,16 @@ def claim(root: str, request: ResultRequest, *, durable: bool = False) -> ZarrCl
             raise
 
 
-def reopen(root: str, group: str, *, durable: bool = False) -> ZarrClaim:
+def reopen(
+    root: str, group: str, *, durable: bool = False, failures: bool = False, retry: bool = False
+) -> ZarrClaim:
     """Hold the partial result group at path `group`, to go on with it.
+
+    Parameters
+    ----------
+    durable : as for `claim`
+    failures : whether it gets room to say where the step fails, unless it has it
+    retry : whether the positions at which it failed are no longer marked; the group may be complete
 
     Raises
     ------
@@ -168,16 +177,38 @@ def reopen(root: str, group: str, *, durable: bool = False) -> ZarrClaim:
     lock.acquire(_RUN_TIMEOUT)
     try:
         record = result(root, group)  # only now: it may have been completed in between
-        if record.status != "partial":
+        if record.status != "partial" and not (retry and record.failed):
             raise PlanError(
                 f"{group!r} in {root!r} is {record.status}, there is nothing to resume; "
                 "open it, or run the step with fresh=True"
             )
         _sweep(root, group, above=False)
+        _prepare(root, record, failures, retry and bool(record.failed))
         return ZarrClaim(root, group, lock, durable=durable)
     except BaseException:
         lock.release()
         raise
+
+
+def _prepare(root: str, record: ResultRecord, failures: bool, retry: bool) -> None:
+    """Make a group ready to be gone on with, where it says or shall say where the step failed."""
+    folders = [folder_of(root, path) for path in record.mains]
+    nodes = [read_node(each) for each in folders]
+    missing = any(node is not None and not numbers_of(node) for node in nodes)
+    if retry or (failures and missing):
+        with held(store_lock(root, f"resuming {record.group}"), _LOCK_TIMEOUT), writing(root):
+            for folder in folders if failures else ():
+                add_failures(folder)
+            node = read_node(folder_of(root, record.group))
+            if retry and node is not None:
+                # first: what loses its mark is missing from a group that is partial
+                node["attributes"]["usid_status"] = "partial"
+                node["attributes"].pop("last_pixel", None)
+                write_node(folder_of(root, record.group), node)
+            consolidate(root)
+    with writing(root):
+        for folder in folders:
+            prepare(folder, retry=retry)
 
 
 def _check_room(root: str, request: ResultRequest) -> None:
@@ -205,7 +236,10 @@ def _free_name(root: str, parent: str, request: ResultRequest) -> str:
 def _create_group(folder: str, request: ResultRequest, name: str) -> None:
     os.mkdir(folder)
     for output in request.outputs:
-        create_leaf(os.path.join(folder, output.spec.name), output.spec, output.block, marked=True)
+        leaf = os.path.join(folder, output.spec.name)
+        create_leaf(leaf, output.spec, output.block, marked=True)
+        if request.failures:
+            add_failures(leaf, wait=False)
     parameters = canonical(request.parameters)
     own: dict[str, Any] = {
         **book_keeping(),

@@ -22,9 +22,11 @@ from usidx.errors import (
 )
 from usidx.model.blocks import axis_range, blocks_of
 from usidx.model.dimension import Array
+from usidx.stores.failures import numbered
 from usidx.stores.lock import StoreLock, holder_of
 from usidx.stores.zarr.array import signature_of, stored_marks
 from usidx.stores.zarr.create import open_to_write
+from usidx.stores.zarr.failures import numbers_of, record_reasons
 from usidx.stores.zarr.leaf import dims_and_shape, dtype_from
 from usidx.stores.zarr.nodes import Node, Stamp, entry_of, folder_of, read_node, stamp_of
 from usidx.stores.zarr.staging import writing
@@ -46,6 +48,7 @@ class ZarrWriter:
     durable : whether values, and then their marks, are on disk before anything else is done;
         without it a power failure, though no crash, can lose or damage what was marked shortly
         before
+    failures : name of the array that says at which positions the step failed; "" without one
     """
 
     folder: str
@@ -59,6 +62,7 @@ class ZarrWriter:
     run: str
     token: str
     durable: bool = False
+    failures: str = ""
 
     def done(self) -> Array:
         """Position-shaped array of bool: which positions are marked complete, now.
@@ -67,13 +71,14 @@ class ZarrWriter:
         """
         return stored_marks(self._open(self.marks))
 
-    def write(self, key: tuple[slice, ...], values: Array) -> None:
+    def write(self, key: tuple[slice, ...], values: Array, only: Array | None = None) -> None:
         """Write the values of one block, N-D.
 
         Parameters
         ----------
         key : one slice for each axis; together they cover whole chunks
         values : array, shape of the block, in the units of the Main
+        only : bool, shape of the block's positions: the others keep what they have
 
         Raises
         ------
@@ -96,7 +101,33 @@ class ZarrWriter:
             for place, name in enumerate(self.keys):
                 array = self._open(name)
                 part = values if names is None else values[names[place]]
+                if only is not None:
+                    there = only.reshape(only.shape + (1,) * (values.ndim - only.ndim))
+                    part = np.where(there, part, np.asarray(array[bounds]))
                 array[bounds] = part.astype(array.dtype, copy=False)
+
+    def fail(self, key: tuple[slice, ...], failed: Array, reasons: Sequence[str]) -> None:
+        """Say at which positions of the block `key` the step failed, before they are marked.
+
+        Parameters
+        ----------
+        failed : shape of the block's positions: 0, or the number of a reason from 1 on
+
+        Raises
+        ------
+        PlanError : where the group has no room to say it
+        """
+        if not self.failures:
+            raise PlanError(
+                f"{self.folder!r} has no room to say where a step failed; resume its group with "
+                "on_error='mark'"
+            )
+        self._check_held()
+        bounds = self._whole_chunks(key)[: self.n_position]
+        with writing(self.folder, self._room_needed):
+            numbers = numbered(failed, record_reasons(self.folder, reasons))
+            array = self._open(self.failures)
+            array[bounds] = np.where(numbers != 0, numbers, np.asarray(array[bounds]))
 
     def mark(self, key: tuple[slice, ...]) -> None:
         """Mark the positions of the block `key` complete, after `write` has returned.
@@ -171,7 +202,7 @@ class ZarrWriter:
             array, signature = _writable(self.folder, name, stamps, self.durable)
         except FileNotFoundError as error:
             raise self._changed() from error
-        if signature != self.signatures[(*self.keys, self.marks).index(name)]:
+        if signature != self.signatures[(*self.keys, self.marks, self.failures).index(name)]:
             raise self._changed()
         return array
 
@@ -199,7 +230,8 @@ def writer_of(
     keys = tuple(str(each["key"]) for each in entry["fields"])
     marks = str(entry["marks"])
     signatures = []
-    for name in (*keys, marks):
+    failures = numbers_of(node)
+    for name in filter(None, (*keys, marks, failures)):
         array = read_node(os.path.join(folder, name))
         if array is None:
             raise DamagedStoreError(f"{folder!r} lacks its array {name!r}; run the step again")
@@ -221,6 +253,7 @@ def writer_of(
         run=lock.path,
         token=lock.token,
         durable=durable,
+        failures=failures,
     )
 
 
