@@ -8,6 +8,7 @@ whole until the new one is, and nothing is left of an export that failed.
 from usidx.exporting.csv import to_csv
 from usidx.exporting.h5usid import to_h5usid
 from usidx.exporting.netcdf import to_netcdf
+from usidx.exporting.rechunking import rechunk_for
 from usidx.exporting.zarr import to_zarr
 
-__all__ = ["to_csv", "to_h5usid", "to_netcdf", "to_zarr"]
+__all__ = ["rechunk_for", "to_csv", "to_h5usid", "to_netcdf", "to_zarr"]

@@ -53,6 +53,7 @@ class Part:
     extras : coordinates that are no part of the layout
     completed : position-shaped array of bool, for the Main of a partial result
     origin : (store, path) of the Main that it is, untouched; None for any other
+    origins : of each of `arrays`, where it is untouched
     """
 
     spec: MainSpec
@@ -60,6 +61,7 @@ class Part:
     extras: tuple[Extra, ...] = ()
     completed: Array | None = None
     origin: tuple[str, str] | None = None
+    origins: tuple[Origin | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,8 @@ def _dataset_part(dataset: xr.Dataset, path: str | None) -> tuple[Part, Origin |
         path = origin.main
     spec = compound_spec(folded, path=path)
     arrays = tuple(arrange(each, spec) for each in folded.data_vars.values())
-    return Part(spec, arrays, _extras(folded, spec)), origin
+    origins = tuple(map(origin_of, variables))
+    return Part(spec, arrays, _extras(folded, spec), origins=origins), origin
 
 
 def _common_origin(variables: list[xr.DataArray]) -> Origin | None:
@@ -244,7 +247,7 @@ def _plain_part(array: xr.DataArray, path: str | None) -> Part:
         path = origin.main
     folded = _folded(array)
     spec, arranged = as_main(folded, path=path)
-    return Part(spec, (arranged,), _extras(folded, spec))
+    return Part(spec, (arranged,), _extras(folded, spec), origins=(origin,))
 
 
 def _folded(obj: Any) -> Any:

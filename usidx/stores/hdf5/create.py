@@ -30,6 +30,7 @@ from usidx.stores.hdf5.describe import (
     write_attribute,
     write_attributes,
 )
+from usidx.stores.hdf5.encoding import Encoding, chunk_shape
 from usidx.stores.hdf5.new_result import find
 from usidx.stores.hdf5.overlay import Overlay
 from usidx.stores.hdf5.plain_dataset import Indexed, write_dataset
@@ -43,7 +44,6 @@ Compression = Literal["gzip", "lzf"]
 # HDF5 1.10 and later read it. All its metadata have checksums; in older formats, what says where
 # chunks are has none.
 _LIBVER = ("v110", "v110")
-_CHUNK_BYTES = 2**20
 _CACHE_BYTES = 16 * 2**20
 _SOURCE = re.compile(r"source_[0-9]{3,}")
 
@@ -140,6 +140,7 @@ class Draft:
         compression: Compression | None = None,
         checked: bool = True,
         completed: Array | None = None,
+        chunk: tuple[int, int] | None = None,
     ) -> Target:
         """Make a Main without values, and say where they go.
 
@@ -152,20 +153,17 @@ class Draft:
             piece
         completed : position-shaped array of bool, for a Main of a partial result: which positions
             have been computed
+        chunk : rows and columns of a stored chunk; those that suit `block` when None
         """
         _check_kept(spec, compression, checked)
+        shuffled = compression is not None and spec.dtype.names is None
+        encoding = Encoding(compression, shuffled, chunk or chunk_shape(spec, block), spec.dtype)
         with self._lock, self._checked():
             group = self._group(spec.parent)
             self._check_free(group, spec)
             if checked:
                 dataset = group.create_dataset(
-                    spec.name,
-                    spec.shape_2d,
-                    spec.dtype,
-                    chunks=_chunk_shape(spec, block),
-                    compression=compression,
-                    shuffle=compression is not None and spec.dtype.names is None,
-                    fletcher32=True,
+                    spec.name, spec.shape_2d, spec.dtype, **encoding.options()
                 )
             else:
                 dataset = create_dataset(group, spec.name, spec.shape_2d, spec.dtype)
@@ -177,7 +175,7 @@ class Draft:
             describe_main(dataset, spec)
             if completed is not None:
                 _write_marks(group, spec, completed)
-        self._targets.append(Target(self, spec, dataset))
+        self._targets.append(Target(self, spec, dataset, encoding))
         return self._targets[-1]
 
     def add_dataset(
@@ -274,6 +272,14 @@ class Draft:
                     target.dataset[place] = block[start:stop, first:last]
             target.written += block.size
 
+    def write_chunk(self, target: Target, place: tuple[int, int], values: Array) -> None:
+        """Write one stored chunk, encoded by the thread that calls; used by `Target`."""
+        skipped, data = target.encoding.encode(values)
+        with self._lock, self._checked():
+            target.dataset.id.write_direct_chunk(place, data, skipped)
+            sides = zip(place, values.shape, target.spec.shape_2d, strict=True)
+            target.written += math.prod(min(part, full - at) for at, part, full in sides)
+
     def _check_free(self, group: h5py.Group, spec: MainSpec) -> None:
         if any(target.spec.path == spec.path for target in self._targets):
             raise StoreExistsError(f"{spec.path!r} is given twice; give each a path of its own")
@@ -320,12 +326,16 @@ class Target:
     draft : it belongs to
     spec : of the Main
     dataset : that holds it
+    encoding : of its chunks
     """
 
-    def __init__(self, draft: Draft, spec: MainSpec, dataset: h5py.Dataset) -> None:
+    def __init__(
+        self, draft: Draft, spec: MainSpec, dataset: h5py.Dataset, encoding: Encoding
+    ) -> None:
         self._draft = draft
         self.spec = spec
         self.dataset = dataset
+        self.encoding = encoding
         self.written = 0
 
     @property
@@ -341,6 +351,16 @@ class Target:
     def __setitem__(self, key: Key, values: Array) -> None:
         self._draft.write(self, key, values)
 
+    def write_chunk(self, place: tuple[int, int], values: Array) -> None:
+        """Write a whole stored chunk, from any thread; the values are encoded in it.
+
+        Parameters
+        ----------
+        place : first row and column
+        values : array, 2-D, in the order of the file, all of a chunk, also of one at the edge
+        """
+        self._draft.write_chunk(self, place, values)
+
 
 def _check_kept(spec: MainSpec, compression: Compression | None, checked: bool) -> None:
     if compression not in (None, "gzip", "lzf"):
@@ -352,23 +372,6 @@ def _check_kept(spec: MainSpec, compression: Compression | None, checked: bool) 
         )
     if spec.dtype.hasobject or spec.dtype.itemsize == 0:
         raise OptionError(f"{spec.path!r} has values of {spec.dtype}; HDF5 keeps numbers")
-
-
-def _chunk_shape(spec: MainSpec, block: tuple[int, ...] | None) -> tuple[int, int]:
-    """Shape of the stored chunks: some 1 MiB, and blocks are made of whole ones where that goes."""
-    rows, columns = spec.shape_2d
-    width = columns * spec.dtype.itemsize
-    if width > _CHUNK_BYTES:
-        pieces = math.ceil(width / _CHUNK_BYTES)
-        return 1, math.ceil(columns / pieces)
-    most = min(rows, _CHUNK_BYTES // width)
-    n_position = len(spec.position.shape)
-    # one run of positions that a block has; the fastest axis where nothing is known
-    run = math.prod(block[:n_position]) if block is not None else spec.position.shape[-1]
-    if run <= most:
-        return most // run * run, columns
-    even = max(count for count in range(1, most + 1) if run % count == 0)
-    return (even if 4 * even > most else most), columns
 
 
 def _write_marks(group: h5py.Group, spec: MainSpec, completed: Array) -> None:

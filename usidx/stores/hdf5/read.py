@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 import h5py
 
 from usidx.errors import DamagedStoreError, MainNotFoundError, NotUsidError, did_you_mean
-from usidx.model.blocks import block_shape
+from usidx.model.blocks import DEFAULT_BUDGET, block_shape
 from usidx.model.layout import Layout
 from usidx.model.main import MainSpec
 from usidx.model.rules import MainFacts, Violation, check_main, errors, invalid_main
@@ -43,6 +44,8 @@ _IN_SPEC = frozenset({*REFERENCES, "quantity", "units"})
 # Of the values of a Main, this much goes into its identity.
 _SAMPLED_VALUES = 1024
 _SAMPLED_PLACES = 8
+# Whole spectra of the rows of one chunk that are read at once take so much at most.
+_WIDEST = 4 * DEFAULT_BUDGET
 
 
 class Session:
@@ -233,8 +236,38 @@ def block_array(
 
 def _chunks(place: Place, position: Layout, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of blocks that read each stored chunk once."""
-    align = place.chunks[0] if place.chunks else None
-    return block_shape(shape, len(position.shape), place.dtype.itemsize, align=align)
+    n_position, itemsize = len(position.shape), place.dtype.itemsize
+    if place.chunks is None:
+        return block_shape(shape, n_position, itemsize)
+    rows, columns = place.chunks
+    height = math.prod(shape[:n_position])
+    width = math.prod(shape[n_position:])
+    if min(rows, height) * width * itemsize <= _WIDEST or columns >= width:
+        return block_shape(shape, n_position, itemsize, align=rows)
+    # stored for reading maps: blocks of whole spectra would read all of it, each
+    tall = block_shape((*shape[:n_position], columns), n_position, itemsize, align=rows)[:-1]
+    if tall != shape[:n_position]:
+        wide = run_of(shape[n_position:], columns)
+    else:
+        wide = run_of(shape[n_position:], max(columns, DEFAULT_BUDGET // (height * itemsize)))
+    return tall + wide
+
+
+def run_of(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """A box of at most `count` row-major cells that follow one another.
+
+    Examples
+    --------
+    >>> run_of((4, 100), 250)
+    (2, 100)
+    """
+    box = [1] * len(shape)
+    for axis in reversed(range(len(shape))):
+        box[axis] = min(count, shape[axis])
+        count //= shape[axis]
+        if count <= 1:
+            break
+    return tuple(box)
 
 
 def _identity(dataset: h5py.Dataset, place: Place, main: str) -> str:

@@ -1,0 +1,86 @@
+"""Whole chunks of an array of a draft, encoded by the thread that writes them.
+
+zarr hands every chunk to threads of its own and back, which takes longer than encoding does.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numcodecs.blosc import Blosc
+
+from usidx.model.dimension import Array
+from usidx.stores.zarr.create import open_to_write
+from usidx.stores.zarr.draft import Target
+from usidx.stores.zarr.staging import writing
+
+_SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
+
+
+@dataclass(frozen=True)
+class ChunkFiles:
+    """The chunk files of an array that nobody reads before all of them are there.
+
+    Parameters
+    ----------
+    target : the array
+    dtype : of the values, as the file has them
+    blosc : what compresses; None where nothing does
+    names : from the index of a chunk to the name of its file
+    """
+
+    target: Target
+    dtype: np.dtype[Any]
+    blosc: Blosc | None
+    names: Any
+
+    def write(self, index: tuple[int, ...], values: Array) -> None:
+        """Write one chunk.
+
+        Parameters
+        ----------
+        index : of the chunk along each axis
+        values : array, contiguous, all the values of a chunk, also of one at the edge
+
+        Raises
+        ------
+        NoSpaceError, ReadOnlyStoreError : where it cannot be written
+        """
+        values = np.ascontiguousarray(values, dtype=self.dtype).reshape(-1)
+        data = values.view(np.uint8)
+        if self.blosc is not None:
+            data = np.frombuffer(self.blosc.encode(values), np.uint8)
+        checksum = google_crc32c.value(data)  # type: ignore[arg-type]
+        place = os.path.join(self.target.folder, self.names(index))
+        with writing(self.target.path):
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            with open(place, "wb", buffering=0) as file:
+                for part in (data.data, int(checksum).to_bytes(4, "little")):
+                    left = memoryview(part)
+                    while left.nbytes:
+                        left = left[file.write(left) :]
+
+
+def chunk_files(target: Target) -> ChunkFiles | None:
+    """The ChunkFiles of an array of a draft; None where its codecs are others than ours."""
+    metadata: Any = open_to_write(target.folder).metadata
+    codecs = [each.to_dict() for each in metadata.codecs]
+    names = [each["name"] for each in codecs]
+    if names not in (["bytes", "crc32c"], ["bytes", "blosc", "crc32c"]):
+        return None
+    little = codecs[0].get("configuration", {}).get("endian", "little") == "little"
+    dtype = target.dtype.newbyteorder("<" if little else ">")
+    blosc = None
+    if len(codecs) == 3:
+        said = codecs[1]["configuration"]
+        blosc = Blosc(
+            cname=said["cname"],
+            clevel=said["clevel"],
+            shuffle=_SHUFFLES[said["shuffle"]],
+            blocksize=said["blocksize"],
+        )
+    return ChunkFiles(target, dtype, blosc, metadata.encode_chunk_key)
