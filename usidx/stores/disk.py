@@ -11,9 +11,13 @@ import errno
 import os
 import shutil
 import sys
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 try:
     import fcntl
@@ -39,6 +43,9 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 # Of more files than these one wait for the whole disk is quicker than one for each.
 _MOST_WAITS = 256
+# What it says of a file that another program holds, and for how long it is asked again: 2.6 s.
+_HELD = frozenset({errno.EACCES, errno.EPERM, errno.EBUSY, errno.ETXTBSY})
+_PAUSES = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL})
 _ZEROS = bytes(2**20)
 
@@ -167,8 +174,28 @@ def sync_folder(folder: str) -> None:
 
 
 def replace(source: str, target: str) -> None:
-    """Give `source` the name `target`, in place of what had it."""
-    os.replace(source, target)
+    """Give `source` the name `target`, in place of what had it; see `patiently`."""
+    patiently(lambda: os.replace(source, target))
+
+
+def patiently(action: Callable[[], Result]) -> Result:
+    """What `action` returns, which is tried again while another program holds a file of it.
+
+    Virus scanners, indexers and programs that keep folders in step with a server open what is new
+    for a moment. Meanwhile Windows, and network drives, refuse to rename or remove it.
+
+    Raises
+    ------
+    OSError : the last one, after some seconds; at once where waiting does not help
+    """
+    for pause in _PAUSES:
+        try:
+            return action()
+        except OSError as error:
+            if error.errno not in _HELD:
+                raise
+        time.sleep(pause)
+    return action()
 
 
 def exchange(left: str, right: str) -> bool:
