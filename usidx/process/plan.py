@@ -166,6 +166,7 @@ def bind_result(
     parameters: Mapping[str, Any],
     *,
     version: str = "1",
+    further: tuple[Source, ...] = (),
     memory: int | None = None,
     workers: int = 1,
     blocks: Mapping[str, tuple[int, ...]] | None = None,
@@ -173,7 +174,8 @@ def bind_result(
     """The Plan that stores a lazy `result` which was made from a source already.
 
     Two results of the same tool, version and parameters are the same where dask's token of them
-    is: where they are the same operations on the same values.
+    is: where they are the same operations on the same values. `further` are the other Mains that
+    it was made of.
 
     Raises
     ------
@@ -197,6 +199,7 @@ def bind_result(
         outputs=outputs,
         fingerprint=fingerprint(tool, version, stored, identities),
         cost=_checked_cost(outputs, labelled, source, memory, workers),
+        further=further,
     )
 
 

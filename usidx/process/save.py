@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from usidx.process.events import BlockDone
+from usidx.process.further import further_sources
 from usidx.process.identity import Labelled
 from usidx.process.plan import bind_result
 from usidx.process.result import ResultGroup
@@ -29,6 +30,7 @@ def save(
     fresh: bool = False,
     on_block: Callable[[BlockDone], None] | None = None,
     durable: bool = False,
+    sources: Sequence[Labelled] | None = None,
     processes: bool | None = None,
 ) -> ResultGroup:
     """The result group `<Main>-<tool>_NNN` of a lazy result, computed block by block.
@@ -36,6 +38,9 @@ def save(
     What is there already is found and resumed as for a step: the same tool, version, parameters,
     source, and operations on it. dask tells operations apart by their functions and arguments; a
     function imported from a module goes by its name, so change `version` when you change its code.
+
+    A result of several Mains has all of them as its sources: those that its dask graph names, and
+    those in `sources`.
 
     Parameters
     ----------
@@ -47,14 +52,24 @@ def save(
     into, client, memory, workers, progress, fresh, on_block, durable, processes : as for
         `Process.run`
 
+    sources : other Mains that it was made of, where the graph does not tell: after `persist`, or
+        where a function of yours read them
+
     Raises
     ------
     PlanError : for a result that is no Main, or without `into` where the source is not the whole
         of a stored Main
     StepError : where computing a block raises; what is done is kept
     """
+    further = further_sources(source, result, sources or ())
     replan = functools.partial(
-        bind_result, result, source, tool, dict(parameters or {}), version=version
+        bind_result,
+        result,
+        source,
+        tool,
+        dict(parameters or {}),
+        version=version,
+        further=further,
     )
     options = Options(
         client, memory, workers, progress, on_block, durable=durable, processes=processes
