@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ import numpy as np
 from usidx.errors import NotUsidError, StoreExistsError
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
-from usidx.stores import disk
 from usidx.stores.lock import held, refuse_runs, store_lock
 from usidx.stores.zarr.attributes import pack
 from usidx.stores.zarr.create import Compression, create_leaf, open_to_write
@@ -53,9 +51,7 @@ class Target:
     def __setitem__(self, key: tuple[slice, ...], values: Array) -> None:
         with writing(self.path):
             array = open_to_write(self.folder)
-            block = np.asarray(values).astype(self.dtype, copy=False)
-            # All of it again, as chunks that are written already become the same once more.
-            disk.patiently(lambda: array.__setitem__(key, block))
+            array[key] = np.asarray(values).astype(self.dtype, copy=False)
 
 
 class Draft:
@@ -167,7 +163,6 @@ def draft(path: str, *, group: str | None, overwrite: bool) -> Iterator[Draft]:
                 made._make_groups("/")
             yield made
             with writing(path):
-                _sweep(new)
                 if group is None:
                     consolidate(new)
                 _check_target(path, root, target, overwrite)
@@ -176,14 +171,6 @@ def draft(path: str, *, group: str | None, overwrite: bool) -> Iterator[Draft]:
                 place(new, root, group or "/", replace=overwrite)
                 if group is not None:
                     consolidate(root)
-
-
-def _sweep(folder: str) -> None:
-    """Remove halves of chunks that were written again while another program held the first try."""
-    for parent, _, files in os.walk(folder):
-        for name in files:
-            if name.endswith(".partial"):
-                disk.patiently(functools.partial(os.unlink, os.path.join(parent, name)))
 
 
 def _check_target(path: str, root: str, target: str, overwrite: bool) -> None:
