@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -18,9 +18,15 @@ from usidx.arrays.lazy import Chunks, resolve_chunks, to_dask, to_lazy
 from usidx.arrays.rasters import cells_of
 from usidx.arrays.unfolded import to_flat_dataarray
 from usidx.arrays.views import ComputedView, FieldView, FlatView, Readable
-from usidx.errors import InvalidMainError, MainNotFoundError, OptionError, did_you_mean
+from usidx.errors import (
+    InvalidMainError,
+    MainNotFoundError,
+    NotUsidError,
+    OptionError,
+    did_you_mean,
+)
 from usidx.model.blocks import block_shape, blocks_of
-from usidx.stores import store_at
+from usidx.stores import READERS, store_at
 from usidx.stores.base import Store, StoredMain
 from usidx.stores.choosing import main_called, no_mains, resolve, sole_raw
 from usidx.stores.table import MainTable
@@ -40,26 +46,93 @@ __all__ = [
     "open_tree",
     "resolve",
     "sole_raw",
+    "store_of",
     "tree_datasets",
 ]
 
 
-def list_mains(
-    path: Path, *, reader: str | None = None, allow_external: Sequence[Path] = ()
-) -> MainTable:
-    """The Mains of a store, as a table; nothing but metadata is read.
+def store_of(
+    path: Path,
+    allow_external: Sequence[Path] = (),
+    reader: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Store:
+    """What is at `path` as a store: one of USID, or the file of another system.
 
     Parameters
     ----------
-    path : an h5USID file or a USID-Zarr store
-    reader : "h5usid" or "zarr", to insist on one; by the content of the file when None
+    path : of a file or folder
+    allow_external : folders with other files that a store of USID may reach
+    reader : which reads it; by the content when None
+    options : of the reader
+
+    Raises
+    ------
+    OptionError : for a reader that does not exist, or options that it does not take
+    StoreNotFoundError, NotUsidError, DamagedStoreError, StoreAccessError
+    """
+    if reader is None or reader in READERS:
+        try:
+            store = store_at(path, allow_external, reader)
+        except NotUsidError as error:
+            foreign = None if reader else _foreign(path, None, options)
+            if foreign is None:
+                raise _unknown(error) from error
+            return foreign
+        foreign = None
+        if reader is None and (options or not store.candidates()):
+            foreign = _foreign(path, None, options)
+        return _plain(store, options) if foreign is None else foreign
+    if not os.path.exists(path):
+        store_at(path)  # which says what is near
+    foreign = _foreign(path, reader, options)
+    assert foreign is not None
+    return foreign
+
+
+def _foreign(path: Path, reader: str | None, options: Mapping[str, Any] | None) -> Store | None:
+    from usidx.readers import foreign_store
+
+    return foreign_store(os.path.abspath(os.path.expanduser(os.fspath(path))), reader, options)
+
+
+def _plain(store: Store, options: Mapping[str, Any] | None) -> Store:
+    if options:
+        raise OptionError(
+            f"{', '.join(options)}: {store.path!r} is a store of USID, which takes no options of "
+            "readers"
+        )
+    return store
+
+
+def _unknown(error: NotUsidError) -> NotUsidError:
+    from usidx.readers import readers
+
+    known = ", ".join(each.title for each in readers().values())
+    return NotUsidError(f"{error}, or a file of {known}")
+
+
+def list_mains(
+    path: Path,
+    *,
+    reader: str | None = None,
+    allow_external: Sequence[Path] = (),
+    **reader_options: Any,
+) -> MainTable:
+    """The Mains of a file, as a table; nothing but metadata is read.
+
+    Parameters
+    ----------
+    path : an h5USID file, a USID-Zarr store, or a file of another system
+    reader : the name of the one that reads it; by the content of the file when None
     allow_external : folders that the store may reach into
+    reader_options : of readers of other systems
 
     Raises
     ------
     StoreNotFoundError, NotUsidError, DamagedStoreError, UnsafeStoreError
     """
-    store = store_at(path, allow_external, reader)
+    store = store_of(path, allow_external, reader, reader_options)
     return MainTable(store.path, store.mains())
 
 
@@ -71,6 +144,7 @@ def open(  # the name that people write: usidx.open
     chunks: Chunks = "auto",
     reader: str | None = None,
     allow_external: Sequence[Path] = (),
+    **reader_options: Any,
 ) -> Labelled:
     """A Main as a lazy, labelled DataArray; a compound one as a Dataset of one variable per field.
 
@@ -80,14 +154,16 @@ def open(  # the name that people write: usidx.open
 
     Parameters
     ----------
-    path : an h5USID file or a USID-Zarr store
+    path : an h5USID file, a USID-Zarr store, or a file of another system that usidx has a reader
+        for
     main : path of the Main, or an ending of it that no other Main has ("Raw_Data",
         "Raw_Data-SHO_Fit_000/Fit"); None for the raw Main, where there is one
     form : "nd" for one axis per dimension, "2d" for the (position, spectroscopic) of the file
     chunks : "auto" (or {}) for blocks that suit the storage; {dim: size}, a size, or one size for
         each dimension; None for no dask
-    reader : "h5usid" or "zarr", to insist on one; by the content of the file when None
+    reader : the name of the one that reads it; by the content of the file when None
     allow_external : folders that the store may reach into
+    reader_options : of readers of other systems, such as `nav_shape` for bare frames
 
     Raises
     ------
@@ -96,7 +172,7 @@ def open(  # the name that people write: usidx.open
     OptionError : for `form`, `chunks` or `reader`
     """
     check_form(form)
-    stored = main_called(store_at(path, allow_external, reader), main)
+    stored = main_called(store_of(path, allow_external, reader, reader_options), main)
     return labelled(stored, form=form, chunks=chunks)
 
 
@@ -108,6 +184,7 @@ def open_tree(
     ancillaries: bool = False,
     reader: str | None = None,
     allow_external: Sequence[Path] = (),
+    **reader_options: Any,
 ) -> xr.DataTree:
     """Everything in a store as a DataTree: each Main a leaf at its own path.
 
@@ -118,10 +195,11 @@ def open_tree(
     Parameters
     ----------
     ancillaries : whether those of the Mains are among the variables of the groups
-    path, form, chunks, reader, allow_external : as for `open`, and so are the errors
+    path, form, chunks, reader, allow_external, reader_options : as for `open`, and so are the
+        errors
     """
     check_form(form)
-    store = store_at(path, allow_external, reader)
+    store = store_of(path, allow_external, reader, reader_options)
     nodes = tree_datasets(store, form=form, chunks=chunks, ancillaries=ancillaries)
     tree = xr.DataTree.from_dict(nodes)
     tree.encoding["source"] = store.path
@@ -208,6 +286,7 @@ def labelled(stored: StoredMain, *, form: Form = "nd", chunks: Chunks = "auto") 
         form=form,
         result=None if result is None else result.group,
         allow_external=stored.allow_external,
+        opened_with=tuple(stored.opened_with.items()),
         lineage=_lineage(stored),
     )
     label = to_dataarray if form == "nd" else to_flat_dataarray

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,3 +156,100 @@ def _points(draw: DrawFn, role: Role, names: tuple[str, ...]) -> Points:
         values = indices * 0.5 if draw(st.booleans()) else np.arange(size) / 8
         columns.append(Coordinate(name, "um", (role,), values, indices))
     return Points(role, tuple(columns), "drawn at random")
+
+
+def check_reader(
+    path: str | os.PathLike[str],
+    expected: Array,
+    main: str | None = None,
+    *,
+    tolerance: float = 0.0,
+    **options: Any,
+) -> None:
+    """Check what every reader promises, on one file of which the values are known.
+
+    That is dtype and values, also of single blocks and by threads and processes, an array that
+    pickles, no file that stays open, and a `UsidError` for a file that is cut short.
+
+    Parameters
+    ----------
+    path : of the file
+    expected : the values, in the order of the opened dimensions
+    main : name of the Main; the only one when None
+    tolerance : relative, of the values; they must be equal when 0
+    options : of the reader
+
+    Raises
+    ------
+    AssertionError : saying what is not as promised
+    """
+    import pickle
+    from concurrent.futures import ThreadPoolExecutor
+
+    from usidx.opening import open as open_main
+
+    before = _open_files()
+    opened = open_main(path, main, **options)
+    assert isinstance(opened, xr.DataArray), "a compound Main: check its fields"
+    assert opened.dtype == expected.dtype.newbyteorder("="), f"dtype {opened.dtype}"
+    assert opened.shape == expected.shape, f"shape {opened.shape}, expected {expected.shape}"
+    assert opened.chunks is not None, "not lazy"
+    same: Any = functools.partial(np.testing.assert_allclose, rtol=tolerance)
+    if not tolerance:
+        same = np.testing.assert_array_equal
+    same(opened.values, expected)
+    again = pickle.loads(pickle.dumps(opened))
+    same(again.values, expected, err_msg="after pickling")
+    with ThreadPoolExecutor(4) as pool:
+        for values in pool.map(lambda _: opened.values, range(4)):
+            same(values, expected, err_msg="by threads")
+    generator = np.random.default_rng(0)
+    for _ in range(10):
+        key = tuple(
+            int(generator.integers(size))
+            if generator.random() < 0.3
+            else slice(*sorted(map(int, generator.integers(0, size + 1, 2))))
+            for size in opened.shape
+        )
+        same(opened[key].values, expected[key], err_msg=f"of the block {key}")
+    same(open_main(path, main, chunks=None, **options).values, expected, err_msg="without dask")
+    left = _open_files() - before
+    assert not left, f"files that stay open: {left}"
+    _check_cut_short(os.fspath(path), main, options)
+
+
+def _check_cut_short(path: str, main: str | None, options: dict[str, Any]) -> None:
+    """Check that a file of which the end is missing is refused, when opened or when read."""
+    import tempfile
+
+    from usidx.errors import UsidError
+    from usidx.opening import open as open_main
+
+    if not os.path.isfile(path):
+        return
+    size = os.path.getsize(path)
+    with tempfile.TemporaryDirectory() as folder, open(path, "rb") as whole:
+        short = os.path.join(folder, os.path.basename(path))
+        for part in (0, min(16, size // 2), size // 2):
+            whole.seek(0)
+            with open(short, "wb") as file:
+                file.write(whole.read(part))
+            try:
+                open_main(short, main, **options).compute()
+            except UsidError:
+                continue
+            raise AssertionError(f"{part} of {size} bytes are no error")
+
+
+def _open_files() -> set[str]:
+    """Files that this process has open, as far as the system tells."""
+    found = set()
+    folder = "/proc/self/fd"
+    for each in os.listdir(folder) if os.path.isdir(folder) else ():
+        try:
+            target = os.readlink(os.path.join(folder, each))
+        except FileNotFoundError:  # the one of listing them
+            continue
+        if target.startswith("/") and not target.startswith(("/dev/", "/proc/")):
+            found.add(target)
+    return found

@@ -30,6 +30,7 @@ class Origin:
     result : path of the result group that the Main belongs to, None for any other Main
     allow_external : folders that the store may reach into, as was said when it was opened
     lineage : fingerprint of that result group, "" where it has none
+    opened_with : further arguments of `usidx.open`, as (name, value), that it was opened with
     """
 
     store: str
@@ -41,6 +42,7 @@ class Origin:
     result: str | None = None
     allow_external: tuple[str, ...] = ()
     lineage: str = ""
+    opened_with: tuple[tuple[str, Any], ...] = ()
 
 
 # The Mains that were opened, by the names that dask has for their values. An array made of some of

@@ -94,6 +94,7 @@ def opened_in(source: Source, chunks: Mapping[str, int | tuple[int, ...]]) -> La
         chunks=dict(chunks),
         form=origin.form,
         allow_external=origin.allow_external,
+        **dict(origin.opened_with),
     )
     return opened if origin.field is None else opened[origin.field]
 

@@ -119,6 +119,7 @@ class StoredMain:
     result : the group it belongs to, when that is a result group
     allow_external : folders with other files that the store may reach
     failures : where the step failed, for a Main of a result that says so; None for any other
+    opened_with : arguments of `usidx.open` that it takes to open it again; for files of others
     """
 
     store: str
@@ -130,6 +131,7 @@ class StoredMain:
     result: ResultRecord | None = None
     allow_external: tuple[str, ...] = ()
     failures: Failures | None = None
+    opened_with: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

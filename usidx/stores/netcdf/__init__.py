@@ -98,7 +98,7 @@ class NetcdfStore:
 
         return read.result_of(self.path, main, self.allow_external)
 
-    def claim(self, request: ResultRequest) -> NoReturn:
+    def claim(self, request: ResultRequest, *, durable: bool = False) -> NoReturn:
         """Nothing: a netCDF file takes no results.
 
         Raises
@@ -107,7 +107,9 @@ class NetcdfStore:
         """
         self._refuse()
 
-    def reopen(self, group: str) -> NoReturn:
+    def reopen(
+        self, group: str, *, durable: bool = False, failures: bool = False, retry: bool = False
+    ) -> NoReturn:
         """Nothing: a netCDF file takes no results.
 
         Raises

@@ -1,0 +1,141 @@
+"""NumPy's own files, .npy and .npz.
+
+Values are read where they lie; compressed ones as a whole. Nothing in a file is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from usidx.errors import OptionError
+from usidx.model.dimension import Array
+from usidx.readers.base import Axis, Foreign, Reader, position, spectroscopic
+from usidx.readers.raw import FileIdentity, LoadedArray, RawArray
+
+_NPY = b"\x93NUMPY"
+_ZIP = b"PK\x03\x04"
+_LOCAL_HEADER = 30  # bytes of a member's header before its name
+
+
+def _claims(path: str, head: bytes) -> bool:
+    if head.startswith(_NPY):
+        return True
+    if not head.startswith(_ZIP) or not path.lower().endswith(".npz"):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return all(each.endswith(".npy") for each in archive.namelist())
+    except zipfile.BadZipFile:
+        return True  # by its name; reading it says what is wrong
+
+
+def read(
+    path: str, *, dims: Sequence[str] | None = None, n_position: int | None = None
+) -> Sequence[Foreign]:
+    """The arrays of a file.
+
+    A file says nothing of its axes: all but the last are positions, or as many as `n_position`.
+
+    Parameters
+    ----------
+    dims : names of the axes
+    n_position : how many of the axes, the first ones, are positions
+    """
+    with open(path, "rb") as file:
+        if file.read(len(_NPY)) == _NPY:
+            file.seek(0)
+            return [_main("Raw_Data", _array(path, file, 0), dims, n_position)]
+    return [
+        _main(name.removesuffix(".npy"), array, dims, n_position)
+        for name, array in _members(path).items()
+    ]
+
+
+def _array(path: str, file: Any, base: int) -> RawArray:
+    """The array whose header is next in `file`, which lies at `base` in the file at `path`."""
+    shape, fortran, dtype = _header(path, file)
+    strides = None
+    if fortran:
+        sizes = np.cumprod((1, *shape[:-1]), dtype=np.int64)
+        strides = tuple(int(each) * dtype.itemsize for each in sizes)[: len(shape)]
+    return RawArray(path, shape, dtype, base + file.tell(), strides)
+
+
+def _header(path: str, file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """(shape, whether it is in Fortran order, dtype) of the array that is next in `file`."""
+    version = np.lib.format.read_magic(file)
+    known = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in known:
+        raise OptionError(f"{path!r} is in version {version} of NumPy's format, known are 1 and 2")
+    shape, fortran, dtype = known[version](file)
+    if dtype.hasobject:
+        raise OptionError(
+            f"{path!r} holds Python objects, which only code in the file itself could restore; "
+            "save numbers instead"
+        )
+    return tuple(shape), fortran, dtype
+
+
+def _loaded(path: str, member: str) -> Array:
+    with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+        values: Array = np.lib.format.read_array(file, allow_pickle=False)
+        return values
+
+
+def _members(path: str) -> Mapping[str, RawArray | LoadedArray]:
+    found: dict[str, RawArray | LoadedArray] = {}
+    with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
+        for each in archive.infolist():
+            if each.compress_type != zipfile.ZIP_STORED:
+                with archive.open(each) as member:
+                    shape, _, dtype = _header(path, member)
+                token = (path, FileIdentity.of(path), each.filename)
+                load = functools.partial(_loaded, path, each.filename)
+                found[each.filename] = LoadedArray(load, shape, dtype.newbyteorder("="), token)
+                continue
+            file.seek(each.header_offset)
+            header = file.read(_LOCAL_HEADER)
+            name, extra = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
+            base = each.header_offset + _LOCAL_HEADER + name + extra
+            file.seek(base)
+            start = io.BytesIO(file.read(min(each.file_size, 2**16)))
+            found[each.filename] = _array(path, start, base)
+    return found
+
+
+def _main(
+    name: str,
+    array: RawArray | LoadedArray,
+    dims: Sequence[str] | None,
+    n_position: int | None,
+) -> Foreign:
+    names = [f"dim_{axis}" for axis in range(array.ndim)] if dims is None else list(dims)
+    if len(names) != array.ndim:
+        raise OptionError(f"dims={names!r} names {len(names)} axes, {name!r} has {array.ndim}")
+    count = max(0, array.ndim - 1) if n_position is None else n_position
+    if not 0 <= count <= array.ndim:
+        raise OptionError(f"n_position={count} is not between 0 and {array.ndim}, the axes")
+    axes: list[Axis] = []
+    for axis, (each, size) in enumerate(zip(names, array.shape)):
+        make = position if axis < count else spectroscopic
+        axes.append(make(each, size=size))
+    chunks = array.shape if isinstance(array, LoadedArray) else None
+    return Foreign(name, array, tuple(axes), chunks=chunks)
+
+
+READER = Reader(
+    name="numpy",
+    title="NumPy (.npy, .npz)",
+    extensions=(".npy", ".npz"),
+    claims=_claims,
+    read=read,
+)

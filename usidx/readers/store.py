@@ -1,0 +1,310 @@
+"""A file of another system as a store of Mains that are only read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+
+from usidx.arrays.columns import EMPTY_SIDES, single_cell
+from usidx.arrays.roles import ROLES
+from usidx.errors import (
+    DamagedStoreError,
+    MainNotFoundError,
+    OptionError,
+    ReadOnlyStoreError,
+    UsidError,
+    did_you_mean,
+)
+from usidx.model.blocks import block_shape
+from usidx.model.dimension import Array, Role
+from usidx.model.layout import Grid
+from usidx.model.main import MainSpec
+from usidx.readers.base import Foreign, Reader
+from usidx.stores.base import (
+    BlockArray,
+    Candidate,
+    Contents,
+    MainEntry,
+    Region,
+    ResultRecord,
+    ResultRequest,
+    StoredDataset,
+    StoredGroup,
+    StoredMain,
+)
+
+_BLOCK_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Arranged:
+    """A block array with its axes in another order, and axes of one cell between them.
+
+    Parameters
+    ----------
+    array : of which blocks are read
+    order : the axis of `array` for each axis; None for one of one cell
+    """
+
+    array: BlockArray
+    order: tuple[int | None, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(1 if axis is None else self.array.shape[axis] for axis in self.order)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.order)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.array.dtype.newbyteorder("=")
+
+    def __getitem__(self, key: Any, /) -> Array:
+        parts = list(key) if isinstance(key, tuple) else [key]
+        parts += [slice(None)] * (self.ndim - len(parts))
+        own: list[Any] = [slice(None)] * self.array.ndim
+        for axis, part in zip(self.order, parts, strict=True):
+            if axis is not None:
+                own[axis] = part
+        block = np.asarray(self.array[tuple(own)])
+        left = [axis for axis, part in enumerate(own) if isinstance(part, slice)]
+        wanted = [axis for axis in self.order if axis in left]
+        block = block.transpose([left.index(axis) for axis in wanted if axis is not None])
+        cells = tuple(
+            None if axis is None else slice(None)
+            for axis in self.order
+            if axis is None or axis in left
+        )
+        # of the axes of one cell, what their own key selects
+        own_key = tuple(
+            part if axis is None else slice(None)
+            for axis, part in zip(self.order, parts, strict=True)
+            if axis is None or axis in left
+        )
+        found: Array = block[cells][own_key]
+        return found
+
+    def __dask_tokenize__(self) -> Any:
+        return "usidx.Arranged", self.array.__dask_tokenize__(), self.order
+
+
+@dataclass(frozen=True, eq=False)
+class ForeignStore:
+    """A file (or folder) of another system; meets `usidx.stores.base.Store`.
+
+    Parameters
+    ----------
+    path : of the file
+    reader : that reads it
+    options : of the reader, as people gave them
+    """
+
+    path: str
+    reader: Reader
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def mains(self) -> tuple[MainEntry, ...]:
+        """Every Main, in the order of the file."""
+        return tuple(map(_entry, map(_spec, self._found())))
+
+    def candidates(self, ending: str = "") -> tuple[Candidate, ...]:
+        """Every Main whose path is `ending` or ends with it."""
+        wanted = "/" + ending.strip("/")
+        paths = [each.path for each in self._found()]
+        return tuple(
+            Candidate(each, "raw") for each in paths if wanted == "/" or each.endswith(wanted)
+        )
+
+    def open_main(self, path: str) -> StoredMain:
+        """One Main by its whole path."""
+        return self._stored(self._main(path))
+
+    def contents(self, ancillaries: bool = False) -> Contents:
+        """Every Main, and the groups above them."""
+        mains = tuple(self._stored(each) for each in self._found())
+        groups: dict[str, None] = {"/": None}
+        for each in mains:
+            parts = each.spec.path.strip("/").split("/")[:-1]
+            groups.update({"/" + "/".join(parts[: n + 1]): None for n in range(len(parts))})
+        return Contents(tuple(StoredGroup(each, {}) for each in groups), mains, {})
+
+    def dataset(self, path: str) -> StoredDataset:
+        """The values of the Main at `path`."""
+        main = self.open_main(path)
+        spec = main.spec
+        return StoredDataset(spec.path, main.array, spec.attrs, spec.dims, chunks=main.chunks)
+
+    def attrs(self, path: str) -> Mapping[str, Any]:
+        """Attributes of the Main at `path`; groups have none."""
+        known = {each.path: each.attrs for each in self._found()}
+        path = "/" + path.strip("/")
+        if path not in known and not any(f"{each}/".startswith(f"{path}/") for each in known):
+            raise MainNotFoundError(f"{self.path!r} has no {path!r}")
+        return known.get(path, {})
+
+    def regions(self) -> tuple[Region, ...]:
+        """None: region references are of HDF5."""
+        return ()
+
+    def results(self, main: str) -> tuple[ResultRecord, ...]:
+        """None: results of such a file are in other stores."""
+        return ()
+
+    def result_of(self, main: str) -> ResultRecord | None:
+        """None: what it holds is no result of usidx."""
+        self._main(main)
+        return None
+
+    def result(self, group: str) -> ResultRecord:
+        """None: there are no results.
+
+        Raises
+        ------
+        MainNotFoundError : always
+        """
+        raise MainNotFoundError(f"{self.path!r} has no result group {group!r}")
+
+    def claim(self, request: ResultRequest, *, durable: bool = False) -> NoReturn:
+        """Nothing: only files of USID take results.
+
+        Raises
+        ------
+        ReadOnlyStoreError : always
+        """
+        self._refuse()
+
+    def reopen(
+        self, group: str, *, durable: bool = False, failures: bool = False, retry: bool = False
+    ) -> NoReturn:
+        """Nothing: only files of USID take results.
+
+        Raises
+        ------
+        ReadOnlyStoreError : always
+        """
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise ReadOnlyStoreError(
+            f"{self.path!r} is a file of {self.reader.title}, which takes no results of usidx; "
+            "give run(into='results.zarr') or run(into='results.h5')"
+        )
+
+    def _found(self) -> Sequence[Foreign]:
+        self.reader.check_installed(self.path)
+        try:
+            found = self.reader.read(self.path, **self.options)
+        except UsidError:
+            raise
+        except TypeError as error:
+            if "argument" not in str(error):
+                raise _damaged(self, error) from error
+            raise OptionError(
+                f"the reader {self.reader.name!r} does not take these options: {error}"
+            ) from error
+        except Exception as error:
+            raise _damaged(self, error) from error
+        if not found:
+            raise DamagedStoreError(f"{self.path!r} holds nothing that is an array")
+        return found
+
+    def _main(self, path: str) -> Foreign:
+        path = "/" + path.strip("/")
+        found = {each.path: each for each in self._found()}
+        if path not in found:
+            raise MainNotFoundError(
+                f"{self.path!r} has no Main {path!r}{did_you_mean(path, found)}; it has "
+                f"{', '.join(found)}"
+            )
+        return found[path]
+
+    def _stored(self, main: Foreign) -> StoredMain:
+        order, spec = _order(main), _spec(main)
+        in_order = order == tuple(range(main.array.ndim))
+        n_position = sum(each.role == "position" for each in main.axes)
+        if main.chunks is None:
+            itemsize = spec.dtype.itemsize
+            chunks = block_shape(spec.shape, max(1, n_position), itemsize, budget=_BLOCK_BYTES)
+        else:
+            chunks = tuple(1 if axis is None else main.chunks[axis] for axis in order)
+        return StoredMain(
+            store=self.path,
+            spec=spec,
+            array=main.array if in_order else Arranged(main.array, order),
+            chunks=chunks,
+            identity=_identity(self, main, spec),
+            opened_with={"reader": self.reader.name, **self.options},
+        )
+
+
+def _order(main: Foreign) -> tuple[int | None, ...]:
+    """The axes of the file, those of positions first; None stands for a side that it has not."""
+    sides: list[list[int | None]] = [
+        [axis for axis, each in enumerate(main.axes) if each.role == role] or [None]
+        for role in ROLES
+    ]
+    return (*sides[0], *sides[1])
+
+
+def _spec(main: Foreign) -> MainSpec:
+    sides: dict[Role, Grid] = {}
+    empty = []
+    for role in ROLES:
+        dimensions = tuple(each.dimension for each in main.axes if each.role == role)
+        names = {each.name for each in dimensions}
+        along = tuple(each for each in main.coordinates if set(each.dims) <= names)
+        if not dimensions:
+            empty.append(role)
+        sides[role] = Grid(role, dimensions or (single_cell(role),), along)
+    attrs = dict(main.attrs)
+    if empty:
+        attrs[EMPTY_SIDES] = empty
+    return MainSpec(
+        path=main.path,
+        quantity=main.quantity or "Unknown",
+        units=main.units,
+        dtype=main.array.dtype.newbyteorder("="),
+        position=sides["position"],
+        spectroscopic=sides["spectroscopic"],
+        attrs=attrs,
+    )
+
+
+def _entry(spec: MainSpec) -> MainEntry:
+    return MainEntry(
+        path=spec.path,
+        dims=spec.dims,
+        shape=spec.shape,
+        quantity=spec.quantity,
+        units=spec.units,
+        dtype=spec.dtype,
+        kind="raw",
+        status="complete",
+    )
+
+
+def _identity(store: ForeignStore, main: Foreign, spec: MainSpec) -> str:
+    digest = hashlib.sha256(
+        repr((store.reader.name, sorted(store.options.items()), main.path, spec.shape)).encode()
+    )
+    if main.identity:
+        digest.update(main.identity.encode())
+    else:
+        now = os.stat(store.path)
+        digest.update(repr((now.st_size, now.st_mtime_ns)).encode())
+    return digest.hexdigest()
+
+
+def _damaged(store: ForeignStore, error: Exception) -> DamagedStoreError:
+    said = f"{type(error).__name__}: {error}"
+    return DamagedStoreError(
+        f"{store.path!r} cannot be read as a file of {store.reader.title} ({said}); it is damaged, "
+        "cut short, or of another kind: say which with reader='...'"
+    )
