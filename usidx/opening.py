@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -21,12 +21,11 @@ from usidx.arrays.views import ComputedView, FieldView, FlatView, Readable
 from usidx.errors import (
     InvalidMainError,
     MainNotFoundError,
-    NotUsidError,
     OptionError,
     did_you_mean,
 )
 from usidx.model.blocks import block_shape, blocks_of
-from usidx.stores import READERS, store_at
+from usidx.readers import store_of
 from usidx.stores.base import Store, StoredMain
 from usidx.stores.choosing import main_called, no_mains, resolve, sole_raw
 from usidx.stores.table import MainTable
@@ -49,67 +48,6 @@ __all__ = [
     "store_of",
     "tree_datasets",
 ]
-
-
-def store_of(
-    path: Path,
-    allow_external: Sequence[Path] = (),
-    reader: str | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> Store:
-    """What is at `path` as a store: one of USID, or the file of another system.
-
-    Parameters
-    ----------
-    path : of a file or folder
-    allow_external : folders with other files that a store of USID may reach
-    reader : which reads it; by the content when None
-    options : of the reader
-
-    Raises
-    ------
-    OptionError : for a reader that does not exist, or options that it does not take
-    StoreNotFoundError, NotUsidError, DamagedStoreError, StoreAccessError
-    """
-    if reader is None or reader in READERS:
-        try:
-            store = store_at(path, allow_external, reader)
-        except NotUsidError as error:
-            foreign = None if reader else _foreign(path, None, options)
-            if foreign is None:
-                raise _unknown(error) from error
-            return foreign
-        foreign = None
-        if reader is None and (options or not store.candidates()):
-            foreign = _foreign(path, None, options)
-        return _plain(store, options) if foreign is None else foreign
-    if not os.path.exists(path):
-        store_at(path)  # which says what is near
-    foreign = _foreign(path, reader, options)
-    assert foreign is not None
-    return foreign
-
-
-def _foreign(path: Path, reader: str | None, options: Mapping[str, Any] | None) -> Store | None:
-    from usidx.readers import foreign_store
-
-    return foreign_store(os.path.abspath(os.path.expanduser(os.fspath(path))), reader, options)
-
-
-def _plain(store: Store, options: Mapping[str, Any] | None) -> Store:
-    if options:
-        raise OptionError(
-            f"{', '.join(options)}: {store.path!r} is a store of USID, which takes no options of "
-            "readers"
-        )
-    return store
-
-
-def _unknown(error: NotUsidError) -> NotUsidError:
-    from usidx.readers import readers
-
-    known = ", ".join(each.title for each in readers().values())
-    return NotUsidError(f"{error}, or a file of {known}")
 
 
 def list_mains(
@@ -222,7 +160,7 @@ def open_result(
     MainNotFoundError : where the group holds no Main
     """
     check_form(form)
-    store = store_at(store) if isinstance(store, (str, os.PathLike)) else store
+    store = store_of(store) if isinstance(store, (str, os.PathLike)) else store
     record = store.result(group)
     if not record.mains:
         raise MainNotFoundError(

@@ -17,6 +17,7 @@ from usidx.errors import LayoutError, MainNotFoundError
 from usidx.model.dimension import Array
 from usidx.model.layout import Layout, Points
 from usidx.opening import labelled
+from usidx.readers import store_behind
 from usidx.stores import store_at
 from usidx.stores.base import Region, Store
 
@@ -195,7 +196,7 @@ def regions_of(obj: Labelled) -> Selections:
             "this array is no Main of a store: it was made in memory, or something was computed on "
             "it since it was opened; ask what usidx.open gave"
         )
-    store = store_at(origin.store, origin.allow_external)
+    store = store_behind(origin)
     near = {origin.main, *_ancillaries(store, origin.main)}
     parent = origin.main.rpartition("/")[0]
     found = {}

@@ -16,7 +16,7 @@ from usidx.arrays.roles import ROLES, dims_by_role
 from usidx.errors import UsidError
 from usidx.model.dimension import Array, Role
 from usidx.model.layout import Coordinate, Grid, Layout
-from usidx.stores import store_at
+from usidx.readers import store_behind
 from usidx.stores.base import ResultRecord
 
 Labelled = xr.DataArray | xr.Dataset
@@ -161,7 +161,7 @@ def _store_rows(obj: Labelled, origin: Origin) -> Iterator[tuple[str, tuple[str,
     field = "" if origin.field is None else f", field {origin.field!r}"
     yield "in", (f"{origin.store} {origin.main}{field}",)
     try:
-        store = store_at(origin.store, origin.allow_external)
+        store = store_behind(origin)
         if origin.result is not None:
             record = store.result(origin.result)
             yield "result of", (_result_line(record), *_source_lines(record))

@@ -21,7 +21,7 @@ from usidx.exporting.placing import Places
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
 from usidx.model.provenance import dump_parameters
-from usidx.stores import store_at
+from usidx.readers import store_behind
 from usidx.stores.base import ResultRecord
 
 Labelled = xr.DataArray | xr.Dataset
@@ -289,7 +289,7 @@ def _result_groups(found: list[tuple[Part, Origin | None]]) -> dict[str, Mapping
             continue
         # The store may be gone, or the group: then the values are all there is.
         with contextlib.suppress(UsidError):
-            record = store_at(origin.store).result(origin.result)
+            record = store_behind(origin).result(origin.result)
             groups[group] = _result_attrs(record, _sources(record, found))
     return groups
 
@@ -318,7 +318,7 @@ def _with_origin(part: Part, origin: Origin | None) -> Part:
         part = replace(part, origin=(origin.store, origin.main))
     if origin is None or origin.result is None or origin.form != "nd":
         return part
-    stored = store_at(origin.store).open_main(origin.main)
+    stored = store_behind(origin).open_main(origin.main)
     if stored.completed is None or stored.result is None or stored.result.status != "partial":
         return part
     done = stored.completed[(slice(None),) * stored.completed.ndim]

@@ -13,7 +13,7 @@ import xarray as xr
 from usidx.arrays.labels import Origin
 from usidx.arrays.views import Readable, boxes_of
 from usidx.model.dimension import Array
-from usidx.stores import store_at
+from usidx.readers import store_behind
 from usidx.stores.base import StoredMain
 
 Box = tuple[slice, ...]
@@ -101,7 +101,7 @@ def source_of(array: xr.DataArray, origin: Origin | None, n_position: int) -> So
 
 def _stored(array: xr.DataArray, origin: Origin) -> StoredMain | None:
     """The Main that has exactly the values of an array; None where not all of it was computed."""
-    stored = store_at(origin.store, origin.allow_external).open_main(origin.main)
+    stored = store_behind(origin).open_main(origin.main)
     if stored.result is not None and stored.result.status == "partial":
         return None
     same = stored.spec.dims == array.dims and stored.spec.shape == array.shape

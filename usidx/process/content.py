@@ -19,7 +19,7 @@ from usidx.arrays.origin import Origin
 from usidx.errors import PlanError, SourceChangedError
 from usidx.model.blocks import block_shape, blocks_of
 from usidx.process.plan import Plan
-from usidx.stores import store_at
+from usidx.readers import store_behind
 from usidx.stores.base import ResultRecord, StoredMain
 
 # A Main up to this many bytes is read whole, of a larger one as many pieces, evenly spread.
@@ -101,7 +101,7 @@ def digest_of(origin: Origin) -> str:
     ------
     SourceChangedError : where the Main is another one than when it was opened
     """
-    stored = store_at(origin.store, origin.allow_external).open_main(origin.main)
+    stored = store_behind(origin).open_main(origin.main)
     if stored.identity != origin.identity:
         raise SourceChangedError(
             f"{origin.main!r} in {origin.store!r} is not what it was when it was opened; open it "

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from usidx.arrays.origin import Origin, origins_in
 from usidx.errors import PlanError
 from usidx.process.identity import Labelled, Source, identify
-from usidx.stores import store_at
+from usidx.readers import store_behind
 
 
 def further_sources(
@@ -45,7 +45,7 @@ def _in_graph(result: Labelled) -> Iterator[Source]:
 
 
 def _check_complete(origin: Origin) -> None:
-    store = store_at(origin.store, origin.allow_external)
+    store = store_behind(origin)
     stored = store.open_main(origin.main)
     if stored.completed is None or stored.result is None or stored.result.status != "partial":
         return

@@ -8,7 +8,7 @@ from usidx.arrays.labels import origin_of
 from usidx.errors import MainNotFoundError
 from usidx.model.names import clean_tool
 from usidx.process.result import ResultGroup
-from usidx.stores import store_at
+from usidx.readers import store_behind
 
 Labelled = xr.DataArray | xr.Dataset
 
@@ -36,7 +36,7 @@ def results_of(obj: Labelled, tool: str | None = None) -> list[ResultGroup]:
     wanted = None if tool is None else clean_tool(tool)
     return [
         ResultGroup(origin.store, record.group, origin.allow_external)
-        for record in store_at(origin.store, origin.allow_external).results(origin.main)
+        for record in store_behind(origin).results(origin.main)
         if wanted in (None, record.tool)
     ]
 

@@ -5,7 +5,7 @@ path to the Mains in the file. `finding` has all of them, and those of plug-ins.
 """
 
 from usidx.readers.base import Axis, Foreign, Reader, position, spectroscopic
-from usidx.readers.finding import foreign_store, readers
+from usidx.readers.finding import readers, store_behind, store_of
 from usidx.readers.raw import FileIdentity, LoadedArray, RawArray
 
 __all__ = [
@@ -15,8 +15,9 @@ __all__ = [
     "LoadedArray",
     "RawArray",
     "Reader",
-    "foreign_store",
     "position",
     "readers",
     "spectroscopic",
+    "store_behind",
+    "store_of",
 ]

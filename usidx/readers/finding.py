@@ -1,4 +1,4 @@
-"""Which reader a file is for."""
+"""Whose file is at a path: a store of USID, or of another system that there is a reader for."""
 
 from __future__ import annotations
 
@@ -6,18 +6,33 @@ import functools
 import importlib
 import logging
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-from usidx.errors import OptionError, did_you_mean
+from usidx.errors import NotUsidError, OptionError, did_you_mean
 from usidx.readers.base import Reader
 from usidx.readers.store import ForeignStore
-from usidx.stores import READERS
+from usidx.stores import READERS, store_at
+from usidx.stores.base import Store
 
 ENTRY_POINTS = "usidx.readers"
 # Modules of this room with a READER each; where several claim a file, the first of them.
 BUILT_IN = ("numpy_files",)
 _HEAD = 8192
+
+Path = str | os.PathLike[str]
+
+
+class Opened(Protocol):
+    """What is known of a Main that was opened."""
+
+    @property
+    def store(self) -> str: ...
+    @property
+    def allow_external(self) -> tuple[str, ...]: ...
+    @property
+    def opened_with(self) -> tuple[tuple[str, Any], ...]: ...
+
 
 log = logging.getLogger("usidx")
 
@@ -40,6 +55,75 @@ def readers() -> Mapping[str, Reader]:
         if isinstance(plugged, Reader):
             found.setdefault(plugged.name, plugged)
     return found
+
+
+def store_of(
+    path: Path,
+    allow_external: Sequence[Path] = (),
+    reader: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Store:
+    """What is at `path` as a store: one of USID, or the file of another system.
+
+    Parameters
+    ----------
+    path : of a file or folder
+    allow_external : folders with other files that a store of USID may reach
+    reader : which reads it; by the content when None
+    options : of the reader
+
+    Raises
+    ------
+    OptionError : for a reader that does not exist, or options that it does not take
+    StoreNotFoundError, NotUsidError, DamagedStoreError, StoreAccessError
+    """
+    if reader is None or reader in READERS:
+        try:
+            store = store_at(path, allow_external, reader)
+        except NotUsidError as error:
+            foreign = None if reader else _foreign(path, None, options)
+            if foreign is None:
+                raise _unknown(error) from error
+            return foreign
+        foreign = None
+        if reader is None and (options or not store.candidates()):
+            foreign = _foreign(path, None, options)
+        return _plain(store, options) if foreign is None else foreign
+    if not os.path.exists(path):
+        store_at(path)  # which says what is near
+    foreign = _foreign(path, reader, options)
+    assert foreign is not None
+    return foreign
+
+
+def store_behind(opened: Opened) -> Store:
+    """The store that a Main was opened from, opened in the same way.
+
+    Parameters
+    ----------
+    opened : `usidx.arrays.origin.Origin` of an array
+    """
+    options = dict(opened.opened_with)
+    reader = options.pop("reader", None)
+    return store_of(opened.store, opened.allow_external, reader, options)
+
+
+def _foreign(path: Path, reader: str | None, options: Mapping[str, Any] | None) -> Store | None:
+    return foreign_store(os.path.abspath(os.path.expanduser(os.fspath(path))), reader, options)
+
+
+def _plain(store: Store, options: Mapping[str, Any] | None) -> Store:
+    if options:
+        raise OptionError(
+            f"{', '.join(options)}: {store.path!r} is a store of USID, which takes no options of "
+            "readers"
+        )
+    return store
+
+
+def _unknown(error: NotUsidError) -> NotUsidError:
+    known = ", ".join(each.title for each in readers().values())
+    return NotUsidError(f"{error}, or a file of {known}")
 
 
 def foreign_store(
