@@ -16,7 +16,7 @@ from usidx.model.dimension import Array
 
 # Memory of this size is used again once it was let go of, while the system takes larger pieces
 # back (glibc, from 32 MiB on): then each block means fresh pages, which cost as much as reading.
-DEFAULT_BUDGET = 16 * 2**20
+DEFAULT_BUDGET = 24 * 2**20
 MOST_BLOCKS = 10_000
 # How much larger than the budget a block may get to be made of whole storage chunks: a chunk that
 # is cut is decompressed once for every block that touches it.
@@ -70,7 +70,7 @@ def block_shape(
     Examples
     --------
     >>> block_shape((512, 512, 1024), 2, 4)
-    (8, 512, 1024)
+    (12, 512, 1024)
     """
     budget = max(1, budget)
     n_splittable = len(shape) if split_spectroscopic else n_position

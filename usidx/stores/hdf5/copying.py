@@ -12,6 +12,7 @@ import numpy as np
 from usidx.errors import DamagedStoreError
 from usidx.model.dimension import Array
 from usidx.stores.hdf5.chunked import copy_chunks
+from usidx.stores.hdf5.mapped import mapped
 from usidx.stores.hdf5.place import Place
 from usidx.stores.hdf5.selection import (
     Comb,
@@ -63,10 +64,8 @@ def copy_by_offset(
                 start = place.offset + cell * place.dtype.itemsize
                 _read_run(raw, start, place.dtype, field, row)
             return None
-    # A new mapping for each read: one that is kept would keep the file open, and crash the process
-    # when somebody shortens the file.
-    mapped = np.memmap(raw, place.dtype, "r", place.offset, place.shape)
-    values = mapped if field is None else mapped[field]
+    whole = mapped(raw, place)
+    values = whole if field is None else whole[field]
     if in_order:
         index = tuple(slice(each.start, each.stop, each.step) for each in selection.ranges)
         out[...] = values.reshape(shape)[index]
