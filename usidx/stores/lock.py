@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import platform
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -22,9 +21,11 @@ from typing import Any
 
 from usidx.errors import ReadOnlyStoreError, StoreLockedError, StoreNotFoundError
 from usidx.stores import disk
+from usidx.stores.alive import is_alive
 
 STORE_SUFFIX = ".usidx-lock"
 RUN_SUFFIX = ".usidx-run"
+_GUARD = "-taking"
 # A lock file without a readable holder is being written just now, unless it is older than this.
 _UNREADABLE_FOR = 10.0
 _MOST_TEXT = 65536
@@ -60,7 +61,7 @@ class Holder:
     @property
     def is_gone(self) -> bool:
         """Whether its process is known to have ended; of other machines nothing is known."""
-        return self.host == platform.node() and not _is_alive(self.pid)
+        return self.host == platform.node() and not is_alive(self.pid)
 
 
 def store_lock(store: str, what: str = "") -> StoreLock:
@@ -78,7 +79,10 @@ def run_lock(store: str, group: str, what: str = "") -> StoreLock:
 
 def sweep_runs(store: str) -> None:
     """Remove the lock files that crashed runs left beside `store`."""
-    for path in _run_files(store):
+    for path in _beside(store, _GUARD):
+        with contextlib.suppress(OSError):
+            _remove_old_guard(path)
+    for path in _beside(store, RUN_SUFFIX):
         left = StoreLock(path, repr(store), "tidying up")
         with contextlib.suppress(OSError):  # held, or not ours to remove
             left.acquire(timeout=0)
@@ -93,7 +97,7 @@ def refuse_runs(store: str) -> None:
     StoreLockedError : naming who writes them
     """
     sweep_runs(store)
-    for path in _run_files(store):
+    for path in _beside(store, RUN_SUFFIX):
         holder = holder_of(path)
         by = "" if holder is None else f" by {holder}"
         raise StoreLockedError(
@@ -102,13 +106,20 @@ def refuse_runs(store: str) -> None:
         )
 
 
-def _run_files(store: str) -> list[str]:
+def _remove_old_guard(path: str) -> None:
+    """Remove the guard of somebody who died while taking a stale lock over."""
+    with contextlib.suppress(FileNotFoundError):
+        if time.time() - os.stat(path).st_mtime > _UNREADABLE_FOR:
+            os.unlink(path)
+
+
+def _beside(store: str, suffix: str) -> list[str]:
     folder, name = os.path.split(os.path.realpath(store))
     try:
         names = os.listdir(folder)
     except OSError:
         return []
-    found = [each for each in names if each.startswith(name + ".") and each.endswith(RUN_SUFFIX)]
+    found = [each for each in names if each.startswith(name + ".") and each.endswith(suffix)]
     return [os.path.join(folder, each) for each in found]
 
 
@@ -290,24 +301,27 @@ class StoreLock:
 
         The answer is always False, for the lock is not got yet.
         """
-        guard = self.path + "-taking"
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - os.stat(guard).st_mtime > _UNREADABLE_FOR:
-                os.unlink(guard)
+        if not self._is_stale():
+            return False
+        guard = self.path + _GUARD
+        _remove_old_guard(guard)
         try:
             os.close(disk.open_file(guard, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
             return False
         try:
             # Only now: what was stale a moment ago may be a new lock of somebody else.
-            holder = holder_of(self.path)
-            if holder is None and self._age() > _UNREADABLE_FOR or holder and holder.is_gone:
-                self.left = holder
+            if self._is_stale():
+                self.left = holder_of(self.path)
                 self._remove()
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(guard)
         return False
+
+    def _is_stale(self) -> bool:
+        holder = holder_of(self.path)
+        return self._age() > _UNREADABLE_FOR if holder is None else holder.is_gone
 
     def _age(self) -> float:
         try:
@@ -364,32 +378,3 @@ def _parse(text: bytes) -> Holder | None:
     except (ValueError, TypeError):
         return None
     return holder if isinstance(holder.pid, int) else None
-
-
-def _is_alive(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    if sys.platform == "win32":
-        return _is_alive_on_windows(pid)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _is_alive_on_windows(pid: int) -> bool:
-    # os.kill would end the process there
-    import ctypes
-
-    kernel = getattr(ctypes, "windll").kernel32  # noqa: B009 - absent from other systems' stubs
-    still_waiting, may_wait = 0x102, 0x100000
-    handle = kernel.OpenProcess(may_wait, False, pid)
-    if not handle:
-        return False
-    try:
-        return bool(kernel.WaitForSingleObject(handle, 0) == still_waiting)
-    finally:
-        kernel.CloseHandle(handle)

@@ -105,8 +105,8 @@ class HDF5BlockWriter:
     values, marks : where they go
     file : what tells that the file is still the one that was claimed
     run, token : the lock file of the group, and what it says while the claim is held
-    durable : whether to wait until values are on disk before they are marked; without it a power
-        failure, though no crash, can leave marks without their values
+    durable : whether values are on disk before they are marked, and marks when `mark` returns;
+        without it a power failure, though no crash, can leave marks without their values
     spare : whether positions that are marked already keep the values that they have
     failures : where it is said at which positions the step failed; None where there is no room
     """
@@ -243,6 +243,8 @@ class HDF5BlockWriter:
             for first, start, stop in runs(rows):
                 ones = b"\1" * (stop - start)
                 disk.write_at(descriptor, ones, self.marks.span.offset + first)
+            if self.durable:
+                disk.sync_data(descriptor)
 
     def __dask_tokenize__(self) -> tuple[str, ...]:
         return (type(self).__name__, self.path, self.main, self.token)

@@ -165,6 +165,9 @@ def tidy(target: str) -> None:
             disk.replace(place, target)
         elif each.startswith((f".{name}{_OLD}", f".{name}{_PARTIAL}")):
             _remove(place)
+    for each in os.listdir(target) if os.path.isdir(target) else ():
+        if each.startswith(FILE) and each.endswith(disk.PARTIAL_SUFFIX):
+            disk.remove(os.path.join(target, each))
 
 
 def _remove(folder: str) -> None:
