@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from usidx.errors import PlanError
+from usidx.model.inputs import load_inputs
 from usidx.process.adopt import is_foreign
-from usidx.process.sources import SourceMain, arguments_of, inputs_in, is_derived, sources_in
+from usidx.process.sources import SourceMain, arguments_of, is_derived, sources_in
 from usidx.step import Step, registered
 from usidx.stores.base import ResultRecord, Status
 
 if TYPE_CHECKING:
+    from usidx.process.failed import FailedPositions
     from usidx.process.process import Process
 
 
@@ -72,6 +74,16 @@ class ResultGroup:
         return self.record.total
 
     @property
+    def failed(self) -> FailedPositions:
+        """The positions at which the step failed, and why; run(on_error="mark") goes on there."""
+        from usidx.process.failed import FailedPositions
+        from usidx.stores import store_at
+
+        store, record = store_at(self.store, self.allow_external), self.record
+        mains = [store.open_main(path) for path in record.mains] if record.failed else []
+        return FailedPositions(self.name, mains, record.total)
+
+    @property
     def parameters(self) -> Mapping[str, Any]:
         """Of the step."""
         return self.record.parameters
@@ -114,14 +126,16 @@ class ResultGroup:
         Parameters
         ----------
         step : the step that makes it; may be left out for registered ones
-        options : of `Process.run`: client, memory, workers, progress, on_block, durable
+        options : of `Process.run`: client, memory, workers, progress, on_block, durable, processes,
+            on_error and retry_failed, which computes positions again that are marked as failed
 
         Raises
         ------
         PlanError : where the step is not known or another one, or the source has changed
         """
         record = self.record
-        if record.status == "complete":
+        again = bool(options.get("retry_failed")) and record.failed > 0
+        if record.status == "complete" and not again:
             return self
         return self._process(record, step).resume(self, **options)
 
@@ -160,7 +174,7 @@ class ResultGroup:
         for each in self._sources(record):
             named = f"{', '.join(each.parameters)}: " if each.parameters else ""
             told.append(named + each.main + ("" if each.store == self.store else f"  {each.store}"))
-        derived = [name for name, each in inputs_in(record).items() if "source" not in each]
+        derived = [name for name, each in load_inputs(record.attrs).items() if each.source is None]
         told += [f"{name}: an array that no store holds" for name in derived]
         return told or ["an array that no store holds"]
 
@@ -170,10 +184,12 @@ class ResultGroup:
 
 def progress_of(record: ResultRecord) -> str:
     """ "complete", or how much is done and how to go on."""
+    failed = f", {record.failed} failed" if record.failed else ""
     if record.status != "partial":
-        return record.status
+        more = ", see .failed; .resume(retry_failed=True) tries again" if failed else ""
+        return f"{record.status}{failed}{more}"
     share = 100 * record.done // record.total if record.total else 0
-    return f"{share} % done, .resume() goes on"
+    return f"{share} % done{failed}, .resume() goes on"
 
 
 def step_of(record: ResultRecord, step: Step[..., Any] | None) -> Step[..., Any]:

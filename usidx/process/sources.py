@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +10,14 @@ import xarray as xr
 
 from usidx.arrays.origin import Origin
 from usidx.errors import PlanError
+from usidx.model.inputs import ATTRIBUTE as INPUTS
+from usidx.model.inputs import InputFacts, Place, dump_inputs, load_inputs
 from usidx.process.content import ATTRIBUTE, as_attribute, content_of
+from usidx.process.inputs import Input
 from usidx.process.plan import Plan
 from usidx.stores.base import ResultRecord
 
 Labelled = xr.DataArray | xr.Dataset
-INPUTS = "usid_inputs"
-Place = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -63,21 +62,18 @@ def source_attrs(plan: Plan, store: str) -> dict[str, Any]:
     where no store holds it, its token and the Mains it was made of.
     """
     places = sources_of(plan, store)
-    told: dict[str, dict[str, Any]] = {}
-    for each in plan.inputs:
-        origin = each.source.origin
-        if origin is None:
-            made_of = [_place(main, store) for main in each.source.made_of]
-            told[each.name] = {"derived": each.source.identity, "of": made_of}
-            continue
-        told[each.name] = {"source": places.index(_place(origin, store))}
-        if origin.field is not None:
-            told[each.name]["field"] = origin.field
-        if origin.form != "nd":
-            told[each.name]["form"] = origin.form
-    attrs = {INPUTS: json.dumps(told)} if told else {}
+    told = {each.name: _facts(each, places, store) for each in plan.inputs}
+    attrs = {INPUTS: dump_inputs(told)} if told else {}
     content = content_of(plan)
     return attrs | ({ATTRIBUTE: as_attribute(content)} if content else {})
+
+
+def _facts(each: Input, places: tuple[Place, ...], store: str) -> InputFacts:
+    origin = each.source.origin
+    if origin is None:
+        made_of = tuple(_place(main, store) for main in each.source.made_of)
+        return InputFacts(token=each.source.identity, made_of=made_of)
+    return InputFacts(places.index(_place(origin, store)), origin.field, origin.form)
 
 
 def _place(origin: Origin, store: str) -> Place:
@@ -90,22 +86,12 @@ def is_derived(record: ResultRecord) -> bool:
     return "usid_derived" in record.attrs
 
 
-def inputs_in(record: ResultRecord) -> Mapping[str, Mapping[str, Any]]:
-    """What each parameter was that was a further source, as `source_attrs` wrote it."""
-    try:
-        told = json.loads(str(record.attrs.get(INPUTS, "{}")))
-    except ValueError:  # edited by hand; the sources themselves are still there
-        return {}
-    whole = isinstance(told, dict) and all(isinstance(each, dict) for each in told.values())
-    return told if whole else {}
-
-
 def sources_in(record: ResultRecord, allow_external: tuple[str, ...]) -> tuple[SourceMain, ...]:
     """Every source of a result, in the order of the record."""
     found = []
-    told = inputs_in(record)
+    told = load_inputs(record.attrs)
     for number, (store, main) in enumerate(record.sources):
-        names = tuple(name for name, each in told.items() if each.get("source") == number)
+        names = tuple(name for name, each in told.items() if each.source == number)
         # what was allowed to this store was not allowed to others that it names
         allowed = () if store else allow_external
         found.append(SourceMain(store or record.store, main, allowed, names))
@@ -121,14 +107,13 @@ def arguments_of(record: ResultRecord, sources: tuple[SourceMain, ...]) -> dict[
     StoreNotFoundError, MainNotFoundError : where a source is not there any more
     """
     found: dict[str, Labelled] = {}
-    for name, told in inputs_in(record).items():
-        number = told.get("source")
-        if not isinstance(number, int) or not 0 <= number < len(sources):
+    for name, told in load_inputs(record.attrs).items():
+        if told.source is None or not 0 <= told.source < len(sources):
             raise PlanError(
                 f"parameter {name!r} of {record.name!r} was an array that no store holds; make "
                 f"that array again and call .usid.process(step, {name}=...)"
                 f".run(into={record.store!r}), which goes on with this group"
             )
-        opened = sources[number].open(form=told.get("form", "nd"))
-        found[name] = opened[str(told["field"])] if told.get("field") is not None else opened
+        opened = sources[told.source].open(form=told.form)
+        found[name] = opened if told.field is None else opened[told.field]
     return found
