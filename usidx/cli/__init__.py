@@ -1,4 +1,4 @@
-"""The command line: `usidx demo | info | tree | validate | run | convert`."""
+"""The command line: `usidx demo | info | tree | validate | run | convert | stack | readers`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import click
 from usidx.cli.convert import convert
 from usidx.cli.demo import demo
 from usidx.cli.inspect import info, tree
+from usidx.cli.readers import readers
 from usidx.cli.refusals import Commands
 from usidx.cli.run import run
+from usidx.cli.stack import stack
 from usidx.cli.validate import validate
 
 EPILOG = """\b
@@ -17,6 +19,7 @@ Examples:
   usidx info scan.h5                 which Mains a file holds
   usidx run scan.h5 Raw_Data sho_guess
   usidx convert scan.h5 scan.zarr
+  usidx stack map out.zarr           a folder of images as one measurement
 
 Exit status: 0 when done, 1 when something was found wrong, 2 when used wrong, 130 when interrupted.
 """
@@ -44,5 +47,5 @@ def main() -> None:
     """Spectra and images in the USID model: look at them, run steps on them, convert them."""
 
 
-for command in (demo, info, tree, validate, run, convert):
+for command in (demo, info, tree, validate, run, convert, stack, readers):
     main.add_command(command)
