@@ -214,7 +214,8 @@ def labelled(stored: StoredMain, *, form: Form = "nd", chunks: Chunks = "auto") 
     """A Main of a store as a DataArray, or a Dataset of one variable per field.
 
     Positions of a partial result that were not computed are NaN; `usid_status` in the attributes
-    says what a result is.
+    says what a result is. Those at which the step failed are NaN, too, or 0 in integers;
+    `usid_failed` counts them.
     """
     spec, result = stored.spec, stored.result
     origin = Origin(
@@ -245,6 +246,8 @@ def labelled(stored: StoredMain, *, form: Form = "nd", chunks: Chunks = "auto") 
         each.encoding["source"] = stored.store
         if status is not None:
             each.attrs["usid_status"] = status
+        if stored.failures is not None:
+            each.attrs["usid_failed"] = stored.failures.count
     for each in variables:
         dims = spec.dims if form == "nd" else each.dims
         suited = dict(zip(dims, _suited(stored, form), strict=True))

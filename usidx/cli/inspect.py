@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from usidx.cli.readers import opened_with, reader_options
 from usidx.demo.wording import as_json, by_sign, in_bytes
 
 if TYPE_CHECKING:
@@ -30,22 +31,24 @@ Examples:
 @click.argument("file")
 @click.argument("main", required=False)
 @click.option("--json", "machine", is_flag=True, help="Report as JSON.")
-def info(file: str, main: str | None, machine: bool) -> None:
+@reader_options
+def info(
+    file: str, main: str | None, machine: bool, reader: str | None, settings: tuple[str, ...]
+) -> None:
     """Which Mains FILE holds, or what one MAIN is and which results it has.
 
     MAIN is the path of a Main, or any unique ending of it.
     """
-    import usidx
+    from usidx.opening import resolve, store_of
+    from usidx.stores.table import MainTable
 
-    mains = usidx.list_mains(file)
+    how = opened_with(reader, settings)
+    store = store_of(file, (), how.pop("reader", None), how)
+    mains = MainTable(store.path, store.mains())
     if main is None:
         click.echo(as_json([_entry(each) for each in mains]) if machine else str(mains))
         return
-    from usidx.opening import resolve
-    from usidx.stores import store_at
-
-    store = store_at(file)
-    path = resolve(store.mains(), main, store.path).path
+    path = resolve(mains, main, store.path).path
     stored, results = store.open_main(path), store.results(path)
     if not machine:
         click.echo("\n".join(_lines(stored, results)))
@@ -56,11 +59,12 @@ def info(file: str, main: str | None, machine: bool) -> None:
 @click.command(epilog=TREE_EXAMPLES)
 @click.argument("file")
 @click.option("--json", "machine", is_flag=True, help="Report as JSON.")
-def tree(file: str, machine: bool) -> None:
+@reader_options
+def tree(file: str, machine: bool, reader: str | None, settings: tuple[str, ...]) -> None:
     """The groups and Mains of FILE as a tree."""
     import usidx
 
-    mains = usidx.list_mains(file)
+    mains = usidx.list_mains(file, **opened_with(reader, settings))
     nested: dict[str, Any] = {}
     for each in mains:
         node = nested
@@ -130,6 +134,7 @@ def _lines(stored: StoredMain, results: tuple[ResultRecord, ...]) -> list[str]:
     lines.append("  results" if results else "  no results yet")
     lines += [
         f"    {each.name}  {each.status}{'' if each.done == each.total else _part(each)}"
+        + _failures(each)
         for each in results
     ]
     return lines
@@ -137,6 +142,10 @@ def _lines(stored: StoredMain, results: tuple[ResultRecord, ...]) -> list[str]:
 
 def _part(result: ResultRecord) -> str:
     return f", {result.done} of {result.total} positions"
+
+
+def _failures(result: ResultRecord) -> str:
+    return f", {result.failed} failed" if result.failed else ""
 
 
 def _axes(side: Layout) -> list[dict[str, Any]]:
@@ -183,6 +192,7 @@ def _result(result: ResultRecord) -> dict[str, Any]:
         "status": result.status,
         "done": result.done,
         "total": result.total,
+        "failed": result.failed,
         "mains": result.mains,
         "parameters": result.parameters,
     }

@@ -184,10 +184,11 @@ def _source_lines(record: ResultRecord) -> Sequence[str]:
 
 
 def status_of(record: ResultRecord) -> str:
-    """The status of a result, with how much is done where it is partial."""
+    """The status of a result, with how much is done where it is partial, and what failed."""
+    failed = f", {record.failed} failed" if record.failed else ""
     if record.status == "partial" and record.total:
-        return f"partial, {100 * record.done // record.total} % done"
-    return record.status
+        return f"partial, {100 * record.done // record.total} % done{failed}"
+    return f"{record.status}{failed}"
 
 
 def in_bytes(count: int) -> str:

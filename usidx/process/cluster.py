@@ -141,8 +141,8 @@ class Cluster:
             while running:
                 future = self.next_of(ended)
                 del running[future.key]
-                self.value_of(future, last[future.key])
-                report(last[future.key], 0.0)
+                value = self.value_of(future, last[future.key])
+                report(last[future.key], value or 0.0)
         except BaseException:
             with contextlib.suppress(Exception):  # what is wrong is said by what is under way
                 self.client.cancel(list(running.values()))
@@ -295,7 +295,7 @@ class _Run:
             ) from ended.error
         if ended.error is not None:
             raise UnitFailedError(units[len(ended.seconds)]) from ended.error
-        mean = sum(ended.seconds) / len(units)
+        mean = sum(map(float, ended.seconds)) / len(units)
         fits = int(_TASK_SECONDS / max(mean, 1e-6))
         self.together = max(1, min(fits, 2 * self.together, _MOST_TOGETHER))
 

@@ -44,6 +44,7 @@ class BlockDone:
     positions : how many positions were marked for it, summed over the Mains
     seconds : that it took, reading and writing included
     done, total : positions marked complete so far, and all
+    failed : how many of `positions` were marked since the step failed there
     """
 
     number: int
@@ -52,6 +53,7 @@ class BlockDone:
     seconds: float
     done: int
     total: int
+    failed: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from usidx.errors import OptionError, PlanError
 from usidx.model.dimension import Array, Dimension
 from usidx.process.code import function_token
 
+_KEY = "usid_mapped"
 Output = str | Dimension | Sequence[str | Dimension] | Mapping[str, Any] | None
 
 
@@ -61,7 +63,43 @@ def map_spectra(
     sizes = {name: each.size for name, each in coords.items()}
     (result,) = apply_over(array, kernel, names, output=sizes, dtypes=[dtype])
     labels = {name: each for name, each in coords.items() if each.attrs or name in array.coords}
-    return result.assign_coords(labels).rename(array.name)
+    made = result.assign_coords(labels).rename(array.name)
+    if made.chunks is not None:
+        again = functools.partial(
+            map_spectra,
+            function=function,
+            over=tuple(names),
+            output=output,
+            dtype=made.dtype,
+            vectorized=vectorized,
+            **kwargs,
+        )
+        made.encoding[_KEY] = Mapped(again, array, made.data.name)
+    return made
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """How a result of `map_spectra` is made of any part of its source.
+
+    Parameters
+    ----------
+    function : part of the source -> the same part of the result
+    source : whole
+    graph : name of dask's graph of the result
+    """
+
+    function: Callable[..., Any]
+    source: xr.DataArray
+    graph: str
+
+
+def mapped_of(result: object) -> Mapped | None:
+    """How a result of `map_spectra` was made; None for anything else, also if made of such."""
+    if not isinstance(result, xr.DataArray) or result.chunks is None:
+        return None
+    found = result.encoding.get(_KEY)
+    return found if isinstance(found, Mapped) and found.graph == result.data.name else None
 
 
 @dataclass(frozen=True, eq=False)

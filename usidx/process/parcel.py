@@ -20,11 +20,13 @@ import cloudpickle
 from usidx.arrays.lazy import Blocks
 from usidx.errors import UsidError
 from usidx.model.provenance import own_version
+from usidx.process import failures
 from usidx.process.map import Kernel
+from usidx.process.search import Locate, Search, Tried
 from usidx.process.streaming import Stream, StreamedWork
 from usidx.process.work import Work, is_data
 
-AnyWork = Work | StreamedWork
+AnyWork = Work | StreamedWork | Search | Locate | Tried
 # An array that every block reads through is sent once, from this size on.
 _HEAVY = 64 * 1024
 
@@ -59,12 +61,12 @@ class Ended:
 
     Parameters
     ----------
-    seconds : that each took, of those that were done
+    seconds : that each took, of those that were done, or what else it returned
     error : that the next one raised; None where all were done
     host : where that was
     """
 
-    seconds: tuple[float, ...]
+    seconds: tuple[failures.Ended, ...]
     error: BaseException | None = None
     host: str = ""
 
@@ -147,7 +149,7 @@ def perform(parcel: Parcel, *shared: bytes) -> Ended:
     """
     with _guard:
         _under_way[parcel.run] = _under_way.get(parcel.run, 0) + 1
-    seconds: list[float] = []
+    seconds: list[failures.Ended] = []
     try:
         known = {
             name: _opened(name, content)

@@ -21,6 +21,7 @@ from usidx.model.provenance import canonical, fingerprint
 from usidx.process.budget import check_fits, run_of, run_shape, values_budget
 from usidx.process.identity import Labelled, Source, identify, is_lazy, opened_in, token_of
 from usidx.process.inputs import Input, given, read_at_once
+from usidx.process.map import Mapped, mapped_of
 from usidx.process.outputs import Draft, drafts_of
 from usidx.step import Step
 
@@ -80,6 +81,7 @@ class Plan:
     arguments : the parameters as the step is called with them
     inputs : those of them that are further sources
     further : other sources, which a result that was made already was made of
+    mapped : how such a result is made of any part of the source, where that is known
     """
 
     tool: str
@@ -94,6 +96,7 @@ class Plan:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[Input, ...] = ()
     further: tuple[Source, ...] = ()
+    mapped: Mapped | None = None
 
     @property
     def stored_spec(self) -> MainSpec | None:
@@ -200,6 +203,7 @@ def bind_result(
         fingerprint=fingerprint(tool, version, stored, identities),
         cost=_checked_cost(outputs, labelled, source, memory, workers),
         further=further,
+        mapped=mapped_of(result),
     )
 
 

@@ -13,6 +13,7 @@ from usidx.errors import PlanError
 from usidx.process.connect import connected
 from usidx.process.estimate import Estimate, estimate_of
 from usidx.process.events import BlockDone
+from usidx.process.failures import OnError
 from usidx.process.identity import Labelled
 from usidx.process.inputs import at
 from usidx.process.place import place_of
@@ -144,6 +145,8 @@ class Process:
         on_block: Callable[[BlockDone], None] | None = None,
         durable: bool = False,
         processes: bool | None = None,
+        on_error: OnError = "raise",
+        retry_failed: bool = False,
     ) -> ResultGroup:
         """The result group, complete: found, resumed, or computed anew.
 
@@ -166,17 +169,31 @@ class Process:
         processes : whether to run in processes of this machine, which stay out of each other's
             way; when None, for plain Python functions of single spectra
             (`map(..., vectorized=False)`) that take long enough
+        on_error : "raise" ends the run where the step raises. "mark" goes on: positions at which
+            it raises are NaN (0 in integers), and `.failed` of the result says which they are,
+            and why. Where the step does not promise to act on each position alone, those are all
+            of a block
+        retry_failed : compute those positions again that are marked as failed, and no others
 
         Raises
         ------
-        StepError : where the step raises in a block; what is done is kept for the next run
+        StepError : where the step raises, naming the position, or the block where the step does
+            not act on each position alone; what is done is kept for the next run
         PlanError : without `into` for an array that is not the whole of a stored Main, or where
             a position does not fit into `memory`
         ClusterError : where the scheduler or its workers cannot be reached, or go away
         NoSpaceError, ReadOnlyStoreError, StoreLockedError : where results cannot be written
         """
         options = Options(
-            client, memory, workers, progress, on_block, durable=durable, processes=processes
+            client,
+            memory,
+            workers,
+            progress,
+            on_block,
+            durable=durable,
+            processes=processes,
+            on_error=on_error,
+            retry_failed=retry_failed,
         )
         return run_plan(self.plan, self._replan, into, options, fresh=fresh)
 
@@ -185,8 +202,8 @@ class Process:
 
         Parameters
         ----------
-        options : client, memory, workers, progress, on_block, durable and processes, as for
-            `run`
+        options : client, memory, workers, progress, on_block, durable, processes, on_error and
+            retry_failed, as for `run`
 
         Raises
         ------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from usidx.errors import PlanError, StepError, UsidError
@@ -16,6 +16,8 @@ from usidx.process.estimate import estimate_of
 from usidx.process.events import BlockDone, Event, Listener, RunCompleted, RunStarted, RunStopped
 from usidx.process.events import progress as progress_bar
 from usidx.process.executors import Choice, chosen
+from usidx.process.failures import OnError, check_on_error
+from usidx.process.mending import LocatedError, Mending, located_error
 from usidx.process.pace import recut
 from usidx.process.plan import Plan
 from usidx.process.result import ResultGroup
@@ -28,9 +30,10 @@ from usidx.process.target import (
     target_of,
     twins_of,
     warn_of_changed_code,
+    warn_of_failures,
 )
 from usidx.process.work import Unit, count_pending
-from usidx.stores.base import Claim, ResultRecord
+from usidx.stores.base import Claim, ResultRecord, Store
 
 log = logging.getLogger("usidx")
 
@@ -65,6 +68,12 @@ class Options:
     durable : whether values are on disk before they are marked, against a loss of power
     processes : whether to run in processes of this machine; when None, where that is faster, for
         plain Python functions of single spectra
+    on_error : "raise" ends the run where the step raises, "mark" marks such positions as failed
+    retry_failed : whether positions that are marked as failed are computed again
+
+    Raises
+    ------
+    OptionError : for any other `on_error`
     """
 
     client: Any = None
@@ -74,6 +83,11 @@ class Options:
     on_block: Callable[[BlockDone], None] | None = None
     durable: bool = False
     processes: bool | None = None
+    on_error: OnError = "raise"
+    retry_failed: bool = False
+
+    def __post_init__(self) -> None:
+        check_on_error(self.on_error)
 
 
 def run_plan(
@@ -89,8 +103,9 @@ def run_plan(
     twins = () if fresh else twins_of(plan, target.store)
     if twins:
         warn_of_changed_code(plan, twins[0])
-    if twins and twins[0].status == "complete":
+    if twins and twins[0].status == "complete" and not _is_to_retry(twins[0], options):
         log.info("%s is complete already", twins[0].group)
+        warn_of_failures(twins[0])
         return ResultGroup(target.store.path, twins[0].group)
     return _run(plan, replan, target, twins[0] if twins else None, options)
 
@@ -108,10 +123,14 @@ def resume_plan(plan: Plan, replan: Replan, group: ResultGroup, options: Options
             f"{group.name!r} cannot be resumed: its source, parameters or step are no longer those "
             f"it was begun with. A run of {plan.tool!r} makes a new group"
         )
-    if record.status == "complete":
+    if record.status == "complete" and not _is_to_retry(record, options):
         return group
     check_content(plan, record)
     return _run(plan, replan, target_of(group.store, plan.source), record, options)
+
+
+def _is_to_retry(record: ResultRecord, options: Options) -> bool:
+    return options.retry_failed and record.failed > 0
 
 
 def plan_for(
@@ -144,17 +163,36 @@ def _run(
         if choice.pace is not None:
             plan = recut(plan, replan, choice.pace, executor.workers, choice.threads)
         if twin is None:
-            claim = claim_in(target, request_of(plan, target), durable=options.durable)
+            request = replace(request_of(plan, target), failures=options.on_error == "mark")
+            claim = claim_in(target, request, durable=options.durable)
         else:
-            claim = target.store.reopen(twin.group, durable=options.durable)
+            claim = _reopened(target.store, twin, options)
         stack.enter_context(claim)
         listeners = [stack.enter_context(progress_bar(options.progress, plan.tool))]
         if options.on_block is not None:
             listeners.append(only_blocks(options.on_block))
         plan = _fitted(plan, replan, claim)
         choice.expects(estimate_of(plan, executor.workers, None).block_memory)
-        carry_out(plan, claim, executor, listeners, resumed=twin is not None, note=choice.note)
+        carry_out(
+            plan,
+            claim,
+            executor,
+            listeners,
+            resumed=twin is not None,
+            note=choice.note,
+            on_error=options.on_error,
+            retry=options.retry_failed,
+        )
     return ResultGroup(target.store.path, claim.group)
+
+
+def _reopened(store: Store, twin: ResultRecord, options: Options) -> Claim:
+    return store.reopen(
+        twin.group,
+        durable=options.durable,
+        failures=options.on_error == "mark",
+        retry=_is_to_retry(twin, options),
+    )
 
 
 def _chosen(
@@ -200,23 +238,33 @@ def carry_out(
     *,
     resumed: bool,
     note: str = "",
+    on_error: OnError = "raise",
+    retry: bool = False,
 ) -> None:
     """Compute what is pending in a claimed group, and mark the group complete.
 
+    Parameters
+    ----------
+    on_error, retry : as `on_error` and `retry_failed` of Options
+
     Raises
     ------
-    StepError : where the step raised, naming the block; what is done stays done
+    StepError : where the step raised, naming the position, or the block; what is done stays done
     KeyboardInterrupt : with the same in its message
     """
     run = _Run(claim, tuple(listeners))
     run.start(count_pending(plan, claim.writers), resumed, note)
+    mending = None
+    if retry or on_error == "mark":
+        mending = Mending(plan, claim.writers, run.report, marks=on_error == "mark")
     try:
-        execute(plan, claim.writers, executor, run.report)
+        execute(plan, claim.writers, executor, run.report, mending)
         claim.complete()
     except UnitFailedError as failure:
         cause = failure.__cause__ or failure
         run.stop(cause)
-        raise _translated(plan, failure.unit, cause, run.kept()) from cause
+        located = located_error(plan, failure.unit, cause, executor)
+        raise _translated(plan, failure.unit, located, run.kept()) from cause
     except KeyboardInterrupt as interrupt:
         run.stop(interrupt)
         raise KeyboardInterrupt(f"stopped by hand; {run.kept()}") from None
@@ -244,11 +292,10 @@ class _Run:
         marks = [writer.done() for writer in self.claim.writers.values()]
         return sum(int(each.sum()) for each in marks), sum(each.size for each in marks)
 
-    def report(self, unit: Unit, seconds: float) -> None:
+    def report(self, unit: Unit, seconds: float, failed: int = 0) -> None:
         self.done = min(self.total, self.done + unit.positions)
-        self.tell(
-            BlockDone(unit.number, unit.where, unit.positions, seconds, self.done, self.total)
-        )
+        where, count = unit.where, unit.positions
+        self.tell(BlockDone(unit.number, where, count, seconds, self.done, self.total, failed))
 
     def stop(self, error: BaseException) -> None:
         self.tell(RunStopped(self.claim.group, self.done, self.total, error))
@@ -266,6 +313,8 @@ class _Run:
 def _translated(plan: Plan, unit: Unit | None, error: BaseException, kept: str) -> BaseException:
     """The error to raise for what happened in a block."""
     where = "in a part that several blocks share" if unit is None else f"at {unit}"
+    if isinstance(error, LocatedError):
+        where = f"at {error.where}"
     if isinstance(error, UsidError) and not isinstance(error, StepError):
         error.add_note(f"This happened {where} of {plan.source.name!r}; {kept}.")
         return error

@@ -9,24 +9,21 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from usidx.errors import OptionError
+from usidx.process.failures import Ended
+from usidx.process.mending import Mending, UnitFailedError, guarded
 from usidx.process.plan import Plan
+from usidx.process.search import Locate, Search, Tried
 from usidx.process.streaming import Stream, StreamedWork, stream_of
 from usidx.process.work import Graph, Unit, Work, batches, graph_of, joined, units_of, works_of
 from usidx.stores.base import BlockWriter
 
-AnyWork = Work | StreamedWork
-Report = Callable[[Unit, float], None]
-"""Called with each unit that is done, and the seconds it took."""
+AnyWork = Work | StreamedWork | Search | Locate | Tried
+Report = Callable[[Unit, Ended], None]
+"""Called with each unit whose work ended without raising, and what the work returned."""
+
+__all__ = ["AnyWork", "Executor", "Report", "Threads", "UnitFailedError", "execute"]
 
 _ONE_THREAD = ("sync", "synchronous", "single-threaded")
-
-
-class UnitFailedError(Exception):
-    """What a block raised is the cause; `unit` is None where several blocks needed the task."""
-
-    def __init__(self, unit: Unit | None) -> None:
-        super().__init__(unit)
-        self.unit = unit
 
 
 class Executor(Protocol):
@@ -40,6 +37,9 @@ class Executor(Protocol):
     def run(self, works: Iterator[tuple[Unit, AnyWork]], report: Report) -> None:
         """Do all works, with a bound on those that are under way.
 
+        `works` may go on after it has ended, with what a report gave rise to: the run is over when
+        it is at its end and nothing is under way.
+
         Raises
         ------
         UnitFailedError : at the first failure, after those under way have ended
@@ -52,7 +52,11 @@ class Executor(Protocol):
 
 
 def execute(
-    plan: Plan, writers: Mapping[str, BlockWriter], executor: Executor, report: Report
+    plan: Plan,
+    writers: Mapping[str, BlockWriter],
+    executor: Executor,
+    report: Callable[[Unit, float], None],
+    mending: Mending | None = None,
 ) -> None:
     """Compute, write and mark every block that is not marked yet.
 
@@ -61,36 +65,72 @@ def execute(
     position alone are computed piece by piece. Where they have tasks in common (a mean
     over the map that is subtracted, neighbours that overlap) all are one graph for dask.
 
+    Parameters
+    ----------
+    report : called with each unit that is done, and the seconds it took; `mending` calls its own
+    mending : takes care of what raises; None where that ends the run
+
     Raises
     ------
     UnitFailedError : as `Executor.run`
     """
-    feed = _Feed(plan, units_of(plan, writers), stream_of(plan))
-    executor.run(iter(feed), report)
+    stream = stream_of(plan)
+
+    def take(unit: Unit, ended: Ended) -> None:
+        if mending is None:
+            report(unit, float(ended))
+        else:
+            mending.take(unit, ended)
+
+    if mending is not None:
+        mending.streamed = stream is not None
+    feed = _Feed(plan, units_of(plan, writers), stream, mending)
+    executor.run(feed, take)
     if feed.rest:
         graph, last = joined(graph_of(plan, feed.rest), feed.rest)
-        executor.run_joined(graph, last, report)
+        executor.run_joined(guarded(graph) if mending and mending.marks else graph, last, take)
+        executor.run(feed, take)  # what failed of these, position by position
 
 
 @dataclass
 class _Feed:
-    """The works of a plan one after the other, until units turn up that are not independent."""
+    """The works of a plan one after the other, until units turn up that are not independent.
+
+    What is to be mended comes as soon as it is known, also after the end.
+    """
 
     plan: Plan
     units: Iterator[Unit]
     stream: Stream | None = None
+    mending: Mending | None = None
     rest: tuple[Unit, ...] = ()
 
+    def __post_init__(self) -> None:
+        self._works = self._made()
+
     def __iter__(self) -> Iterator[tuple[Unit, AnyWork]]:
+        return self
+
+    def __next__(self) -> tuple[Unit, AnyWork]:
+        if self.mending is not None and self.mending.again:
+            return self.mending.again.popleft()
+        return next(self._works)
+
+    def _made(self) -> Iterator[tuple[Unit, AnyWork]]:
         if self.stream is not None:
-            yield from ((unit, self.stream.work(unit)) for unit in self.units)
+            for unit in self.units:
+                yield unit, self._minded(unit, self.stream.work(unit))
             return
         for batch in batches(self.units):
             works = works_of(graph_of(self.plan, batch), batch)
             if works is None:
                 self.rest = (*batch, *self.units)
                 return
-            yield from zip(batch, works, strict=True)
+            for unit, work in zip(batch, works, strict=True):
+                yield unit, self._minded(unit, work)
+
+    def _minded(self, unit: Unit, work: Work | StreamedWork) -> AnyWork:
+        return work if self.mending is None else self.mending.mind(unit, work)
 
 
 @dataclass(frozen=True)
@@ -102,11 +142,11 @@ class Threads:
     def run(self, works: Iterator[tuple[Unit, AnyWork]], report: Report) -> None:
         """As `Executor.run`."""
         if self.workers == 1:
-            for unit, work in works:
-                report(unit, _attempt(unit, work))
+            while (pair := next(works, None)) is not None:
+                report(pair[0], _attempt(*pair))
             return
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="usidx")
-        running: dict[Future[float], Unit] = {}
+        running: dict[Future[Ended], Unit] = {}
         try:
             while True:
                 # one more than there are threads, so that none waits for its next block
@@ -127,7 +167,7 @@ class Threads:
 
         def posttask(key: Any, result: Any, graph: Any, state: Any, thread: Any) -> None:
             if key in last:
-                report(last[key], 0.0)
+                report(last[key], result or 0.0)
 
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="usidx")
         try:
@@ -138,7 +178,7 @@ class Threads:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _attempt(unit: Unit, work: AnyWork) -> float:
+def _attempt(unit: Unit, work: AnyWork) -> Ended:
     try:
         return work()
     except Exception as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from usidx.process.events import BlockDone
+from usidx.process.failures import OnError
 from usidx.process.further import further_sources
 from usidx.process.identity import Labelled
 from usidx.process.plan import bind_result
@@ -32,6 +33,8 @@ def save(
     durable: bool = False,
     sources: Sequence[Labelled] | None = None,
     processes: bool | None = None,
+    on_error: OnError = "raise",
+    retry_failed: bool = False,
 ) -> ResultGroup:
     """The result group `<Main>-<tool>_NNN` of a lazy result, computed block by block.
 
@@ -51,6 +54,8 @@ def save(
     version : to be changed whenever the code that made it was
     into, client, memory, workers, progress, fresh, on_block, durable, processes : as for
         `Process.run`
+    on_error, retry_failed : as for `Process.run`; single positions are told apart where the result
+        is one of `da.usid.map`, as that gave it
 
     sources : other Mains that it was made of, where the graph does not tell: after `persist`, or
         where a function of yours read them
@@ -72,6 +77,14 @@ def save(
         further=further,
     )
     options = Options(
-        client, memory, workers, progress, on_block, durable=durable, processes=processes
+        client,
+        memory,
+        workers,
+        progress,
+        on_block,
+        durable=durable,
+        processes=processes,
+        on_error=on_error,
+        retry_failed=retry_failed,
     )
     return run_plan(replan(), replan, into, options, fresh=fresh)

@@ -43,6 +43,7 @@ def target_of(into: Path | None, source: Source) -> Target:
     OptionError : for a path that says nothing about the kind of store to make
     StoreNotFoundError, NotUsidError, ... : as opening the store
     """
+    from usidx.readers import store_behind
     from usidx.stores import store_at
 
     home = source.origin.store if source.origin is not None else None
@@ -53,7 +54,8 @@ def target_of(into: Path | None, source: Source) -> Target:
                 "beside its source for a result; say where it goes with run(into='results.zarr'), "
                 "or store the array first (usid.to_zarr, usid.to_h5usid) and open that"
             )
-        return Target(store_at(home), True)
+        assert source.origin is not None
+        return Target(store_behind(source.origin), True)
     path = os.path.abspath(os.path.expanduser(os.fspath(into)))
     if os.path.exists(path):
         return Target(store_at(path), home is not None and os.path.samefile(path, home))
@@ -131,6 +133,17 @@ def warn_of_changed_code(plan: Plan, twin: ResultRecord) -> None:
         "another version, or run(fresh=True)",
         stacklevel=5,
     )
+
+
+def warn_of_failures(twin: ResultRecord) -> None:
+    """Warn where the step failed at positions of a result that is taken as it is."""
+    if twin.failed:
+        warnings.warn(
+            f"{twin.name!r} is complete, but the step failed at {twin.failed} of its {twin.total} "
+            "positions; .failed of the result says where and why, and run(retry_failed=True) "
+            "computes those again",
+            stacklevel=4,
+        )
 
 
 def request_of(plan: Plan, target: Target) -> ResultRequest:

@@ -43,7 +43,7 @@ def add_failures(folder: str, *, wait: bool = True) -> None:
     node = read_node(folder)
     if node is None or numbers_of(node):
         return
-    marks = zarr.open_array(Files(os.path.join(folder, entry_of(node)["marks"])), mode="r")
+    marks = open_to_write(os.path.join(folder, str(entry_of(node)["marks"])))
     name = "failed_positions"
     while os.path.exists(os.path.join(folder, name)):
         name += "_"
