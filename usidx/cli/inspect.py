@@ -39,15 +39,16 @@ def info(
 
     MAIN is the path of a Main, or any unique ending of it.
     """
-    from usidx.opening import resolve, store_of
-    from usidx.stores.table import MainTable
+    import usidx
 
     how = opened_with(reader, settings)
-    store = store_of(file, (), how.pop("reader", None), how)
-    mains = MainTable(store.path, store.mains())
+    mains = usidx.list_mains(file, **how)
     if main is None:
         click.echo(as_json([_entry(each) for each in mains]) if machine else str(mains))
         return
+    from usidx.opening import resolve, store_of
+
+    store = store_of(file, (), how.pop("reader", None), how)
     path = resolve(mains, main, store.path).path
     stored, results = store.open_main(path), store.results(path)
     if not machine:

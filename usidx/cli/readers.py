@@ -1,0 +1,73 @@
+"""`usidx readers`: which files usidx opens, and how each kind is said to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from usidx.cli.run import parsed
+from usidx.demo.wording import as_json
+
+EXAMPLES = """\b
+Examples:
+  usidx readers
+  usidx info stack.npy --option n_position=1
+  usidx convert frames.raw scan.h5 --reader raw --option nav_shape=[256,256]
+"""
+USID = (
+    ("h5usid", "USID in HDF5, as pyUSID writes it", ".h5 .hdf5 .hf5"),
+    ("zarr", "USID in Zarr", ".zarr"),
+    ("netcdf", "USID in netCDF-4", ".nc"),
+)
+
+
+def reader_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--reader` and `--option`, for commands that open a file."""
+    option = click.option(
+        "--option", "settings", multiple=True, metavar="NAME=VALUE",
+        help="An option of the reader, such as nav_shape=[256,256]; may be repeated.",
+    )  # fmt: skip
+    reader = click.option(
+        "--reader", metavar="NAME", help="How to read it; see usidx readers. By the content else."
+    )
+    return reader(option(command))
+
+
+def opened_with(reader: str | None, settings: tuple[str, ...]) -> dict[str, Any]:
+    """Keyword arguments of `usidx.open` for what was said on the command line."""
+    found = parsed(settings)
+    return found if reader is None else {"reader": reader, **found}
+
+
+@click.command("readers", epilog=EXAMPLES, short_help="Which files usidx opens.")
+@click.option("--json", "machine", is_flag=True, help="Report as JSON.")
+def readers(machine: bool) -> None:
+    """Every reader: name, kind of file, endings, and what is missing to use it."""
+    from usidx.readers import readers as known
+
+    rows: list[dict[str, Any]] = [
+        {"name": name, "title": title, "extensions": endings.split(), "lazy": True, "missing": []}
+        for name, title, endings in USID
+    ]
+    rows += [
+        {
+            "name": each.name,
+            "title": each.title,
+            "extensions": list(each.extensions),
+            "lazy": each.is_lazy,
+            "missing": list(each.missing),
+            **({"install": f'pip install "usidx[{each.extra}]"'} if each.missing else {}),
+        }
+        for each in known().values()
+    ]
+    if machine:
+        click.echo(as_json(rows))
+        return
+    wide = max(len(str(row["name"])) for row in rows)
+    for row in rows:
+        state = "" if row["lazy"] else ", as a whole"
+        missing = f"; needs {', '.join(row['missing'])}: {row['install']}" if row["missing"] else ""
+        ends = " ".join(row["extensions"])
+        click.echo(f"{row['name']:<{wide}}  {row['title']} [{ends}]{state}{missing}")
