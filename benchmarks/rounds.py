@@ -52,20 +52,21 @@ class Contestant:
         return work not in self.cannot and (not self.works or work in self.works)
 
 
-STORES = ("low-pass", "limited", "kernel", "stored-mean", "low-pass-cluster")
 CLUSTERS = ("low-pass-cluster", "limited-cluster")
+STORES = ("low-pass", "limited", "limited-joint", "kernel", "stored-mean", *CLUSTERS)
+BEYOND = (*CLUSTERS, "limited-joint")  # not asked of those who have another way to work
 PEERS = "USIDX_PEERS_PYTHON"
 CONTESTANTS = (
-    Contestant("floor", "floor"),
+    Contestant("floor", "floor", cannot=("limited-joint",)),
     Contestant("h5py", "floor:ByHDF5", works=("compressed-lazy-mean",)),
     Contestant("usidx", "ours"),
     Contestant("usidx, Zarr", "ours:ToZarr", works=STORES),
     Contestant("xarray", "xarray_dask", cannot=CLUSTERS),
     Contestant("xarray, Zarr", "xarray_dask:ToZarr", works=STORES),
-    Contestant("HyperSpy", "hyperspy_lazy", PEERS, cannot=CLUSTERS),
-    Contestant("LiberTEM", "libertem_udf", PEERS, cannot=CLUSTERS),
-    Contestant("sidpy", "sidpy_reader", PEERS, cannot=CLUSTERS),
-    Contestant("pyUSID", "pyusid", "USIDX_PYUSID_PYTHON", cannot=CLUSTERS),
+    Contestant("HyperSpy", "hyperspy_lazy", PEERS, cannot=BEYOND),
+    Contestant("LiberTEM", "libertem_udf", PEERS, cannot=BEYOND),
+    Contestant("sidpy", "sidpy_reader", PEERS, cannot=BEYOND),
+    Contestant("pyUSID", "pyusid", "USIDX_PYUSID_PYTHON", cannot=BEYOND),
 )
 
 

@@ -6,6 +6,7 @@ It runs in the environments of all of them: the standard library, NumPy and h5py
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pathlib
 import shutil
@@ -83,17 +84,24 @@ class Truth:
     """What NumPy finds in the file, in float64, to compare answers with."""
 
     def __init__(self, path: str) -> None:
+        self.path = path
         with h5py.File(path, "r") as file:
+            self.rows, self.columns = file[RAW].shape
+
+    @functools.cached_property
+    def data(self) -> Any:
+        """All values, not looked at before they are needed: memory is watched until then."""
+        with h5py.File(self.path, "r") as file:
             dataset = file[RAW]
-            self.rows, self.columns = dataset.shape
-            self.data = dataset[()] if dataset.chunks else None
+            if dataset.chunks:
+                return dataset[()]
             offset = dataset.id.get_offset()
-        if self.data is None:
-            self.data = np.memmap(path, "<f4", "r", offset, (self.rows, self.columns))
+        return np.memmap(self.path, "<f4", "r", offset, (self.rows, self.columns))
 
     def look(self, found: Any) -> str:
         """What is wrong with the size of what was opened; nothing where it is right."""
-        return "" if found == self.data.size else f"{found} values, not {self.data.size}"
+        size = self.rows * self.columns
+        return "" if found == size else f"{found} values, not {size}"
 
     def map(self, found: Any, number: int) -> str:
         """What is wrong with a map."""
@@ -115,6 +123,11 @@ class Truth:
         rows = np.linspace(0, self.rows - 1, min(self.rows, CHECKED)).astype(int)
         return _compared(found.read(rows), function(np.array(self.data[rows])))
 
+    def over_map(self) -> Any:
+        """The mean of all spectra at each frequency, float64."""
+        parts = range(0, self.rows, BLOCK)
+        return sum(self.data[n : n + BLOCK].sum(0, "f8") for n in parts) / self.rows
+
     def of(self, work: str, found: Any) -> str:
         """What is wrong with the answer of a piece of work; nothing where it is right."""
         if work.endswith("lazy-mean"):
@@ -122,6 +135,9 @@ class Truth:
         if work == "stored-mean":
             rows = np.arange(self.rows)
             return self.mean(found.read(rows))
+        if work == "limited-joint":
+            mean = self.over_map()
+            return self.stored(found, lambda values: values - mean)
         return self.stored(found, kernel if work.startswith("kernel") else low_pass)
 
 

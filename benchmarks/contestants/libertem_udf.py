@@ -10,7 +10,15 @@ from libertem.udf.base import UDF
 from libertem.udf.raw import PickUDF
 
 
-class Applied(UDF):
+class InPieces(UDF):
+    """A function of whole spectra, a MiB of them at a time."""
+
+    def get_tiling_preferences(self):
+        columns = int(np.prod(self.meta.dataset_shape.sig))
+        return {"depth": max(1, 2**18 // columns), "total_size": 2**20}
+
+
+class Applied(InPieces):
     """A function of each spectrum."""
 
     def __init__(self, function):
@@ -20,22 +28,21 @@ class Applied(UDF):
         columns = int(np.prod(self.meta.dataset_shape.sig))
         return {"found": self.buffer(kind="nav", dtype="f4", extra_shape=(columns,))}
 
-    def process_partition(self, partition):
-        self.results.found[:] = self.params.function(np.asarray(partition))
+    def process_tile(self, tile):
+        self.results.found[:] = self.params.function(np.asarray(tile))
 
 
-class Mean(UDF):
+class Mean(InPieces):
     """The mean of each spectrum."""
 
     def get_result_buffers(self):
         return {"found": self.buffer(kind="nav", dtype="f4")}
 
     def process_tile(self, tile):
-        columns = int(np.prod(self.meta.dataset_shape.sig))
-        self.results.found[:] += np.sum(tile, axis=1) / np.float32(columns)
+        self.results.found[:] = np.mean(tile, axis=1)
 
 
-class One(UDF):
+class One(InPieces):
     """One value of each spectrum."""
 
     def __init__(self, number):
@@ -44,8 +51,8 @@ class One(UDF):
     def get_result_buffers(self):
         return {"found": self.buffer(kind="nav", dtype="f4")}
 
-    def process_partition(self, partition):
-        self.results.found[:] = partition[:, self.params.number]
+    def process_tile(self, tile):
+        self.results.found[:] = tile[:, self.params.number]
 
 
 class Contestant:

@@ -3,13 +3,13 @@
 import usidx  # isort: skip
 
 import importlib
-import resource
 
 import dask
 import numpy as np
 import xarray as xr
 from job import HIGH, RAW, Stored
 from job import kernel as kernel_of
+from run import limit_memory
 
 from usidx.steps import fft_filter, mean
 
@@ -20,6 +20,12 @@ def kernel_step(spectra):
     return xr.apply_ufunc(
         kernel_of, spectra, dask="parallelized", output_dtypes=[spectra.dtype], keep_attrs=True
     )
+
+
+@usidx.step("Background", version="1")
+def background_step(spectra):
+    """Spectra less their mean over the map: every block needs all others."""
+    return (spectra - spectra.mean(("Y", "X"))).assign_attrs(spectra.attrs)
 
 
 class Contestant:
@@ -82,6 +88,9 @@ class Contestant:
     def kernel(self):
         return self._stored(kernel_step)
 
+    def limited_joint(self):
+        return self._stored(background_step)
+
     def stored_mean(self):
         return self._stored(mean)
 
@@ -101,11 +110,3 @@ class ToZarr(Contestant):
     """usidx into Zarr, compressed as it does unless told otherwise."""
 
     ending = ".zarr"
-
-
-def limit_memory(count):
-    """As `run.limit_memory`, in a worker."""
-    with open("/proc/self/status") as lines:
-        taken = next(int(line.split()[1]) for line in lines if line.startswith("VmData"))
-    most = 1024 * taken + count
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))

@@ -25,6 +25,8 @@ TIMES = 9  # that work of milliseconds is done
 IN_MILLISECONDS = ("open", "map", "spectrum")
 WRITES = ("low-pass", "limited", "cluster", "kernel")
 FIRST = 100  # the number of the first map and spectrum
+# The system counts the stacks of threads as if they were used in full, 8 MiB each.
+STACKS = 2**26
 
 
 def status(name: str) -> int:
@@ -38,7 +40,7 @@ def status(name: str) -> int:
 def limit_memory(count: int) -> None:
     """Have the system refuse this process more private memory than `count` bytes beyond now."""
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    resource.setrlimit(resource.RLIMIT_DATA, (status("VmData") + count, hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (status("VmData") + STACKS + count, hard))
 
 
 def in_milliseconds(contestant: Any, work: str, path: str, truth: Any) -> tuple[float, float, str]:
@@ -88,7 +90,7 @@ def work_of(contestant: Any, asked: argparse.Namespace) -> dict[str, Any]:
         contestant.look(path)
     truth = Truth(path)
     if work.startswith(WRITES):
-        touch(pathlib.Path(path).parent, 4 * truth.data.size)
+        touch(pathlib.Path(path).parent, 4 * truth.rows * truth.columns)
     if asked.memory:
         limit_memory(asked.memory)
         if hasattr(contestant, "limit") and work.endswith("cluster"):

@@ -27,8 +27,11 @@ class Contestant:
             pyNSID.hdf_io.write_nsid_dataset(data, file.create_group("found"), "values")
         return stored_in_hdf5(name, "found/values/values")
 
+    def _whole_spectra(self):
+        return dask.array.asarray(self.data).rechunk({-1: -1})
+
     def low_pass(self):
-        return self._stored(dask.array.map_blocks(low_pass, self.data, dtype="f4"))
+        return self._stored(dask.array.map_blocks(low_pass, self._whole_spectra(), dtype="f4"))
 
     limited = low_pass
 

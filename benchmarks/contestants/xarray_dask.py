@@ -10,6 +10,7 @@ import h5py
 from job import BLOCK, RAW, Stored, stored_in_hdf5
 from job import kernel as kernel_of
 from job import low_pass as low_pass_of
+from run import limit_memory
 
 
 class Source:
@@ -30,9 +31,9 @@ class Contestant:
     """xarray and dask into HDF5."""
 
     def __init__(self, threads, memory=0):
-        self.threads = threads
-        # A block is read, transformed and written in each thread: about five times its size.
-        at_most = memory // (5 * threads * 4096) if memory else BLOCK
+        self.threads, self.memory = threads, memory
+        # A block is read, transformed and written in each thread, and others wait to be written.
+        at_most = memory // (16 * threads * 4096) if memory else BLOCK
         self.block = max(1, min(BLOCK, at_most))
         dask.config.set(scheduler="threads", num_workers=threads)
 
@@ -68,6 +69,9 @@ class Contestant:
         return self._stored(self._lazily(low_pass_of))
 
     limited = low_pass
+
+    def limited_joint(self):
+        return self._stored(self.da - self.da.mean("position"))
 
     def kernel(self):
         return self._stored(self._lazily(kernel_of))
@@ -108,4 +112,7 @@ class ToZarr(Contestant):
             lambda rows: xr.open_zarr(name, consolidated=False)["values"][rows].values,
         )
 
-    low_pass_cluster = Contestant.low_pass
+    low_pass_cluster = limited_cluster = Contestant.low_pass
+
+    def limit(self):
+        self.client.run(limit_memory, self.memory)
