@@ -37,6 +37,24 @@ class MarksFacts:
 
 
 @dataclass(frozen=True)
+class FailuresFacts:
+    """A dataset that says at which positions a step failed.
+
+    Parameters
+    ----------
+    path : of the dataset
+    fits : whether it has a number for each mark, uint8
+    unmarked : how many of its positions failed though they are not marked complete
+    unnamed : how many have a number for which there is no reason
+    """
+
+    path: str
+    fits: bool = True
+    unmarked: int = 0
+    unnamed: int = 0
+
+
+@dataclass(frozen=True)
 class ResultFacts:
     """A group that may hold results, as the store has it.
 
@@ -53,6 +71,7 @@ class ResultFacts:
     marks : which positions are complete
     last_pixel : the attribute of old; None where there is none
     said : its attribute usid_status
+    failures : at which positions the step failed
     """
 
     path: str
@@ -66,6 +85,7 @@ class ResultFacts:
     marks: tuple[MarksFacts, ...] = ()
     last_pixel: float | None = None
     said: str | None = None
+    failures: tuple[FailuresFacts, ...] = ()
 
 
 def check_result(facts: ResultFacts) -> tuple[Violation, ...]:
@@ -80,6 +100,8 @@ def check_result(facts: ResultFacts) -> tuple[Violation, ...]:
     found = [*_check_content(facts), *_check_tool(facts), *_check_source(facts)]
     for marks in facts.marks:
         found += _check_marks(marks)
+    for failures in facts.failures:
+        found += _check_failures(failures)
     if facts.mains:
         found += _check_progress(facts)
     return tuple(found)
@@ -108,7 +130,8 @@ def _check_content(facts: ResultFacts) -> Iterator[Violation]:
 
 
 def _own_names(facts: ResultFacts) -> set[str]:
-    return {marks.path.rpartition("/")[2] for marks in facts.marks}
+    paths = [each.path for each in facts.marks] + [each.path for each in facts.failures]
+    return {"failure_reasons", *(path.rpartition("/")[2] for path in paths)}
 
 
 def _check_tool(facts: ResultFacts) -> Iterator[Violation]:
@@ -168,6 +191,21 @@ def _check_marks(marks: MarksFacts) -> Iterator[Violation]:
         found = f"{marks.others} marks that are neither 0 nor 1"
         mend = "usidx takes all but 0 for complete; run the step again where that may be wrong"
         yield Violation(marks.path, "warning", found, "0 or 1", mend)
+
+
+def _check_failures(facts: FailuresFacts) -> Iterator[Violation]:
+    if not facts.fits:
+        found = "numbers of another shape or type than the marks beside it"
+        mend = "usidx cannot tell where the step failed; run it again with fresh=True"
+        yield Violation(facts.path, "warning", found, "uint8, one for each position", mend)
+    if facts.unmarked:
+        found = f"{facts.unmarked} positions that failed and are not marked complete"
+        mend = "run the step again: it computes them anew"
+        yield Violation(facts.path, "note", found, "failures among what is complete", mend)
+    if facts.unnamed:
+        found = f"{facts.unnamed} failed positions whose number names no reason"
+        mend = "run the step with retry_failed=True to learn it"
+        yield Violation(facts.path, "warning", found, "a reason for each number", mend)
 
 
 def _check_progress(facts: ResultFacts) -> Iterator[Violation]:

@@ -14,9 +14,16 @@ import numpy as np
 from usidx.errors import UsidError
 from usidx.model import form_rules
 from usidx.model.layout_rules import check_layouts
-from usidx.model.result_rules import MarksFacts, ResultFacts, check_result, misnamed
+from usidx.model.result_rules import (
+    FailuresFacts,
+    MarksFacts,
+    ResultFacts,
+    check_result,
+    misnamed,
+)
 from usidx.model.rules import Findings, MainFacts, Violation, check_main, errors
 from usidx.stores.hdf5 import attributes
+from usidx.stores.hdf5.failures import failures_facts
 from usidx.stores.hdf5.links import Links
 from usidx.stores.hdf5.links import walk as walk_links
 from usidx.stores.hdf5.place import REFERENCES
@@ -228,7 +235,15 @@ class _Check:
             marks=tuple(self._marks(path, group, frozenset(rows))),
             last_pixel=attributes.read_number(group, "last_pixel"),
             said=attributes.read_text(group, "usid_status").value,
+            failures=tuple(self._failures(group)),
         )
+
+    def _failures(self, group: h5py.Group) -> Iterator[FailuresFacts]:
+        for name in group:
+            marks = group.get(name) if _MARKS.fullmatch(name) else None
+            facts = failures_facts(group, marks) if isinstance(marks, h5py.Dataset) else None
+            if facts is not None:
+                yield facts
 
     def _other_file(self, group: h5py.Group) -> tuple[str, bool] | None:
         told = attributes.read_text(group, "source_file_path").value

@@ -15,6 +15,7 @@ import numpy as np
 
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
+from usidx.model.result_rules import FailuresFacts
 from usidx.stores import disk
 from usidx.stores.failures import SLOT_BYTES, SLOTS, decoded, encoded, numbered, slots_for
 from usidx.stores.hdf5.describe import create_dataset, write_attribute
@@ -130,12 +131,40 @@ def _numbers(group: h5py.Group, main: str | None) -> h5py.Dataset | None:
     return found if fits else None
 
 
+def find_numbers(group: h5py.Group, main: str, rows: int) -> h5py.Dataset | None:
+    """Where it is said at which positions of a Main the step failed; None where it is not."""
+    for found in (_numbers(group, main), _numbers(group, None)):
+        if found is not None and found.shape == (rows,):
+            return found
+    return None
+
+
 def reasons_of(group: h5py.Group) -> tuple[str, ...]:
-    """The texts of all slots of a group, "" for free ones."""
+    """The texts of all slots of a group, "" for free ones; also as other programs copy them."""
     found = group.get(REASONS)
-    if not isinstance(found, h5py.Dataset) or found.dtype.kind != "S" or found.ndim != 1:
+    if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "SO" or found.ndim != 1:
         return ()
-    return tuple(decoded(bytes(each).ljust(SLOT_BYTES, b"\0"))[0] for each in found[()])
+    texts = [each if isinstance(each, bytes) else str(each).encode() for each in found[()]]
+    return tuple(each.rstrip(b"\0").decode("utf-8", "replace") for each in texts)
+
+
+def failures_facts(group: h5py.Group, marks: h5py.Dataset) -> FailuresFacts | None:
+    """What there is to be judged of the failures that belong to some marks; None without any."""
+    name = str(marks.name).rpartition("/")[2].replace("completed", "failed", 1)
+    found = group.get(name)
+    if not isinstance(found, h5py.Dataset):
+        return None
+    path = f"{str(group.name).rstrip('/')}/{name}"
+    if found.dtype != np.uint8 or found.shape != marks.shape or found.ndim != 1:
+        return FailuresFacts(path, fits=False)
+    named = np.array([False, *map(bool, reasons_of(group))] + [False] * 256)[:256]
+    unmarked = unnamed = 0
+    for start in range(0, found.shape[0], _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        numbers = found[part]
+        unmarked += int(np.count_nonzero((numbers != 0) & (marks[part] == 0)))
+        unnamed += int(np.count_nonzero((numbers != 0) & ~named[numbers]))
+    return FailuresFacts(path, True, unmarked, unnamed)
 
 
 def prepare(
@@ -204,11 +233,11 @@ def _pairs(
     for main, count in rows.items():
         if failures_name(main, alone) not in group:
             continue
-        found = find_failures(group, main, alone, count)
+        found = find_numbers(group, main, count)
         marks: Any = marks_of(group, main, alone)
         if found is None or marks is None or marks.shape != (count,):
             raise PlanError(
                 f"{failures_name(main, alone)!r} in {group.name!r} does not fit the {count} "
                 f"positions of {main!r}, so it cannot be resumed; run it again with fresh=True"
             )
-        yield found[0], marks
+        yield found, marks

@@ -22,7 +22,7 @@ from usidx.stores.hdf5 import attributes
 from usidx.stores.hdf5.ancillaries import Ancillaries
 from usidx.stores.hdf5.bytes import HDF5Array
 from usidx.stores.hdf5.completion import Completed, Completion, FirstRows
-from usidx.stores.hdf5.failures import find_failures, reasons_of
+from usidx.stores.hdf5.failures import find_numbers, reasons_of
 from usidx.stores.hdf5.file import FileIdentity, open_file
 from usidx.stores.hdf5.place import REFERENCES, Place, find_place, to_bytes
 from usidx.stores.hdf5.results import Results
@@ -321,14 +321,12 @@ def _failures(
     """Where the step failed, for a Main of a result that says so."""
     if record is None or completion is None or not completion.failed:
         return None
-    group, name = find(session.file, record.group), main.rpartition("/")[2]
-    found = find_failures(group, name, True, position.size) or find_failures(
-        group, name, False, position.size
-    )
-    if found is None:
+    group = find(session.file, record.group)
+    numbers = find_numbers(group, main.rpartition("/")[2], position.size)
+    if numbers is None:
         return None
-    numbers = block_array(found[0], find_place(found[0]), (position,), session.allow_external)
-    return Failures(completion.failed, numbers, reasons_of(group))
+    array = block_array(numbers, find_place(numbers), (position,), session.allow_external)
+    return Failures(completion.failed, array, reasons_of(group))
 
 
 def results(path: str, main: str, allow_external: Sequence[str] = ()) -> tuple[ResultRecord, ...]:

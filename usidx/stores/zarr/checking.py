@@ -14,9 +14,10 @@ from zarr.storage import LocalStore
 from usidx.errors import DamagedStoreError, NotUsidError, UnsafeStoreError, UsidError
 from usidx.model.form_rules import no_main
 from usidx.model.names import parse_result
-from usidx.model.result_rules import MarksFacts, ResultFacts, check_result
+from usidx.model.result_rules import FailuresFacts, MarksFacts, ResultFacts, check_result
 from usidx.model.rules import Findings, Violation
 from usidx.stores.base import ResultRecord, StoredMain
+from usidx.stores.zarr.failures import failures_facts
 from usidx.stores.zarr.nodes import Node, check_inside, entry_of, folder_of, read_node, walk
 from usidx.stores.zarr.read import is_result, open_main, result
 
@@ -161,7 +162,17 @@ def _result_facts(root: str, record: ResultRecord, mains: list[str]) -> ResultFa
         mains=tuple(mains),
         marks=(marks,) if partial else (),
         said=None if record.status == "unknown" else record.status,
+        failures=tuple(_failures(root, mains)),
     )
+
+
+def _failures(root: str, mains: list[str]) -> Iterator[FailuresFacts]:
+    for path in mains:
+        folder = folder_of(root, path)
+        node = read_node(folder)
+        facts = None if node is None else failures_facts(root, path, folder, node)
+        if facts is not None:
+            yield facts
 
 
 def _is_node(root: str, path: str) -> bool:

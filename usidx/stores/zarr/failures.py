@@ -16,6 +16,7 @@ from zarr.codecs import Crc32cCodec
 
 from usidx.model.blocks import blocks_of
 from usidx.model.dimension import Array
+from usidx.model.result_rules import FailuresFacts
 from usidx.stores.failures import SLOTS, Failures, slots_for
 from usidx.stores.zarr.array import ZarrArray, open_array, stored_marks
 from usidx.stores.zarr.create import open_to_write
@@ -130,6 +131,31 @@ def failures_of(
     """
     numbers = _array(root, folder, node, allow) if count else None
     return None if numbers is None else Failures(count, numbers, reasons_of(node))
+
+
+def failures_facts(root: str, path: str, folder: str, node: Node) -> FailuresFacts | None:
+    """What there is to be judged of the failures of the leaf group at `folder`; None without any.
+
+    Raises
+    ------
+    DamagedStoreError : where they cannot be read
+    """
+    name = numbers_of(node)
+    if not name:
+        return None
+    place = f"{path}/{name}"
+    array = read_node(os.path.join(folder, name))
+    marks = read_node(os.path.join(folder, str(entry_of(node).get("marks"))))
+    if array is None or marks is None or array.get("shape") != marks.get("shape"):
+        return FailuresFacts(place, fits=False)
+    numbers = _array(root, folder, node, ())
+    assert numbers is not None
+    found = np.asarray(numbers[(slice(None),) * numbers.ndim])
+    done = stored_marks(open_to_write(os.path.join(folder, str(entry_of(node)["marks"]))))
+    named = np.array([False, *map(bool, reasons_of(node))] + [False] * 256)[:256]
+    unmarked = int(np.count_nonzero((found != 0) & ~done))
+    unnamed = int(np.count_nonzero((found != 0) & ~named[found]))
+    return FailuresFacts(place, found.dtype == np.uint8, unmarked, unnamed)
 
 
 def _array(root: str, folder: str, node: Node, allow: tuple[str, ...]) -> ZarrArray | None:
