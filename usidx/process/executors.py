@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from usidx.errors import OptionError
-from usidx.process.pace import Pace, pace_of
+from usidx.process.pace import Pace, pace_of, recut
 from usidx.process.plan import Plan
 from usidx.process.processes import Processes
 from usidx.process.runner import Executor, client_in_scope, find_executor
@@ -51,6 +51,7 @@ class Choice:
 @contextlib.contextmanager
 def chosen(
     plan: Plan,
+    replan: Any,
     client: Any = None,
     workers: int | None = None,
     processes: bool | None = None,
@@ -62,6 +63,7 @@ def chosen(
 
     Parameters
     ----------
+    replan : makes the plan again, in other blocks
     client : `distributed.Client`, address of a scheduler, or a cluster; the client in scope when
         None, this machine where there is none or for False
     workers : how many threads or processes of this machine
@@ -89,7 +91,7 @@ def chosen(
             yield Choice(cluster, f"runs on {cluster.address}", pace_of(plan, float("inf")))
         return
     threads = find_executor(False, workers)
-    yield _local(plan, threads, _asked(processes), left)
+    yield _local(plan, replan, threads, _asked(processes), left)
 
 
 def _asked(processes: bool | None) -> bool | None:
@@ -101,27 +103,30 @@ def _asked(processes: bool | None) -> bool | None:
     return _OF_DASK.get(str(dask.config.get("scheduler", None)))
 
 
-def _local(plan: Plan, threads: Executor, processes: bool | None, left: float) -> Choice:
+def _local(
+    plan: Plan, replan: Any, threads: Executor, processes: bool | None, left: float
+) -> Choice:
     """Threads or processes of this machine."""
     workers = threads.workers
     if processes:
-        reason = _against_processes(plan)
+        # Not timed: people may want processes since the function brings its process down.
+        pace = Pace(plan.tool, 0.0, True)
+        reason = _against_processes(recut(plan, replan, pace, workers, workers))
         if reason:
             raise OptionError(f"processes=True: {plan.tool!r} cannot run in processes: {reason}")
-        pace = pace_of(plan, float("inf"))
         return Choice(Processes(workers), f"runs in {_counted(workers)}", pace)
     gained = left * (1 - 1 / workers)
-    pace = pace_of(plan, 2 * START_UP / gained if gained else float("inf"))
-    if processes is False or pace is None or not pace.alone:
-        return Choice(threads, pace=pace)
-    reason = _against_processes(plan)
+    found = pace_of(plan, 2 * START_UP / gained if gained else float("inf"))
+    if processes is False or found is None or not found.alone:
+        return Choice(threads, pace=found)
+    reason = _against_processes(recut(plan, replan, found, workers, workers))
     if reason:
-        note = f"runs in one thread at a time, as {pace.function!r} is plain Python: {reason}"
+        note = f"runs in one thread at a time, as {found.function!r} is plain Python: {reason}"
         log.warning("%s %s", plan.tool, note)
-        return Choice(threads, note, pace)
-    note = f"runs in {_counted(workers)}: the function {pace.function!r} is plain Python"
+        return Choice(threads, note, found)
+    note = f"runs in {_counted(workers)}: the function {found.function!r} is plain Python"
     log.info("%s %s", plan.tool, note)
-    return Choice(Processes(workers), note, pace)
+    return Choice(Processes(workers), note, found)
 
 
 def _counted(workers: int) -> str:

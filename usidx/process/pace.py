@@ -7,11 +7,12 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from usidx.arrays.apply import OnWhole
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
 from usidx.process.budget import memory_of
@@ -22,8 +23,9 @@ log = logging.getLogger("usidx")
 
 # Seconds of calls that make a measurement, and how many there are at most.
 _MEASURED, _MOST_CALLS = 0.02, 200
-# Two threads take as long as one where nothing keeps them waiting, twice as long where Python does.
-_BETWEEN = 1.5
+# Seconds of processor time in a second: of one thread that computes, though others have the
+# processors, at least; and of two that do not keep each other waiting.
+_BUSY, _AT_ONCE = 0.1, 1.2
 # A call that takes so long is not made again to find out more about it.
 _LONG = 1.0
 # Blocks of a slow function: about so many seconds each, and so many for each thread.
@@ -78,17 +80,25 @@ def _first_kernel(output: Output) -> tuple[Kernel, Callable[[], Array]] | None:
 
     key = (output.values.name, *(0,) * output.values.ndim)
     graph = dict(convert_legacy_graph(output.values.dask.cull({key}).to_dict()))
-    kernels = {key for key, node in graph.items() if _is_kernel(getattr(node, "func", None))}
+    kernels = {key for key, node in graph.items() if _kernel_in(node) is not None}
     if not kernels:
         return None
-    each = next(key for key in toposort(graph) if key in kernels)
-    node: Any = graph[each]
-    wanted = {**graph, each: Task(each, np.asarray, node.args[0])}
-    return node.func, lambda: np.asarray(get_sync(wanted, each))
+    first = next(key for key in toposort(graph) if key in kernels)
+    node: Any = graph[first]
+    kernel = _kernel_in(node)
+    assert kernel is not None
+    # the same task with a function that gives back what it is given
+    given = np.asarray if node.func is kernel else replace(node.func, function=np.asarray)
+    wanted = {**graph, first: Task(first, given, *node.args, **node.kwargs)}
+    return kernel, lambda: np.asarray(get_sync(wanted, first))
 
 
-def _is_kernel(function: Any) -> bool:
-    return isinstance(function, Kernel) and not function.vectorized
+def _kernel_in(node: Any) -> Kernel | None:
+    """The function of single spectra that a task calls, if it does."""
+    function = getattr(node, "func", None)
+    if isinstance(function, OnWhole):
+        function = function.function
+    return function if isinstance(function, Kernel) and not function.vectorized else None
 
 
 def _measured(kernel: Kernel, values: Array, output: Output, worth: float) -> Pace:
@@ -117,22 +127,27 @@ def _timed(kernel: Kernel, spectra: Array, kwargs: dict[str, Any]) -> tuple[floa
 
 
 def _keeps_waiting(kernel: Kernel, spectra: Array, kwargs: dict[str, Any]) -> bool:
-    """Whether two threads take about twice as long as one; each is tried twice, as others run."""
+    """Whether two threads compute no more in a second than one would.
 
-    def calls(_: int) -> None:
+    Told by processor time: how long it takes depends on what else the machine does.
+    """
+
+    def calls(_: int) -> tuple[float, float]:
+        began, busy = time.perf_counter(), time.thread_time()
         for spectrum in spectra:
             kernel.function(spectrum, **kwargs)
+        return time.perf_counter() - began, time.thread_time() - busy
 
-    times = []
+    tries = []
     with ThreadPoolExecutor(2) as pool:
-        for threads in (1, 2):
-            tries = []
-            for _ in range(2):
-                began = time.perf_counter()
-                list(pool.map(calls, range(threads)))
-                tries.append(time.perf_counter() - began)
-            times.append(min(tries))
-    return times[1] > _BETWEEN * times[0]
+        took, busy = next(pool.map(calls, range(1)))
+        if busy < _BUSY * took:  # it waits for something else than a processor
+            return False
+        for _ in range(3):
+            began, busy = time.perf_counter(), time.process_time()
+            list(pool.map(calls, range(2)))
+            tries.append((time.process_time() - busy) / (time.perf_counter() - began))
+    return max(tries) < _AT_ONCE
 
 
 def recut(plan: Plan, replan: Any, pace: Pace, workers: int, threads: int) -> Plan:

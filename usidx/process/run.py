@@ -157,7 +157,7 @@ def _run(
     if twin is not None and is_foreign(twin):
         plan, replan = adopted(plan, replan, target.store, twin)
     with contextlib.ExitStack() as stack:
-        choice = stack.enter_context(_chosen(plan, target, twin, options))
+        choice = stack.enter_context(_chosen(plan, replan, target, twin, options))
         executor = choice.executor
         plan = plan_for(plan, replan, executor, options.memory)
         if choice.pace is not None:
@@ -196,11 +196,12 @@ def _reopened(store: Store, twin: ResultRecord, options: Options) -> Claim:
 
 
 def _chosen(
-    plan: Plan, target: Target, twin: ResultRecord | None, options: Options
+    plan: Plan, replan: Replan, target: Target, twin: ResultRecord | None, options: Options
 ) -> contextlib.AbstractContextManager[Choice]:
     origin = plan.source.origin
     return chosen(
         plan,
+        replan,
         options.client,
         options.workers,
         options.processes,
