@@ -160,7 +160,8 @@ def draft(path: str, *, group: str | None, overwrite: bool) -> Iterator[Draft]:
             new = os.path.join(folder, "new")
             made = Draft(new, path, group)
             if group is None:
-                made._make_groups("/")
+                with writing(path):
+                    made._make_groups("/")
             yield made
             with writing(path):
                 if group is None:
