@@ -17,7 +17,7 @@ from usidx.stores.base import Store
 
 ENTRY_POINTS = "usidx.readers"
 # Modules of this room with a READER each; where several claim a file, the first of them.
-BUILT_IN = ("numpy_files",)
+BUILT_IN = ("hyperspy", "numpy_files")
 _HEAD = 8192
 
 Path = str | os.PathLike[str]

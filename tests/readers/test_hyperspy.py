@@ -1,0 +1,94 @@
+"""HyperSpy's files, as HyperSpy itself wrote them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+import shutil
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+import usidx
+from usidx.errors import DamagedStoreError, NotUsidError
+from usidx.testing import check_reader
+
+
+def told(samples: pathlib.Path, name: str) -> Any:
+    rows = json.loads((samples / "peers" / "MANIFEST.json").read_text())
+    return next(row for row in rows if row["path"] == f"hyperspy/{name}")
+
+
+FILES = ["eels_si.hspy", "eels_si.zspy", "stem4d.hspy", "complex2d.hspy", "eels_decomposed.hspy"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_samples(samples: pathlib.Path, name: str) -> None:
+    facts = told(samples, name)
+    opened = usidx.open(samples / "peers" / "hyperspy" / name)
+    values = np.ascontiguousarray(opened.values)
+    assert list(values.shape) == facts["shape"]
+    assert values.dtype.str == facts["dtype"]
+    assert hashlib.sha256(values.tobytes()).hexdigest() == facts["sha256"]
+    roles = [*["position"] * len(opened.usid.position_dims)]
+    roles += ["spectroscopic"] * len(opened.usid.spectroscopic_dims)
+    for dim, role, axis in zip(opened.dims, roles, facts["axes"], strict=True):
+        assert (role == "position") == axis["navigate"]
+        if axis["name"] != "<undefined>":
+            assert dim == axis["name"]
+        assert opened[dim].attrs["units"] == (axis["units"] or "")
+        expected = axis["offset"] + axis["scale"] * np.arange(axis["size"])
+        np.testing.assert_allclose(opened[dim], expected, rtol=1e-12)
+    check_reader(samples / "peers" / "hyperspy" / name, values)
+
+
+def test_metadata_are_attributes(samples: pathlib.Path) -> None:
+    opened = usidx.open(samples / "peers" / "hyperspy" / "eels_si.hspy")
+    assert opened.name == "EELS SI test"
+    assert opened.attrs["metadata.Acquisition_instrument.TEM.beam_energy"] == 200.0
+
+
+def test_older_files(samples: pathlib.Path) -> None:
+    path = samples / "instruments" / "hyperspy__rosettasciio" / "hspy" / "example2_v3.1.hspy"
+    with h5py.File(path) as file:
+        group = next(iter(file["Experiments"].values()))
+        expected = group["data"][...]
+    np.testing.assert_array_equal(usidx.open(path), expected)
+
+
+def test_it_goes_to_h5usid_and_back(samples: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    opened = usidx.open(samples / "peers" / "hyperspy" / "eels_si.hspy")
+    back = usidx.open(opened.usid.to_h5usid(tmp_path / "a.h5"))
+    np.testing.assert_array_equal(back, opened)
+    assert back["Energy loss"].attrs["units"] == "eV"
+    assert back.attrs["metadata.General.authors"] == "Test Author"
+
+
+def test_axes_that_are_not_uniform(samples: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    path = shutil.copy(samples / "peers" / "hyperspy" / "eels_si.hspy", tmp_path / "a.hspy")
+    values = np.geomspace(100, 2000, 128)
+    with h5py.File(path, "r+") as file:
+        axis = file["Experiments/EELS SI test/axis-2"]
+        axis["axis"] = values
+    np.testing.assert_array_equal(usidx.open(path)["Energy loss"], values)
+    with h5py.File(path, "r+") as file:
+        axis = file["Experiments/EELS SI test/axis-2"]
+        del axis["axis"]
+        axis.attrs["expression"] = "a * x ** 2"
+    with pytest.raises(NotUsidError, match="convert_to_non_uniform_axis"):
+        usidx.open(path)
+
+
+def test_ragged_and_broken_ones_are_refused(samples: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    path = shutil.copy(samples / "peers" / "hyperspy" / "eels_si.hspy", tmp_path / "a.hspy")
+    with h5py.File(path, "r+") as file:
+        file["Experiments/EELS SI test/attributes"].attrs["ragged"] = True
+    with pytest.raises(NotUsidError, match="ragged"):
+        usidx.open(path)
+    with h5py.File(path, "r+") as file:
+        del file["Experiments"]
+    with pytest.raises(DamagedStoreError, match="no Experiments"):
+        usidx.open(path)

@@ -1,0 +1,161 @@
+"""Groups, attributes and arrays of HDF5 files and Zarr folders, alike for readers of both."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from usidx.errors import DamagedStoreError
+from usidx.model.dimension import Array
+from usidx.readers.raw import FileIdentity
+from usidx.stores.base import BlockArray
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# Larger attributes than this are left out of what is flattened.
+_LONGEST = 10_000
+
+
+@contextmanager
+def hdf5(path: str) -> Iterator[Any]:
+    """The root of an HDF5 file, after a look at what it reaches: nothing outside itself."""
+    from usidx.stores.hdf5.read import opened
+
+    with opened(path) as session:
+        yield session.file
+
+
+def hdf5_array(path: str, name: str) -> tuple[BlockArray, tuple[int, ...] | None]:
+    """(values of the dataset `name` as a block array, shape of its chunks)."""
+    from usidx.stores.hdf5.inventory import dataset
+
+    found = dataset(path, name)
+    return found.array, found.chunks
+
+
+def root_attrs(path: str) -> Mapping[str, Any]:
+    """Attributes of the root of an HDF5 file as plain values, {} where it cannot be read."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return plain_attrs(file.attrs)
+    except OSError:
+        return {}
+
+
+@contextmanager
+def zarr_group(path: str) -> Iterator[Any]:
+    """The root of a Zarr folder, of format 2 or 3."""
+    import zarr
+    from zarr.storage import LocalStore
+
+    yield zarr.open_group(LocalStore(path, read_only=True), mode="r")
+
+
+def zarr_array(path: str, name: str) -> tuple[ZarrItem, tuple[int, ...]]:
+    """(the array `name` as a block array, shape of its chunks)."""
+    with zarr_group(path) as root:
+        found = root[name]
+        item = ZarrItem(path, name, tuple(found.shape), np.dtype(found.dtype).newbyteorder("="))
+        return item, tuple(found.chunks)
+
+
+@dataclass(frozen=True, eq=False)
+class ZarrItem:
+    """An array in a Zarr folder of format 2 or 3; picklable, nothing is left open.
+
+    A chunk that is missing is what the format says it is: the fill value.
+    """
+
+    path: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    identity: FileIdentity = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "identity", FileIdentity.of(_metadata(self.path, self.name)))
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def __dask_tokenize__(self) -> Any:
+        return "usidx.ZarrItem", self.path, self.name, self.shape, self.identity
+
+    def __getitem__(self, key: Any, /) -> Array:
+        self.identity.check(_metadata(self.path, self.name))
+        with zarr_group(self.path) as root:
+            try:
+                return np.asarray(root[self.name][key]).astype(self.dtype, copy=False)
+            except (ValueError, RuntimeError, OSError) as error:
+                raise DamagedStoreError(
+                    f"{self.name!r} of {self.path!r} cannot be read ({error}); a chunk is damaged"
+                ) from error
+
+
+def _metadata(path: str, name: str) -> str:
+    folder = os.path.join(path, name)
+    files = [os.path.join(folder, each) for each in (".zarray", "zarr.json")]
+    return next((each for each in files if os.path.exists(each)), files[0])
+
+
+def plain_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes as numbers, text and lists; those that are none of these are left out."""
+    found = {}
+    for name, value in attrs.items():
+        value = plain(value)
+        if value is not None:
+            found[str(name)] = value
+    return found
+
+
+def plain(value: Any) -> Any:
+    """One attribute as a number, text, a list or an array; None where it is nothing of these."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, np.generic):
+        return plain(value.item()) if value.dtype.kind in "biufcSU" else None
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind in "SO":
+            texts = [plain(each) for each in value.ravel()]
+            return texts if all(isinstance(each, str) for each in texts) else None
+        if value.dtype.kind not in "biufcU":
+            return None
+        return value.tolist() if value.size <= 64 else value
+    if isinstance(value, (bool, int, float, complex, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return None
+
+
+def flattened(node: Any, prefix: str = "") -> dict[str, Any]:
+    """All attributes and small datasets below a group, by names such as "General.title"."""
+    found = {
+        f"{prefix}{name}": value
+        for name, value in plain_attrs(dict(node.attrs)).items()
+        if not isinstance(value, str) or len(value) <= _LONGEST
+    }
+    for name in node:
+        below = node[name]
+        key = f"{prefix}{str(name).removeprefix('_tuple_').removeprefix('_list_')}"
+        if hasattr(below, "shape"):
+            size = int(np.prod(below.shape, dtype=np.int64))
+            value = plain(below[()]) if size * below.dtype.itemsize <= _LONGEST else None
+            if value is not None:
+                found[key] = value
+        else:
+            found.update(flattened(below, f"{key}."))
+    return found
+
+
+def as_text(values: Mapping[str, Any]) -> str:
+    """A mapping in one attribute, as JSON."""
+    return json.dumps(values, default=repr, ensure_ascii=False)
