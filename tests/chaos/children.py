@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import select
 import signal
+import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +62,14 @@ def fork() -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
+
+
+def import_all(names: Iterable[str]) -> None:
+    """Import what a child needed, so that the next ones do not have to."""
+    for name in names:
+        if name not in sys.modules and not name.startswith("__"):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
 
 
 def _do(work: Callable[[], Any], reading: int, writing: int) -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import importlib
 import os
 import pathlib
 import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tests.chaos import subject, zarr_subject
-from tests.chaos.children import in_child
+from tests.chaos.children import import_all, in_child
 from usidx.stores import disk
 from usidx.stores.hdf5.transaction import recover
 
@@ -263,19 +261,11 @@ def do_without_linux() -> None:
 def _look(mode: AnyMode, path: str, place: str) -> dict[str, list[str]]:
     """What is wrong with the file, as a child sees it: HDF5 may die of a broken one."""
     ended = in_child(lambda: [mode.faults(path), list(sys.modules)])
-    _import_all(ended.result[1] if ended.result else ())
+    import_all(ended.result[1] if ended.result else ())
     found = [*(ended.result or [[]])[0], *([ended.trouble] if ended.trouble else [])]
     if ended.killed and not found:
         found = ["the checker was killed"]
     return {place: found} if found else {}
-
-
-def _import_all(names: Iterable[str]) -> None:
-    """Import what a child needed, so that the next ones do not have to."""
-    for name in names:
-        if name not in sys.modules and not name.startswith("__"):
-            with contextlib.suppress(ImportError):
-                importlib.import_module(name)
 
 
 def _prepare(base: str, path: str) -> None:
