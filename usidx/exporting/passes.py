@@ -107,12 +107,12 @@ def carry_out(jobs: Sequence[Job], folder: str, memory: int, count: Count) -> No
     for job in jobs:
         if job.source is not None and job.aside:
             with _taker(job, folder) as spill:
-                whole = [((0, rows), (0, columns)) for rows, columns in [job.target.grid.shape]]
-                _read(job, spill, whole[0], _ASIDE_TILE)
+                rows, columns = job.target.grid.shape
+                _read(job, spill, ((0, rows), (0, columns)), _ASIDE_TILE)
                 assert isinstance(spill, Spill)
                 _write_bands(job, _from_spill(job, spill), count)
         elif job.source is not None:
-            _write_bands(job, lambda band, job=job: _read(job, band, _place(band), TILE), count)
+            _write_bands(job, _from_source(job), count)
 
 
 def _place(band: Band) -> tuple[Span, Span]:
@@ -166,6 +166,10 @@ def _compute(
         store(blocks, sinks, lambda done, total: count.add(), here=True)
 
 
+def _from_source(job: Job) -> Callable[[Band], None]:
+    return lambda band: _read(job, band, _place(band), TILE)
+
+
 def _from_spill(job: Job, spill: Spill) -> Callable[[Band], None]:
     def fill(band: Band) -> None:
         _each(
@@ -187,7 +191,7 @@ def _read(job: Job, taker: Band | Spill, place: tuple[Span, Span], tile: int) ->
     def move(box: tuple[slice, ...]) -> None:
         memory = getattr(own, "memory", None)
         if memory is None:
-            memory = own.memory = np.empty(2 * tile, np.uint8)
+            memory = own.memory = np.empty(tile, np.uint8)
         sink[box] = source.read(box, memory)
 
     _each(job.workers, move, source.tiles(*place, tile))

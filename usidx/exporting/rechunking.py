@@ -17,7 +17,7 @@ from usidx.exporting.bands import Access, Cut, cut_of, least_of
 from usidx.exporting.parts import Exportable, Part, parts_of
 from usidx.exporting.passes import TILE, Count, Job, carry_out
 from usidx.exporting.rechunked import Compression, Target, new_store
-from usidx.exporting.sources import Source, source_of
+from usidx.exporting.sources import MAPPED, Source, source_of
 from usidx.exporting.storing import Progress, told
 from usidx.model.dimension import Array
 from usidx.stores import disk
@@ -130,8 +130,10 @@ def _planned(
     """(bands, whether values are set aside, threads): the way that moves the least bytes."""
     grid, itemsize = target.grid, target.dtype.itemsize
     chunk = math.prod(grid.chunk) * itemsize
-    grain = itemsize * math.prod(source.grain) if source is not None and source.grain else 0
-    each = max(_COPIES * chunk, 2 * max(grain, TILE))
+    read = TILE + min(MAPPED, math.prod(grid.shape) * itemsize)
+    if source is not None and source.grain is not None:
+        read = 2 * max(TILE, math.prod(source.grain) * itemsize)
+    each = max(_COPIES * chunk, read)
     least = least_of(grid)
     threads = max(1, min(workers, (memory - least * chunk) // each))
     most = (memory - threads * each) // chunk

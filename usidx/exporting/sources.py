@@ -20,6 +20,9 @@ Box = tuple[slice, ...]
 Span = tuple[int, int]
 """The first of some rows (columns), and the one behind the last."""
 
+# Bytes of a file that one thread maps at once.
+MAPPED = 2 * 2**20
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
@@ -60,7 +63,10 @@ class Source:
         inner = second if self.grain is None else self.grain[self.n_position :]
         outer = (1,) * len(first) if self.grain is None else self.grain[: self.n_position]
         width = min(math.prod(inner), columns[1] - columns[0])
-        tall = _grown(first, outer, count // width)
+        height = count // width
+        if self.grain is None:  # of a mapped file memory holds what lies between, too
+            height = min(height, MAPPED // (math.prod(second) * self.array.dtype.itemsize))
+        tall = _grown(first, outer, height)
         wide = _grown(second, inner, count // math.prod(tall))
         if self.grain is None and math.prod(wide) > count:
             wide = _grown(second, (1,) * len(second), count)

@@ -11,7 +11,7 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
-from numcodecs.blosc import Blosc
+from numcodecs.blosc import Blosc  # type: ignore[import-untyped]
 
 from usidx.model.dimension import Array
 from usidx.stores.zarr.create import open_to_write
@@ -54,7 +54,7 @@ class ChunkFiles:
         data = values.view(np.uint8)
         if self.blosc is not None:
             data = np.frombuffer(self.blosc.encode(values), np.uint8)
-        checksum = google_crc32c.value(data)  # type: ignore[arg-type]
+        checksum = google_crc32c.value(data)
         place = os.path.join(self.target.folder, self.names(index))
         with writing(self.target.path):
             os.makedirs(os.path.dirname(place), exist_ok=True)
@@ -65,13 +65,18 @@ class ChunkFiles:
                         left = left[file.write(left) :]
 
 
-def chunk_files(target: Target) -> ChunkFiles | None:
-    """The ChunkFiles of an array of a draft; None where its codecs are others than ours."""
+def chunk_files(target: Target) -> ChunkFiles:
+    """The ChunkFiles of an array of a draft.
+
+    Raises
+    ------
+    TypeError : where it has other codecs than `create_leaf` gives it
+    """
     metadata: Any = open_to_write(target.folder).metadata
     codecs = [each.to_dict() for each in metadata.codecs]
     names = [each["name"] for each in codecs]
     if names not in (["bytes", "crc32c"], ["bytes", "blosc", "crc32c"]):
-        return None
+        raise TypeError(f"chunks of {target.folder!r} go through {names}, which only zarr can do")
     little = codecs[0].get("configuration", {}).get("endian", "little") == "little"
     dtype = target.dtype.newbyteorder("<" if little else ">")
     blosc = None
