@@ -59,7 +59,7 @@ def test_summary_of_what_is_stored(samples):
     assert "Raw_Data-SVD_000: complete" in text
     text = repr(usidx.open(samples / FITS, "Fit").usid)
     assert "SHO_Fit(" in text
-    assert "partial, 76 % done" in text
+    assert "76 % done, .resume() goes on" in text
     assert "from /Measurement_000/Channel_000/Raw_Data" in text
     assert "acquisition_order" in repr(usidx.open(samples / RANDOM).usid)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from usidx.explore.history import History
     from usidx.explore.regions import Selections
     from usidx.model.main import MainSpec
+    from usidx.process.groups import ResultList
     from usidx.process.process import Process
     from usidx.process.result import ResultGroup
     from usidx.step import Step
@@ -179,7 +180,7 @@ class UsidAccessor(Generic[Labelled]):
 
         return sources_of(self._obj)
 
-    def results(self, tool: str | None = None) -> list[ResultGroup]:
+    def results(self, tool: str | None = None) -> ResultList:
         """The result groups of this Main anywhere in its store, of one tool by its exact name."""
         from usidx.process.lineage import results_of
 

@@ -6,6 +6,7 @@ import click
 
 from usidx.cli.convert import convert
 from usidx.cli.demo import demo
+from usidx.cli.history import history
 from usidx.cli.inspect import info, tree
 from usidx.cli.readers import readers
 from usidx.cli.refusals import Commands
@@ -47,5 +48,5 @@ def main() -> None:
     """Spectra and images in the USID model: look at them, run steps on them, convert them."""
 
 
-for command in (demo, info, tree, validate, run, convert, stack, readers):
+for command in (demo, info, tree, history, validate, run, convert, stack, readers):
     main.add_command(command)

@@ -133,16 +133,17 @@ def _lines(stored: StoredMain, results: tuple[ResultRecord, ...]) -> list[str]:
             ends = "" if axis["first"] is None else f"   {axis['first']:g} .. {axis['last']:g}"
             lines.append(f"  {side.role:<14} {shown:<22} {axis['size']:>8}{ends}")
     lines.append("  results" if results else "  no results yet")
-    lines += [
-        f"    {each.name}  {each.status}{'' if each.done == each.total else _part(each)}"
-        + _failures(each)
-        for each in results
-    ]
+    lines += [f"    {each.name}  {_progress(each)}" + _failures(each) for each in results]
     return lines
 
 
-def _part(result: ResultRecord) -> str:
-    return f", {result.done} of {result.total} positions"
+def _progress(result: ResultRecord) -> str:
+    from usidx.stores.progress import share_of
+
+    if result.status != "partial":
+        return result.status
+    done = f"{share_of(result)} % done ({result.done} of {result.total} positions)"
+    return f"partial, {done}, usidx resume goes on"
 
 
 def _failures(result: ResultRecord) -> str:

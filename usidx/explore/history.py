@@ -6,68 +6,19 @@ import html
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import xarray as xr
 
 from usidx.arrays.labels import origin_of
-from usidx.errors import MainNotFoundError, PlanError, UsidError
+from usidx.errors import MainNotFoundError, PlanError
+from usidx.explore.steps import HistoryStep, Place, joined, step_at
 from usidx.model.provenance import dump_parameters
-from usidx.stores import store_at
-from usidx.stores.base import ResultRecord, Store
+
+__all__ = ["History", "HistoryStep", "history", "history_of"]
 
 Labelled = xr.DataArray | xr.Dataset
-Place = tuple[str, str]
-
-# Programs note their version under these names.
-_PROGRAMS = {
-    "usidx_version": "usidx",
-    "pyUSID_version": "pyUSID",
-    "pycroscopy_version": "pycroscopy",
-    "Pycroscopy version": "pycroscopy",
-}
-_LONGEST = 60
-
-
-@dataclass(frozen=True)
-class HistoryStep:
-    """One Main on the way: a measurement, or what a tool made of other Mains.
-
-    Parameters
-    ----------
-    store, main : path of the store, and of the Main within
-    sources : (store, main) of each Main it was made of; empty for a measurement
-    group : path of the result group; None for a measurement
-    tool, version, parameters : of the step that made it; None and {} for a measurement
-    field : the field of its source that it was made of, where that is a compound Main
-    timestamp : when, as the file has it; None where it does not say
-    program : that wrote it, such as "pyUSID 0.0.12"; "" where it does not say
-    status : "complete", "partial", "unknown", or "missing" where it is not there any more
-    note : what else is to be said, such as why it is missing
-    """
-
-    store: str
-    main: str
-    sources: tuple[Place, ...] = ()
-    group: str | None = None
-    tool: str | None = None
-    version: str | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    field: str | None = None
-    timestamp: str | None = None
-    program: str = ""
-    status: str = "complete"
-    note: str = ""
-
-    @property
-    def call(self) -> str:
-        """The tool with its parameters, shortened; "measured" for a measurement."""
-        if self.tool is None:
-            return "?" if self.status == "missing" else "measured"
-        told = (f"{name}={_short(value)}" for name, value in self.parameters.items())
-        version = f" version {self.version}" if self.version else ""
-        return f"{self.tool}({', '.join(told)}){version}"
 
 
 @dataclass(frozen=True)
@@ -101,6 +52,7 @@ class History:
                 "store": each.store,
                 "main": each.main,
                 "sources": [numbers[source] for source in each.sources if source in numbers],
+                "inputs": _inputs_in_json(each, numbers),
                 "group": each.group,
                 "tool": each.tool,
                 "version": each.version,
@@ -115,6 +67,21 @@ class History:
         ]
         whole = {"store": self.store, "main": self.main, "steps": steps}
         return json.dumps(whole, indent=indent, ensure_ascii=False)
+
+    def to_script(self) -> str:
+        """A Python script that computes the last Main anew from the measurements.
+
+        Every step is run again, with exactly its parameters, on what the script made so far. It
+        takes the store for the results as its only argument. What cannot be made again (a lazy
+        result that was saved, a step that is not registered, a result of another program) is said
+        in a comment where it would be, and the script ends there with an error.
+
+        Values are the same to the bit, but for sums over positions, which may differ in their last
+        bits where the blocks of the first run were of another size.
+        """
+        from usidx.explore.script import script_of
+
+        return script_of(self)
 
     def __repr__(self) -> str:
         lines = [f"<usidx history of {self.main!r}: {_counted(len(self))}>"]
@@ -136,11 +103,10 @@ class History:
     def _details(self, step: HistoryStep) -> Iterator[str]:
         elsewhere = f"  in {step.store}" if step.store != self.store else ""
         yield f"{step.main}{elsewhere}"
-        if step.sources:
-            numbers = {(each.store, each.main): n for n, each in enumerate(self.steps, start=1)}
-            told = [f"{numbers.get(each, '?')}" for each in step.sources]
-            part = f", field {step.field!r}" if step.field else ""
-            yield f"of {', '.join(told)}{part}"
+        numbers = {(each.store, each.main): n for n, each in enumerate(self.steps, start=1)}
+        origins = step.origins(numbers)
+        if origins:
+            yield f"of {origins}"
         said = [step.timestamp or "", step.program, "" if step.tool is None else step.status]
         if any(said):
             yield ", ".join(filter(None, said))
@@ -167,20 +133,28 @@ def history_of(obj: Labelled) -> History:
             "this array is no Main of a store: it was made in memory, or something was computed on "
             "it since it was opened; save it first, or ask what usidx.open gave"
         )
-    return history(origin.store, origin.main, origin.allow_external)
+    how = dict(origin.opened_with)
+    return history(origin.store, origin.main, origin.allow_external, how)
 
 
-def history(store: str, main: str, allow_external: Sequence[str] = ()) -> History:
+def history(
+    store: str,
+    main: str,
+    allow_external: Sequence[str] = (),
+    opened_with: Mapping[str, Any] | None = None,
+) -> History:
     """The history of the Main at path `main` of the store at `store`, as `history_of`.
 
     Parameters
     ----------
     allow_external : folders that this store may reach into; others that it was made of may not
+    opened_with : arguments of `usidx.open` that this Main takes
     """
     store, main = os.path.abspath(store), "/" + main.strip("/")
     names: dict[Place, Place] = {}
     found: dict[Place, HistoryStep] = {}
     pending: list[tuple[Place, bool]] = [((store, main), False)]
+    opened: dict[Place, Mapping[str, Any]] = {(store, main): opened_with or {}}
     open_ones: set[Place] = set()
     order: list[Place] = []
     while pending:
@@ -193,13 +167,16 @@ def history(store: str, main: str, allow_external: Sequence[str] = ()) -> Histor
         if known in found:
             continue
         names[known] = place
-        found[known] = step = _step(*place, allow_external if place[0] == store else ())
+        allowed = tuple(allow_external) if place[0] == store else ()
+        step, others = step_at(*place, allowed, opened.get(place))
+        found[known] = step
+        opened |= others
         open_ones.add(known)
         pending.append((place, True))
         for source in reversed(step.sources):
             if _same(source) in open_ones:
                 note = f"made of itself, by way of {source[1]}"
-                found[known] = replace(found[known], note=_joined(found[known].note, note))
+                found[known] = replace(found[known], note=joined(found[known].note, note))
             pending.append((source, False))
     steps = []
     for each in order:
@@ -214,86 +191,17 @@ def _same(place: Place) -> Place:
     return os.path.realpath(place[0]), place[1]
 
 
-def _step(path: str, main: str, allow_external: Sequence[str]) -> HistoryStep:
-    """How one Main was made."""
-    try:
-        store = store_at(path, allow_external)
-        record = store.result_of(main)
-        if record is None:
-            return _measured(store, path, main)
-        return _made(path, main, record)
-    except (UsidError, OSError) as error:
-        return HistoryStep(path, main, status="missing", note=str(error))
-
-
-def _measured(store: Store, path: str, main: str) -> HistoryStep:
-    """A Main that is no result; what it does not say of itself, the groups around it may."""
-    said: dict[str, Any] = {}
-    place = main
-    while place:
-        said = {**store.attrs(place), **said}
-        place = place.rpartition("/")[0]
-    said = {**store.attrs("/"), **said}
-    return HistoryStep(path, main, timestamp=_timestamp(said), program=_program(said))
-
-
-def _made(path: str, main: str, record: ResultRecord) -> HistoryStep:
-    sources = tuple((os.path.abspath(store or path), where) for store, where in record.sources)
-    note = "" if sources else str(record.attrs.get("usid_derived") or _untold(record))
-    note = _joined(note, _moved(record))
-    told = record.attrs.get("usid_field")
-    return HistoryStep(
-        store=path,
-        main=main,
-        sources=sources,
-        group=record.group,
-        tool=record.tool,
-        version=record.version,
-        parameters=record.parameters,
-        field=None if told is None else str(told),
-        timestamp=_timestamp(record.attrs),
-        program=_program(record.attrs),
-        status=record.status,
-        note=note,
-    )
-
-
-def _moved(record: ResultRecord) -> str:
-    """What is to be said where the source is read from another place than the group tells."""
-    told = record.attrs.get("source_file_path")
-    found = next((store for store, _ in record.sources if store), None)
-    if not isinstance(told, str) or found is None:
-        return ""
-    there = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(record.store)), told))
-    return "" if there == os.path.normpath(found) else f"its source was in {told}, which has moved"
-
-
-def _untold(record: ResultRecord) -> str:
-    named = f"; by its name it was {record.main!r}, which is not there" if record.main else ""
-    return f"the group does not say what it was made of{named}"
-
-
-def _timestamp(attrs: Mapping[str, Any]) -> str | None:
-    told = attrs.get("timestamp", attrs.get("time_stamp"))
-    return None if told is None else str(told)
-
-
-def _program(attrs: Mapping[str, Any]) -> str:
-    said = (f"{name} {attrs[key]}" for key, name in _PROGRAMS.items() if key in attrs)
-    return next(said, "")
-
-
-def _joined(*notes: str) -> str:
-    return "; ".join(filter(None, notes))
-
-
-def _short(value: Any) -> str:
-    said = " ".join(repr(value).split())
-    return said if len(said) <= _LONGEST else said[: _LONGEST - 1] + "…"
-
-
 def _counted(count: int) -> str:
     return f"{count} step{'' if count == 1 else 's'}"
+
+
+def _inputs_in_json(step: HistoryStep, numbers: Mapping[Place, int]) -> dict[str, int | None]:
+    """The numbers of the steps that parameters came from; None where no store holds them."""
+    found = {}
+    for name, each in step.inputs.items():
+        stored = each.source is not None and each.source < len(step.sources)
+        found[name] = numbers.get(step.sources[each.source or 0]) if stored else None
+    return found
 
 
 def _in_json(parameters: Mapping[str, Any]) -> dict[str, Any]:

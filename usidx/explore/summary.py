@@ -15,9 +15,11 @@ from usidx.arrays.labels import Origin, origin_of
 from usidx.arrays.roles import ROLES, dims_by_role
 from usidx.errors import UsidError
 from usidx.model.dimension import Array, Role
+from usidx.model.inputs import in_words
 from usidx.model.layout import Coordinate, Grid, Layout
 from usidx.readers import store_behind
 from usidx.stores.base import ResultRecord
+from usidx.stores.progress import progress_of
 
 Labelled = xr.DataArray | xr.Dataset
 
@@ -167,28 +169,20 @@ def _store_rows(obj: Labelled, origin: Origin) -> Iterator[tuple[str, tuple[str,
             yield "result of", (_result_line(record), *_source_lines(record))
         found = store.results(origin.main)
         if found:
-            yield "results", tuple(f"{each.name}: {status_of(each)}" for each in found)
+            yield "results", tuple(f"{each.name}: {progress_of(each)}" for each in found)
     except UsidError as error:
         # The store may have gone or changed since; the array is shown all the same.
         yield "store", (f"{type(error).__name__}: {error}",)
 
 
 def _result_line(record: ResultRecord) -> str:
-    parameters = ", ".join(f"{name}={value!r}" for name, value in record.parameters.items())
+    parameters = ", ".join(f"{name}={in_words(value)}" for name, value in record.parameters.items())
     version = f", version {record.version}" if record.version else ""
-    return f"{record.tool}({parameters}){version}: {status_of(record)}"
+    return f"{record.tool}({parameters}){version}: {progress_of(record)}"
 
 
 def _source_lines(record: ResultRecord) -> Sequence[str]:
     return [f"from {' '.join(part for part in source if part)}" for source in record.sources]
-
-
-def status_of(record: ResultRecord) -> str:
-    """The status of a result, with how much is done where it is partial, and what failed."""
-    failed = f", {record.failed} failed" if record.failed else ""
-    if record.status == "partial" and record.total:
-        return f"partial, {100 * record.done // record.total} % done{failed}"
-    return f"{record.status}{failed}"
 
 
 def in_bytes(count: int) -> str:

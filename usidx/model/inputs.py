@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from usidx.model.provenance import dump_parameters, load_parameters
+
 ATTRIBUTE = "usid_inputs"
+OPENED = "usid_opened_with"
+# A small array that is kept among the parameters, with all its labels, is a dict of one of these.
+ARRAY, DATASET = "usid_array", "usid_dataset"
 Place = tuple[str, str]
 
 
@@ -57,6 +64,37 @@ def load_inputs(attrs: Mapping[str, Any]) -> dict[str, InputFacts]:
         told = json.loads(str(attrs.get(ATTRIBUTE, "{}")))
         return {str(name): _facts(each) for name, each in told.items()}
     except (ValueError, TypeError, AttributeError, KeyError):
+        return {}
+
+
+def in_words(value: Any) -> str:
+    """The repr of a parameter; of a small array that is kept with its labels, only its sizes.
+
+    Examples
+    --------
+    >>> in_words({"usid_array": {"dims": ["X"], "values": [1.0, 2.0]}}), in_words("low")
+    ('<array (X: 2)>', "'low'")
+    """
+    if not isinstance(value, Mapping) or set(value) not in ({ARRAY}, {DATASET}):
+        return repr(value)
+    if DATASET in value:
+        return f"<arrays {', '.join(value[DATASET].get('variables', {}))}>"
+    dims, shape = value[ARRAY].get("dims", []), np.shape(value[ARRAY].get("values"))
+    sizes = ", ".join(f"{dim}: {size}" for dim, size in zip(dims, shape))
+    return f"<array ({sizes})>"
+
+
+def dump_opened(opened: Mapping[int, Mapping[str, Any]]) -> str:
+    """JSON text that says with which arguments of `usidx.open` sources are opened, by number."""
+    return dump_parameters({str(number): dict(each) for number, each in opened.items()})
+
+
+def load_opened(attrs: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """With which arguments the sources of a result are opened; those without any are left out."""
+    try:
+        told = load_parameters(str(attrs.get(OPENED, "{}")))
+        return {int(number): dict(each) for number, each in told.items()}
+    except (ValueError, TypeError, KeyError):
         return {}
 
 

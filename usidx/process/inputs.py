@@ -16,13 +16,13 @@ import numpy as np
 import xarray as xr
 
 from usidx.errors import PlanError
+from usidx.model.inputs import ARRAY, DATASET
 from usidx.model.layout import Layout
 from usidx.model.provenance import canonical
 from usidx.process.identity import Labelled, Source, identify, is_lazy, opened_in
 
 # An array in memory up to this many bytes is kept with the parameters.
 KEPT = 2**20
-_ARRAY, _DATASET = "usid_array", "usid_dataset"
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +185,7 @@ def packed_of(value: Labelled) -> dict[str, Any] | None:
         if isinstance(value, xr.Dataset):
             names = [str(name) for name in value.data_vars]
             return {
-                _DATASET: canonical(
+                DATASET: canonical(
                     {
                         "variables": {name: _packed(value[name].variable) for name in names},
                         "coords": _packed_coords(value),
@@ -194,7 +194,7 @@ def packed_of(value: Labelled) -> dict[str, Any] | None:
                 )
             }
         own = {"name": value.name, **_packed(value.variable), "coords": _packed_coords(value)}
-        return {_ARRAY: canonical(own)}
+        return {ARRAY: canonical(own)}
     except PlanError:  # dates, objects: known by their token instead
         return None
 
@@ -223,7 +223,7 @@ def _packed_coords(value: Labelled) -> dict[str, Any]:
 
 def is_packed(value: Any) -> bool:
     """Whether a parameter is what `packed_of` gave."""
-    return isinstance(value, Mapping) and set(value) in ({_ARRAY}, {_DATASET})
+    return isinstance(value, Mapping) and set(value) in ({ARRAY}, {DATASET})
 
 
 def unpacked(value: Mapping[str, Any]) -> Labelled:
@@ -236,7 +236,7 @@ def unpacked(value: Mapping[str, Any]) -> Labelled:
     try:
         kind, told = next(iter(value.items()))
         coords = {str(name): _unpacked(each) for name, each in told["coords"].items()}
-        if kind == _DATASET:
+        if kind == DATASET:
             variables = {str(name): _unpacked(each) for name, each in told["variables"].items()}
             return xr.Dataset(variables, coords, attrs=told["attrs"])
         return xr.DataArray(_unpacked(told), coords, name=told["name"])

@@ -7,13 +7,14 @@ import xarray as xr
 from usidx.arrays.labels import origin_of
 from usidx.errors import MainNotFoundError
 from usidx.model.names import clean_tool
+from usidx.process.groups import ResultList
 from usidx.process.result import ResultGroup
 from usidx.readers import store_behind
 
 Labelled = xr.DataArray | xr.Dataset
 
 
-def results_of(obj: Labelled, tool: str | None = None) -> list[ResultGroup]:
+def results_of(obj: Labelled, tool: str | None = None) -> ResultList:
     """The result groups of a Main in its store, oldest first.
 
     Those that refer to it, wherever they are, and those beside it that are named after it.
@@ -34,11 +35,12 @@ def results_of(obj: Labelled, tool: str | None = None) -> list[ResultGroup]:
             "it since it was opened; ask what usidx.open gave"
         )
     wanted = None if tool is None else clean_tool(tool)
-    return [
+    found = (
         ResultGroup(origin.store, record.group, origin.allow_external)
         for record in store_behind(origin).results(origin.main)
         if wanted in (None, record.tool)
-    ]
+    )
+    return ResultList(origin.store, origin.main, found)
 
 
 def source_of(obj: Labelled) -> Labelled | None:

@@ -10,6 +10,7 @@ from typing import Any
 import xarray as xr
 
 from usidx.errors import PlanError
+from usidx.model.inputs import in_words
 from usidx.process.connect import connected
 from usidx.process.estimate import Estimate, estimate_of
 from usidx.process.events import BlockDone
@@ -248,7 +249,10 @@ class Process:
         return [
             ("source", f"{source.path if source.origin else source.name} ({sizes}), {place}"),
             *((each.name, each.told) for each in self.plan.inputs),
-            *(("parameter", f"{name} = {value!r}") for name, value in self.parameters.items()),
+            *(
+                ("parameter", f"{name} = {in_words(value)}")
+                for name, value in self.parameters.items()
+            ),
             *(("output", str(each)) for each in estimate.outputs),
             ("blocks", f"{estimate.blocks}"),
             ("next", ".preview(), .estimate(), .existing(), .run()"),

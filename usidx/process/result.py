@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from usidx.errors import PlanError
-from usidx.model.inputs import load_inputs
+from usidx.model.inputs import in_words, load_inputs
 from usidx.process.adopt import is_foreign
 from usidx.process.sources import SourceMain, arguments_of, is_derived, sources_in
 from usidx.step import Step, registered
 from usidx.stores.base import ResultRecord, Status
+from usidx.stores.progress import progress_of
 
 if TYPE_CHECKING:
     from usidx.process.failed import FailedPositions
@@ -159,7 +160,9 @@ class ResultGroup:
 
     def __repr__(self) -> str:
         record = self.record
-        parameters = ", ".join(f"{name}={value!r}" for name, value in record.parameters.items())
+        parameters = ", ".join(
+            f"{name}={in_words(value)}" for name, value in record.parameters.items()
+        )
         lines = [
             f"<usidx result {self.name!r}: {progress_of(record)}>",
             f"  step     {record.tool}({parameters})"
@@ -180,16 +183,6 @@ class ResultGroup:
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(repr(self))}</pre>"
-
-
-def progress_of(record: ResultRecord) -> str:
-    """ "complete", or how much is done and how to go on."""
-    failed = f", {record.failed} failed" if record.failed else ""
-    if record.status != "partial":
-        more = ", see .failed; .resume(retry_failed=True) tries again" if failed else ""
-        return f"{record.status}{failed}{more}"
-    share = 100 * record.done // record.total if record.total else 0
-    return f"{share} % done{failed}, .resume() goes on"
 
 
 def step_of(record: ResultRecord, step: Step[..., Any] | None) -> Step[..., Any]:

@@ -11,7 +11,15 @@ import xarray as xr
 from usidx.arrays.origin import Origin
 from usidx.errors import PlanError
 from usidx.model.inputs import ATTRIBUTE as INPUTS
-from usidx.model.inputs import InputFacts, Place, dump_inputs, load_inputs
+from usidx.model.inputs import (
+    OPENED,
+    InputFacts,
+    Place,
+    dump_inputs,
+    dump_opened,
+    load_inputs,
+    load_opened,
+)
 from usidx.process.content import ATTRIBUTE, as_attribute, content_of
 from usidx.process.inputs import Input
 from usidx.process.plan import Plan
@@ -29,20 +37,21 @@ class SourceMain:
     store, main : paths
     allow_external : folders that the store may reach into
     parameters : of the step, which it was; () for the Main that the step was run on
+    opened_with : arguments of `usidx.open`, as (name, value), that it takes to open it
     """
 
     store: str
     main: str
     allow_external: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
+    opened_with: tuple[tuple[str, Any], ...] = ()
 
     def open(self, **options: Any) -> Labelled:
         """The Main, lazily, with the options of `usidx.open`."""
         from usidx.opening import open as open_main
 
-        return open_main(
-            self.store, self.main, **{"allow_external": self.allow_external, **options}
-        )
+        usual = {"allow_external": self.allow_external, **dict(self.opened_with)}
+        return open_main(self.store, self.main, **{**usual, **options})
 
 
 def sources_of(plan: Plan, store: str) -> tuple[Place, ...]:
@@ -50,9 +59,12 @@ def sources_of(plan: Plan, store: str) -> tuple[Place, ...]:
 
     The store is "" where it is the same.
     """
+    return tuple(dict.fromkeys(_place(each, store) for each in _origins(plan)))
+
+
+def _origins(plan: Plan) -> list[Origin]:
     sources = [plan.source, *(each.source for each in plan.inputs), *plan.further]
-    origins = [each.origin for each in sources if each.origin is not None]
-    return tuple(dict.fromkeys(_place(each, store) for each in origins))
+    return [each.origin for each in sources if each.origin is not None]
 
 
 def source_attrs(plan: Plan, store: str) -> dict[str, Any]:
@@ -64,6 +76,9 @@ def source_attrs(plan: Plan, store: str) -> dict[str, Any]:
     places = sources_of(plan, store)
     told = {each.name: _facts(each, places, store) for each in plan.inputs}
     attrs = {INPUTS: dump_inputs(told)} if told else {}
+    opened = {places.index(_place(each, store)): each.opened_with for each in _origins(plan)}
+    if any(opened.values()):
+        attrs[OPENED] = dump_opened({number: dict(each) for number, each in opened.items() if each})
     content = content_of(plan)
     return attrs | ({ATTRIBUTE: as_attribute(content)} if content else {})
 
@@ -89,12 +104,13 @@ def is_derived(record: ResultRecord) -> bool:
 def sources_in(record: ResultRecord, allow_external: tuple[str, ...]) -> tuple[SourceMain, ...]:
     """Every source of a result, in the order of the record."""
     found = []
-    told = load_inputs(record.attrs)
+    told, opened = load_inputs(record.attrs), load_opened(record.attrs)
     for number, (store, main) in enumerate(record.sources):
         names = tuple(name for name, each in told.items() if each.source == number)
         # what was allowed to this store was not allowed to others that it names
         allowed = () if store else allow_external
-        found.append(SourceMain(store or record.store, main, allowed, names))
+        how = tuple(opened.get(number, {}).items())
+        found.append(SourceMain(store or record.store, main, allowed, names, how))
     return tuple(found)
 
 
