@@ -206,6 +206,8 @@ def stream_of(plan: Plan) -> Stream | None:
     origin, source = plan.source.origin, plan.labelled
     if plan.step is None or not _promises(plan.step) or len(cuts) != 1:
         return None
+    if plan.inputs:  # which would be read again for every piece
+        return None
     if not plan.source.is_whole or origin is None or not isinstance(source, xr.DataArray):
         return None
     output = plan.outputs[0]
