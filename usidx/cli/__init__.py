@@ -1,4 +1,4 @@
-"""The command line: `usidx demo | info | tree | validate | run | convert | stack | readers`."""
+"""The command line: `usidx demo | info | tree | validate | run | resume | convert | ...`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from usidx.cli.history import history
 from usidx.cli.inspect import info, tree
 from usidx.cli.readers import readers
 from usidx.cli.refusals import Commands
+from usidx.cli.resume import resume
 from usidx.cli.run import run
 from usidx.cli.stack import stack
 from usidx.cli.validate import validate
@@ -48,5 +49,5 @@ def main() -> None:
     """Spectra and images in the USID model: look at them, run steps on them, convert them."""
 
 
-for command in (demo, info, tree, history, validate, run, convert, stack, readers):
+for command in (demo, info, tree, history, validate, run, resume, convert, stack, readers):
     main.add_command(command)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from usidx.cli.where import Where, going_on, placed, report
 from usidx.demo.wording import as_json, in_time
 
 if TYPE_CHECKING:
+    from usidx.process.result import ResultGroup
     from usidx.step import Step
 
 EXAMPLES = """\b
@@ -19,6 +21,8 @@ Examples:
   usidx run scan.h5 Raw_Data peak_response --set along=Frequency
   usidx run scan.h5 Raw_Data mean --set 'over=["Frequency"]' --into results.zarr
   usidx run scan.h5 Raw_Data my_steps.py:contrast --memory 4GB
+  usidx run scan.h5 Raw_Data sho_guess --scheduler tcp://node1:8786
+  usidx run scan.h5 Raw_Data sho_guess --slurm jobs.yaml --workers 8
 """
 
 
@@ -32,9 +36,8 @@ Examples:
 )  # fmt: skip
 @click.option("--into", metavar="STORE", help="Write the results to this store, not into FILE.")
 @click.option("--fresh", is_flag=True, help="Compute anew even where the same result exists.")
-@click.option("--memory", metavar="SIZE", help="Memory that the run may take, such as 4GB.")
-@click.option("--durable", is_flag=True, help="Be safe from a loss of power, too; it is slower.")
 @click.option("--json", "machine", is_flag=True, help="Report as JSON.")
+@placed
 def run(
     file: str,
     main: str,
@@ -42,9 +45,8 @@ def run(
     settings: tuple[str, ...],
     into: str | None,
     fresh: bool,
-    memory: str | None,
-    durable: bool,
     machine: bool,
+    where: Where,
 ) -> None:
     """Run STEP on MAIN of FILE, block by block, into a result group.
 
@@ -58,30 +60,27 @@ def run(
     process = usidx.open(file, main).usid.process(found(step), **parameters)
     start = time.perf_counter()
     before = () if fresh else process.existing(into=into)
-    try:
-        result = process.run(
-            into=into, memory=memory, progress=True, fresh=fresh, durable=durable
-        )
-    except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt("; what is done is kept, the same command goes on") from stop
+    known = {each.path for each in process.existing(into=into)}
+
+    def partial() -> ResultGroup | None:
+        there = process.existing(into=into)
+        left = [each for each in there if each.status == "partial"]
+        # what this run began, or went on with
+        return next((each for each in left if not fresh or each.path not in known), None)
+
+    with going_on(partial, where, step if ":" in step else None), where.options() as options:
+        result = process.run(into=into, fresh=fresh, **options)
     seconds = time.perf_counter() - start
-    reused = any(each.path == result.path and each.status == "complete" for each in before)
-    if not machine:
-        what = "was there already, nothing was computed" if reused else "computed and complete"
-        click.echo(f"{result.path}\n  in {result.store}: {what} ({in_time(seconds)})")
-        return
-    click.echo(
-        as_json(
-            {
-                "group": result.path,
-                "store": result.store,
-                "status": result.status,
-                "parameters": result.parameters,
-                "computed": not reused,
-                "seconds": round(seconds, 6),
-            }
-        )
+    reused = not where.retry_failed and any(
+        each.path == result.path and each.status == "complete" for each in before
     )
+    if machine:
+        click.echo(as_json(report(result, not reused, seconds)))
+        return
+    what = "was there already, nothing was computed" if reused else "computed and complete"
+    failed = result.record.failed
+    more = f"; {failed} positions failed, --retry-failed tries them again" if failed else ""
+    click.echo(f"{result.path}\n  in {result.store}: {what} ({in_time(seconds)}){more}")
 
 
 def parsed(settings: tuple[str, ...]) -> dict[str, Any]:
@@ -130,6 +129,8 @@ def _loaded(place: str) -> Any:
     import os
     import sys
 
+    import cloudpickle
+
     from usidx.errors import OptionError, StoreNotFoundError
 
     try:
@@ -144,6 +145,8 @@ def _loaded(place: str) -> Any:
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
+        # other processes have no module of that name: they get what is in it
+        cloudpickle.register_pickle_by_value(module)
         return module
     except StoreNotFoundError:
         raise
