@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import logging
@@ -17,7 +18,7 @@ from usidx.stores.base import Store
 
 ENTRY_POINTS = "usidx.readers"
 # Modules of this room with a READER each; where several claim a file, the first of them.
-BUILT_IN = ("hyperspy", "numpy_files")
+BUILT_IN = ("hyperspy", "numpy_files", "rosettasciio")
 _HEAD = 8192
 
 Path = str | os.PathLike[str]
@@ -85,13 +86,13 @@ def store_of(
             if foreign is None:
                 raise _unknown(error) from error
             return foreign
-        foreign = None
-        if reader is None and (options or not store.candidates()):
-            foreign = _foreign(path, None, options)
-        return _plain(store, options) if foreign is None else foreign
-    if not os.path.exists(path):
-        store_at(path)  # which says what is near
+        foreign = None if reader else _foreign(path, None, options)
+        # to look for Mains in a large file takes longer than to look whose it is
+        return _plain(store, options) if foreign is None or store.candidates() else foreign
     foreign = _foreign(path, reader, options)
+    with contextlib.suppress(NotUsidError):
+        # says what is near where nothing is there, and refuses HDF5 files that reach elsewhere
+        store_at(path, allow_external).candidates()
     assert foreign is not None
     return foreign
 
