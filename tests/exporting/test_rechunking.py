@@ -29,7 +29,6 @@ from usidx.stores import store_at
 from usidx.stores.base import OutputRequest, ResultRequest
 from usidx.stores.hdf5 import read as read_hdf5
 from usidx.stores.hdf5.encoding import Encoding
-from usidx.stores.zarr import read as read_zarr
 from usidx.testing import make_main
 
 CHANNEL = "/Measurement_000/Channel_000"
@@ -261,7 +260,6 @@ class TestAccess:
     ) -> None:
         monkeypatch.setattr(read_hdf5, "DEFAULT_BUDGET", 2**20)
         monkeypatch.setattr(read_hdf5, "_WIDEST", 2**20)
-        monkeypatch.setattr(read_zarr, "_BLOCK_BYTES", 2**20)
         main = make_main((256, 256, 32))
         read = usidx.open(main.usid.to_h5usid(tmp_path / "scan.h5", checksums=False))
         into = read.usid.rechunk_for(
@@ -273,7 +271,7 @@ class TestAccess:
         np.testing.assert_array_equal(one, expected)  # and files are known from now on
         before = bytes_read()
         assert found.data.chunksize[:2] == (256, 256)
-        assert found.data.chunksize[2] < 32
+        assert ending == ".zarr" or found.data.chunksize[2] < 32
         again = found.isel(Frequency=18).values
         assert bytes_read() - before < 2 * again.nbytes
         np.testing.assert_array_equal(again, read.isel(Frequency=18))
