@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,11 @@ import numpy as np
 from usidx.errors import OptionError, did_you_mean
 from usidx.model.dimension import Array
 
-# Rows that are multiplied at once: fewer waste calls, more multiply zeros.
-_ROWS = 128
+# Rows of a band: fewer waste calls, more multiply zeros.
+_ROWS = 32
+# Multiplications in one product. OpenBLAS starts threads for larger ones, which get in the way of
+# those that work on other frames: on two cores that took eight times as long.
+_MOST = 2**18
 
 
 def gaussian(frame: Array, *, sigma: float, truncate: float = 4.0) -> Array:
@@ -37,7 +40,7 @@ def gaussian(frame: Array, *, sigma: float, truncate: float = 4.0) -> Array:
     >>> spot = np.zeros((5, 5), "u1")
     >>> spot[2, 2] = 100
     >>> gaussian(spot, sigma=0.5).round()[2]
-    array([ 1., 8., 62., 8., 1.], dtype=float32)
+    array([ 0., 8., 62., 8., 0.], dtype=float32)
     """
     if not sigma > 0 or not truncate > 0:
         raise OptionError(f"sigma={sigma} and truncate={truncate} must be above 0")
@@ -52,11 +55,28 @@ def gaussian(frame: Array, *, sigma: float, truncate: float = 4.0) -> Array:
     rows, columns = values.shape
     half = np.empty_like(values)
     for start, stop, low, high, weights in _bands(rows, sigma, truncate, values.dtype.str):
-        np.matmul(weights, values[low:high], out=half[start:stop])
+        for part, batched in _batches(columns, weights.size):
+            source = values[low:high, part].reshape(high - low, *batched).swapaxes(0, 1)
+            target = half[start:stop, part].reshape(stop - start, *batched).swapaxes(0, 1)
+            np.matmul(weights, source, out=target)
     out = np.empty_like(values)
     for start, stop, low, high, weights in _bands(columns, sigma, truncate, values.dtype.str):
-        np.matmul(half[:, low:high], weights.T, out=out[:, start:stop])
+        for part, batched in _batches(rows, weights.size):
+            source = half[part].reshape(*batched, columns)[..., low:high]
+            target = out[part].reshape(*batched, columns)[..., start:stop]
+            np.matmul(source, weights.T, out=target)
     return out
+
+
+def _batches(size: int, weights: int) -> Iterator[tuple[slice, tuple[int, int]]]:
+    """(part of an axis, how many products of how many rows it is): as much as fits in each."""
+    each = max(1, _MOST // weights)
+    each = each // 8 * 8 or each
+    whole = size // each * each
+    if whole:
+        yield slice(0, whole), (whole // each, each)
+    if whole < size:
+        yield slice(whole, size), (1, size - whole)
 
 
 @functools.lru_cache(maxsize=16)
