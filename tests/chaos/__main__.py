@@ -83,10 +83,20 @@ def _kill(asked: argparse.Namespace, folder: str) -> int:
     return tally.bad
 
 
+def _full_disk(asked: argparse.Namespace, folder: str) -> int:
+    from tests.chaos import full_disk
+
+    start = time.monotonic()
+    tally, skipped = full_disk.attack(folder)
+    _tell(**vars(tally), skipped=skipped, seconds=round(time.monotonic() - start, 1))
+    return len(tally.bad)
+
+
 ATTACKS: dict[str, Callable[[argparse.Namespace, str], int]] = {
     "crash": _crash,
     "power": _power,
     "kill": _kill,
+    "full-disk": _full_disk,
 }
 
 

@@ -65,10 +65,14 @@ def make_source(path: str) -> None:
         main.usid.to_zarr(path, chunks={"Y": 1})
 
 
+def source_values() -> np.ndarray:
+    """All values of the source."""
+    return make_main(SHAPE, dtype="float32").values
+
+
 def first_values() -> dict[float, int]:
     """The row of the map that begins with a value."""
-    main = make_main(SHAPE, dtype="float32")
-    return {float(repr_value): row for row, repr_value in enumerate(main.values[:, 0, 0])}
+    return {float(value): row for row, value in enumerate(source_values()[:, 0, 0])}
 
 
 def opened(path: str) -> xr.DataArray:

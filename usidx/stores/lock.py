@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from usidx.errors import ReadOnlyStoreError, StoreLockedError, StoreNotFoundError
+from usidx.errors import NoSpaceError, ReadOnlyStoreError, StoreLockedError, StoreNotFoundError
 from usidx.stores import disk
 from usidx.stores.alive import is_alive
 
@@ -236,6 +236,11 @@ class StoreLock:
                 f"there is no folder {os.path.dirname(self.path)!r} for {self.subject}"
             ) from error
         except OSError as error:
+            if error.errno in disk.NO_ROOM:
+                raise NoSpaceError(
+                    f"there is no room for the lock of {self.subject} at {self.path!r} "
+                    f"({error.strerror}): some kilobytes are needed; make room"
+                ) from error
             if error.errno not in disk.READ_ONLY:
                 raise
             raise ReadOnlyStoreError(

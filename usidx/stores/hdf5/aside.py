@@ -62,14 +62,15 @@ def aside(path: str, *, overwrite: bool) -> Iterator[Overlay]:
         disk.sync_folder(folder)
 
 
-def unwritable(path: str, error: OSError) -> Exception:
-    """What the system says of writing a new file at `path`, in our words."""
+def unwritable(path: str, error: OSError, needed: int = 0) -> Exception:
+    """What the system says of writing a file at `path`, in our words; `needed` bytes it takes."""
     if error.errno == errno.ESTALE:
         return written_by_others(path)
     if error.errno in disk.NO_ROOM:
+        more = f": {disk.sized(needed)} are needed" if needed else ""
         return NoSpaceError(
-            f"there is no room to write {path!r} ({error.strerror}; {disk.room(path)} free); make "
-            "room or write to another disk"
+            f"there is no room to write {path!r}{more} ({error.strerror}; {disk.room(path)} free); "
+            "make room or write to another disk"
         )
     if error.errno in disk.READ_ONLY:
         return ReadOnlyStoreError(
@@ -95,7 +96,7 @@ def _settle(path: str, overlay: Overlay) -> None:
     try:
         overlay.settle()
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise unwritable(path, error, overlay.wanted) from error
 
 
 def _keep_mode(real: str, descriptor: int) -> None:

@@ -193,7 +193,7 @@ class HDF5BlockWriter:
         wanted = None if only is None else self._by_rows(key, only)
         block = self._in_file_order(key, values, rows)
         row_nbytes = self.values.span.nbytes // self.n_rows
-        with self._understandable():
+        with self._understandable(block.nbytes):
             for first, start, stop in self._pending(descriptor, rows, wanted):
                 offset = self.values.span.offset + first * row_nbytes
                 disk.write_at(descriptor, _bytes(block[start:stop]), offset)
@@ -231,7 +231,7 @@ class HDF5BlockWriter:
                 "on_error='mark'"
             )
         rows, by_rows = self._rows(key), self._by_rows(key, failed)
-        with self._opened(os.O_RDWR) as descriptor, self._understandable():
+        with self._opened(os.O_RDWR) as descriptor, self._understandable(len(rows)):
             self.failures.record(descriptor, rows, by_rows, reasons)
 
     def mark(self, key: tuple[slice, ...]) -> None:
@@ -372,16 +372,16 @@ class HDF5BlockWriter:
         )
 
     @contextlib.contextmanager
-    def _understandable(self) -> Iterator[None]:
+    def _understandable(self, nbytes: int = 1) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             if error.errno not in disk.NO_ROOM:
                 raise
             raise NoSpaceError(
-                f"no room to write into {self.path!r} ({error.strerror}), though it was set aside; "
-                f"{disk.room(self.path)} are free. The blocks that are marked stay: make room, "
-                "then resume"
+                f"no room to write {disk.sized(nbytes)} into {self.path!r} ({error.strerror}), "
+                f"which are needed though room was set aside; {disk.room(self.path)} are free. The "
+                "blocks that are marked stay: make room, then resume"
             ) from error
 
 

@@ -315,7 +315,9 @@ class Draft:
             raise OptionError(f"{self._path!r} cannot hold this: {error}") from error
         finally:
             if self._overlay.error is not None:
-                raise unwritable(self._path, self._overlay.error)
+                values = sum(each.spec.nbytes for each in self._targets)
+                needed = max(self._overlay.wanted, values)
+                raise unwritable(self._path, self._overlay.error, needed)
 
 
 class Target:

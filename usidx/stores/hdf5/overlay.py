@@ -58,6 +58,8 @@ class Overlay(io.RawIOBase):
         super().__init__()
         self.end = os.fstat(descriptor).st_size
         self.size = self.end
+        self.wanted = 0
+        """The most bytes behind `end` that room was asked for."""
         self.error: OSError | None = None
         self.failure: BaseException | None = None
         self._descriptor = descriptor
@@ -152,6 +154,7 @@ class Overlay(io.RawIOBase):
         Where there is no room, `error` says so.
         """
         stop = max(self.size, self._physical) + count
+        self.wanted = max(self.wanted, stop - self.end)
         try:
             disk.reserve(self._descriptor, self._physical, stop)
         except OSError as error:
@@ -172,6 +175,7 @@ class Overlay(io.RawIOBase):
         if self.error is not None:
             raise self.error
         size = max(self.end, self.size)
+        self.wanted = max(self.wanted, size - self.end)
         disk.reserve(self._descriptor, self._physical, size)
         self._physical = max(self._physical, size)
         if self._physical > size:

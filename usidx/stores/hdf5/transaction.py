@@ -298,7 +298,7 @@ def _no_room(path: str, overlay: Overlay, error: OSError) -> Exception:
         return written_by_others(path)
     if error.errno not in disk.NO_ROOM:
         return DamagedStoreError(f"{path!r} could not be written: {error.strerror or error}")
-    needed = disk.sized(max(0, overlay.size - overlay.end))
+    needed = disk.sized(max(overlay.wanted, overlay.size - overlay.end))
     overlay.withdraw()  # what it took is free again
     return NoSpaceError(
         f"there is no room to extend {path!r}: {needed} are needed and {disk.room(path)} are free "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Target:
     chunks: tuple[int, ...]
 
     def __setitem__(self, key: tuple[slice, ...], values: Array) -> None:
-        with writing(self.path):
+        with writing(self.path, lambda: math.prod(self.shape) * self.dtype.itemsize):
             array = open_to_write(self.folder)
             array[key] = np.asarray(values).astype(self.dtype, copy=False)
 
@@ -87,7 +88,7 @@ class Draft:
             raise StoreExistsError(
                 f"{spec.path!r} is given twice; give each Main a path of its own"
             )
-        with writing(self._root):
+        with writing(self._root, lambda: spec.nbytes):
             if self._leaf is None:
                 self._make_groups(spec.parent)
             leaf = create_leaf(

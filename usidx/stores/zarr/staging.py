@@ -35,10 +35,10 @@ def writing(path: str, needed: Callable[[], int] | None = None) -> Iterator[None
     except OSError as error:
         if error.errno in disk.NO_ROOM:
             count = needed() if needed is not None else 0
-            more = f": up to {disk.sized(count)} are needed" if count else ""
+            what = f"up to {disk.sized(count)}" if count else "some kilobytes"
             raise NoSpaceError(
-                f"there is no room to write {path!r}{more} ({error.strerror}; {disk.room(path)} "
-                "free); make room or write to another disk"
+                f"there is no room to write {path!r}: {what} are needed ({error.strerror}; "
+                f"{disk.room(path)} free); make room or write to another disk"
             ) from error
         if error.errno in disk.READ_ONLY:
             raise ReadOnlyStoreError(

@@ -27,6 +27,7 @@ from usidx.stores.zarr.create import create_leaf
 from usidx.stores.zarr.failures import add_failures, numbers_of, prepare
 from usidx.stores.zarr.leaf import VERSION
 from usidx.stores.zarr.nodes import (
+    FILE,
     children,
     consolidate,
     folder_of,
@@ -95,7 +96,7 @@ class ZarrClaim:
                 raise SourceChangedError(f"{folder!r} was removed while results were written")
             last = max((writer.done().size for writer in self._writers.values()), default=0)
             node["attributes"].update({"usid_status": "complete", "last_pixel": last})
-            with writing(folder):
+            with writing(folder, lambda: 2 * os.path.getsize(os.path.join(self._root, FILE))):
                 # in this order: a group that is complete is so for plain xarray, too
                 consolidate(self._root, {self.group: node})
                 write_node(folder, node)
@@ -141,7 +142,7 @@ def claim(root: str, request: ResultRequest, *, durable: bool = False) -> ZarrCl
         lock = run_lock(root, group, f"computing {request.tool}")
         lock.acquire(_RUN_TIMEOUT)
         try:
-            with aside(root) as folder, writing(root):
+            with aside(root) as folder, writing(root, lambda: _needed_by(request)):
                 _create_group(os.path.join(folder, "new"), request, name)
                 place(os.path.join(folder, "new"), root, group)
                 consolidate(root)
@@ -213,13 +214,18 @@ def _prepare(root: str, record: ResultRecord, failures: bool, retry: bool) -> No
 
 def _check_room(root: str, request: ResultRequest) -> None:
     """Refuse what the disk has no room for, counted uncompressed: better now than halfway."""
-    needed = sum(output.spec.nbytes for output in request.outputs)
+    needed = _needed_by(request)
     folder = root if os.path.isdir(root) else os.path.dirname(root)
     if needed > (free := shutil.disk_usage(folder).free):
         raise NoSpaceError(
             f"results of {request.tool!r} take up to {disk.sized(needed)}, {root!r} has room for "
             f"{disk.sized(free)}; make room or put them into another store"
         )
+
+
+def _needed_by(request: ResultRequest) -> int:
+    """How many bytes the values take that a request asks room for, uncompressed."""
+    return sum(output.spec.nbytes for output in request.outputs)
 
 
 def _free_name(root: str, parent: str, request: ResultRequest) -> str:
