@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ import xarray as xr
 
 from usidx.arrays.columns import EMPTY_SIDES
 from usidx.arrays.fields import compound_spec, field_names, pack
-from usidx.arrays.labels import arrange, as_main
+from usidx.arrays.labels import arrange, as_main, assign_roles
+from usidx.arrays.roles import known_roles
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
 from usidx.model.layout import Grid, Layout
@@ -35,10 +36,12 @@ class Draft:
     ----------
     spec : what the Main is
     values : its N-D values in given chunks, lazily
+    pieces : how many chunks they come in
     """
 
     spec: MainSpec
     values: Callable[[Chunks], dask.array.Array]
+    pieces: int = 1
 
 
 def drafts_of(result: object, tool: str) -> tuple[Draft, ...]:
@@ -47,7 +50,8 @@ def drafts_of(result: object, tool: str) -> tuple[Draft, ...]:
     A DataArray, or a Dataset of one variable, is one Main named after the tool. A Dataset whose
     variables have the same dimensions is one compound Main named after the tool, its variables are
     the fields. A Dataset whose variables differ in dimensions is one Main for each, named as they
-    are.
+    are; where a dimension without a role is added to positions in one of them, as components are
+    to maps, it is the position of those that have none.
 
     Quantity and units are those in the attributes of the result. Where it has none, the quantity
     is the name of the tool (or of the variable) and the units are "a. u.": what was measured may
@@ -72,7 +76,29 @@ def drafts_of(result: object, tool: str) -> tuple[Draft, ...]:
         return (_draft(next(iter(variables.values())), tool),)
     if len({frozenset(each.dims) for each in variables.values()}) == 1:
         return (_compound_draft(result, tool),)
-    return tuple(_draft(each, name) for name, each in variables.items())
+    return tuple(_draft(each, name) for name, each in _with_sides(variables).items())
+
+
+def _with_sides(variables: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
+    """The variables of a decomposition with roles for the dimension that is new in them.
+
+    What a step adds to the positions of one variable (a component) is spectroscopic there. In the
+    others, the spectra of the components and their strengths, it takes the place of positions.
+    """
+    added: set[str] = set()
+    for each in variables.values():
+        roles = known_roles(each)
+        if "position" in roles.values():
+            added |= {dim for dim, role in roles.items() if role is None}
+    return {name: _with_positions(each, added) for name, each in variables.items()}
+
+
+def _with_positions(array: xr.DataArray, added: Set[str]) -> xr.DataArray:
+    roles = known_roles(array)
+    lost = [dim for dim, role in roles.items() if role is None]
+    if not lost or "position" in roles.values() or not added.issuperset(lost):
+        return array
+    return assign_roles(array, lost)
 
 
 def _draft(array: xr.DataArray, name: str) -> Draft:
@@ -82,7 +108,8 @@ def _draft(array: xr.DataArray, name: str) -> Draft:
     spec, arranged = as_main(array, path=f"/{name}")
     _check_dtype(name, spec.dtype)
     spec = _plain(spec, array.attrs)
-    return Draft(spec, lambda chunks: _dask(arranged).rechunk(chunks))
+    pieces = _dask(arranged).npartitions
+    return Draft(spec, lambda chunks: _dask(arranged).rechunk(chunks), pieces)
 
 
 def _compound_draft(dataset: xr.Dataset, tool: str) -> Draft:
@@ -102,7 +129,7 @@ def _compound_draft(dataset: xr.Dataset, tool: str) -> Draft:
         )
         return packed
 
-    return Draft(spec, values)
+    return Draft(spec, values, max(_dask(each).npartitions for each in arranged))
 
 
 def _pack(*blocks: Array, compound: np.dtype[Any]) -> Array:
