@@ -12,6 +12,7 @@ from usidx.errors import OptionError
 from usidx.process.failures import Ended
 from usidx.process.mending import Mending, UnitFailedError, guarded
 from usidx.process.plan import Plan
+from usidx.process.rereading import read_anew
 from usidx.process.search import Locate, Search, Tried
 from usidx.process.streaming import Stream, StreamedWork, stream_of
 from usidx.process.work import Graph, Unit, Work, batches, graph_of, joined, units_of, works_of
@@ -63,7 +64,8 @@ def execute(
     Units that need nothing of each other are one task each, made when there is a thread for it:
     what is in memory is bounded by how many run at once. Those of a step that acts on each
     position alone are computed piece by piece. Where they have tasks in common (a mean
-    over the map that is subtracted, neighbours that overlap) all are one graph for dask.
+    over the map that is subtracted, neighbours that overlap) all are one graph for dask, in which
+    what waits for all others reads its part anew, rather than everything being kept.
 
     Parameters
     ----------
@@ -87,7 +89,7 @@ def execute(
     feed = _Feed(plan, units_of(plan, writers), stream, mending)
     executor.run(feed, take)
     if feed.rest:
-        graph, last = joined(graph_of(plan, feed.rest), feed.rest)
+        graph, last = joined(read_anew(graph_of(plan, feed.rest)), feed.rest)
         executor.run_joined(guarded(graph) if mending and mending.marks else graph, last, take)
         executor.run(feed, take)  # what failed of these, position by position
 

@@ -1,0 +1,88 @@
+"""Blocks that are needed early and late are not kept in between."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from dask.array.optimization import optimize
+from dask.local import get_sync
+
+from usidx.process.rereading import read_anew
+
+BLOCKS = 40
+SHAPE = (BLOCKS, 6, 8)
+
+
+class Counting:
+    """An array that knows how many blocks of it are held, and how often each was read."""
+
+    shape, dtype, ndim = SHAPE, np.dtype("f8"), len(SHAPE)
+
+    def __init__(self) -> None:
+        self.values = np.random.default_rng(0).random(SHAPE)
+        self.held = self.most = self.reads = 0
+
+    def __getitem__(self, key: Any) -> np.ndarray[Any, Any]:
+        block = self.values[key].copy()
+        self.held += 1
+        self.reads += 1
+        self.most = max(self.most, self.held)
+        weakref.finalize(block, self._let_go)
+        return block
+
+    def _let_go(self) -> None:
+        self.held -= 1
+
+
+def computed(lazy: da.Array, *, anew: bool) -> np.ndarray[Any, Any]:
+    keys = [key for key in dask.core.flatten(lazy.__dask_keys__())]
+    graph = dict(optimize(lazy.dask, keys))
+    blocks = get_sync(read_anew(graph) if anew else graph, [[key] for key in keys])
+    return np.concatenate([np.array(block) for (block,) in blocks])
+
+
+def lazily(source: Counting) -> da.Array:
+    return da.from_array(source, chunks=(1, 6, 8), asarray=False, meta=np.empty((0, 0, 0)))
+
+
+@pytest.mark.parametrize(("anew", "most", "reads"), [(True, 4, 2 * BLOCKS), (False, 40, BLOCKS)])
+def test_a_mean_of_all_that_is_subtracted_holds_few_blocks(
+    anew: bool, most: int, reads: int
+) -> None:
+    source = Counting()
+    lazy = lazily(source)
+    found = computed((lazy - lazy.mean(axis=0)).sum(axis=(1, 2), keepdims=True), anew=anew)
+    expected = (source.values - source.values.mean(axis=0)).sum(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(found, expected)
+    assert source.reads == reads
+    assert source.most <= most if anew else source.most == most
+
+
+def test_all_who_wait_read_for_themselves() -> None:
+    source = Counting()
+    lazy = lazily(source)
+    mean, spread = lazy.mean(axis=0), lazy.std(axis=0)
+    found = computed(((lazy - mean) / spread).sum(axis=(1, 2), keepdims=True), anew=True)
+    values = source.values
+    expected = ((values - values.mean(axis=0)) / values.std(axis=0)).sum(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(found, expected)
+    assert source.most <= 6
+
+
+def test_neighbours_share_what_they_read() -> None:
+    source = Counting()
+    lazy = lazily(source)
+    smooth = da.overlap.map_overlap(lambda block: block, lazy, depth={0: 1}, boundary="none")
+    np.testing.assert_array_equal(computed(smooth, anew=True), source.values)
+    assert source.reads == BLOCKS
+
+
+def test_graphs_without_shared_reads_stay_as_they_are() -> None:
+    lazy = lazily(Counting()) * 2
+    graph = dict(optimize(lazy.dask, list(dask.core.flatten(lazy.__dask_keys__()))))
+    assert read_anew(graph) is graph
