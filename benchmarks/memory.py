@@ -73,11 +73,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS))
     parser.add_argument("--who", nargs="+", choices=names, default=names)
-    parser.add_argument("--small", action="store_true", help="128 MiB in 32 MiB")
+    parser.add_argument("--small", action="store_true", help="256 MiB in 64 MiB")
     parser.add_argument("--json", type=pathlib.Path, help="write all reports there")
     parser.add_argument("--folder", help="where the files go; the default is the temporary folder")
     asked = parser.parse_args()
-    mib, limits = (128, [32]) if asked.small else (asked.mib, asked.limits)
+    mib, limits = (256, [64]) if asked.small else (asked.mib, asked.limits)
     reports: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
         path = pathlib.Path(folder) / "source.h5"
