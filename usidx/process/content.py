@@ -24,7 +24,7 @@ from usidx.stores.base import ResultRecord, StoredMain
 
 # A Main up to this many bytes is read whole, of a larger one as many pieces, evenly spread.
 WHOLE = 64 * 2**20
-PIECES, PIECE = 256, 64 * 1024
+PIECES, PIECE = 128, 64 * 1024
 # Where a piece means a chunk to decompress, fewer of them.
 _PIECES_OF_CHUNKS = 16
 ATTRIBUTE = "usid_content"
