@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import usidx
 from tests.chaos.children import in_child
 from usidx.errors import NoSpaceError, OptionError, StoreExistsError
-from usidx.exporting import bands, passes, rechunk_for, rechunking, transposing
+from usidx.exporting import bands, passes, rechunk_for, rechunking, sources, transposing
 from usidx.model.dimension import Dimension
 from usidx.model.layout import Coordinate, Grid, Points
 from usidx.stores import store_at
@@ -45,7 +45,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (passes, rechunking):
         monkeypatch.setattr(module, "TILE", 128)
     monkeypatch.setattr(passes, "_ASIDE_TILE", 512)
-    monkeypatch.setattr(rechunking, "MAPPED", 128)
+    monkeypatch.setattr(sources, "_LONG_RUN", 16)
 
 
 def fresh(work: Any) -> Any:

@@ -25,7 +25,6 @@ _LEAST_MAPS = 2**18
 _LEAST_SPECTRA = 2**20
 _MOST_BYTES = 4 * 2**20
 _MOST_CHUNKS = 10_000
-_PAGE = 4096
 
 
 @dataclass(frozen=True)
@@ -210,9 +209,8 @@ def _bytes_read(cut: Cut, grid: Grid, source: Source | None, itemsize: int) -> i
     row_count = sum(_touched(span, tall, rows) for span in cut.rows)
     if source.grain is not None:
         return row_count * sum(_touched(span, wide, columns) for span in cut.columns) * itemsize
-    beside = _PAGE if len(cut.columns) > 1 else 0
-    width = columns * itemsize
-    return row_count * sum(min(width, (b - a) * itemsize + beside) for a, b in cut.columns)
+    spans = [source.read_with(span) for span in cut.columns]
+    return row_count * sum(last - first for first, last in spans) * itemsize
 
 
 def _touched(span: Span, step: int, size: int) -> int:

@@ -108,7 +108,9 @@ def carry_out(jobs: Sequence[Job], folder: str, memory: int, count: Count) -> No
         if job.source is not None and job.aside:
             with _taker(job, folder) as spill:
                 rows, columns = job.target.grid.shape
-                _read(job, spill, ((0, rows), (0, columns)), _ASIDE_TILE)
+                # each thread holds a tile, and parts of it on their way to disk
+                tile = max(TILE, min(_ASIDE_TILE, memory // (4 * job.workers)))
+                _read(job, spill, ((0, rows), (0, columns)), tile)
                 assert isinstance(spill, Spill)
                 _write_bands(job, _from_spill(job, spill), count)
         elif job.source is not None:

@@ -17,7 +17,7 @@ from usidx.exporting.bands import Access, Cut, cut_of, least_of
 from usidx.exporting.parts import Exportable, Part, parts_of
 from usidx.exporting.passes import TILE, Count, Job, carry_out
 from usidx.exporting.rechunked import Compression, Target, new_store
-from usidx.exporting.sources import MAPPED, Source, source_of
+from usidx.exporting.sources import Source, source_of
 from usidx.exporting.storing import Progress, told
 from usidx.model.dimension import Array
 from usidx.stores import disk
@@ -130,10 +130,8 @@ def _planned(
     """(bands, whether values are set aside, threads): the way that moves the least bytes."""
     grid, itemsize = target.grid, target.dtype.itemsize
     chunk = math.prod(grid.chunk) * itemsize
-    read = TILE + min(MAPPED, math.prod(grid.shape) * itemsize)
-    if source is not None and source.grain is not None:
-        read = 2 * max(TILE, math.prod(source.grain) * itemsize)
-    each = max(_COPIES * chunk, read)
+    grain = itemsize * math.prod(source.grain) if source is not None and source.grain else 0
+    each = max(_COPIES * chunk, 2 * max(grain, TILE))
     least = least_of(grid)
     threads = max(1, min(workers, (memory - least * chunk) // each))
     most = (memory - threads * each) // chunk
@@ -142,10 +140,10 @@ def _planned(
     found = cut_of(grid, most, source, itemsize)
     assert found is not None
     cut, nbytes = found
-    # set aside, values are read once, written, and read again
+    # set aside, values are read once, written, which counts twice, and read again
     once = math.prod(grid.shape) * itemsize
     on_disk = source is None or source.on_disk
-    aside = len(cut) > 1 and on_disk and (source is None or nbytes > 3 * once)
+    aside = len(cut) > 1 and on_disk and (source is None or nbytes > 4 * once)
     _log.debug(
         "%s goes into chunks of %s in %d bands; %s are read%s",
         path,

@@ -20,8 +20,8 @@ Box = tuple[slice, ...]
 Span = tuple[int, int]
 """The first of some rows (columns), and the one behind the last."""
 
-# Bytes of a file that one thread maps at once.
-MAPPED = 2 * 2**20
+# Of rows that lie one after the other, parts of at least so many bytes are read by themselves.
+_LONG_RUN = 32 * 2**10
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,17 +56,25 @@ class Source:
             second, self.grain[self.n_position :]
         )
 
+    def read_with(self, columns: Span) -> Span:
+        """The columns that are read to have some of them."""
+        nbytes = (columns[1] - columns[0]) * self.array.dtype.itemsize
+        if self.grain is None and self.on_disk and nbytes < _LONG_RUN:
+            return 0, math.prod(self.sides[1])
+        return columns
+
     def tiles(self, rows: Span, columns: Span, budget: int) -> Iterator[Box]:
-        """Boxes of about `budget` bytes that make up some rows and columns, grain by grain."""
+        """Boxes of about `budget` bytes with all of some rows and columns, grain by grain.
+
+        They may have other columns, too, where reading less takes longer.
+        """
         first, second = self.sides
+        columns = self.read_with(columns)
         count = max(1, budget // self.array.dtype.itemsize)
         inner = second if self.grain is None else self.grain[self.n_position :]
         outer = (1,) * len(first) if self.grain is None else self.grain[: self.n_position]
         width = min(math.prod(inner), columns[1] - columns[0])
-        height = count // width
-        if self.grain is None:  # of a mapped file memory holds what lies between, too
-            height = min(height, MAPPED // (math.prod(second) * self.array.dtype.itemsize))
-        tall = _grown(first, outer, height)
+        tall = _grown(first, outer, count // width)
         wide = _grown(second, inner, count // math.prod(tall))
         if self.grain is None and math.prod(wide) > count:
             wide = _grown(second, (1,) * len(second), count)

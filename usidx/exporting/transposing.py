@@ -62,13 +62,20 @@ class Band:
             self.values[:, -1, :, beside:] = np.zeros((), dtype)
 
     def put(self, row: int, column: int, matrix: Array) -> None:
-        """Take in a part of the matrix that begins at a row and a column of the source."""
+        """Take in a part of the matrix that begins at a row and a column of the source.
+
+        What is beyond the band is left out.
+        """
         for first, up in _placed(row, matrix.shape[0], self._orders[0]):
             part = matrix[up]
             for second, left in _placed(column, matrix.shape[1], self._orders[1]):
                 self._put(first, second, part[:, left])
 
     def _put(self, row: int, column: int, matrix: Array) -> None:
+        (top, bottom), (left, right) = self.rows, self.columns
+        up, down = max(0, top - row), max(0, bottom - row)
+        first, last = max(0, left - column), max(0, right - column)
+        matrix, row, column = matrix[up:down, first:last], row + up, column + first
         height, width = self.chunk
         for i, k, a, b, up in _parts(row - self.rows[0], matrix.shape[0], height):
             for j, m, c, d, left in _parts(column - self.columns[0], matrix.shape[1], width):
