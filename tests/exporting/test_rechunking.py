@@ -371,7 +371,7 @@ class TestMemory:
 
     @pytest.mark.parametrize("source", ["contiguous", "lazy"])
     def test_memory_is_bounded(self, tmp_path: pathlib.Path, source: str) -> None:
-        main = make_main((256, 256, 128))
+        main = make_main((256, 256, 256))
         path = main.usid.to_h5usid(tmp_path / "scan.h5", checksums=False)
         read = usidx.open(path)
         small = make_main((8, 8, 8), chunks={"Y": 4})
@@ -381,13 +381,13 @@ class TestMemory:
             usidx.open(tmp_path / "small.zarr").load()
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             obj = read if source == "contiguous" else usidx.open(path, chunks={"Y": 4}) + 1
-            rechunk_for(obj, "maps", tmp_path / "into.zarr", memory="12MB", workers=2)
+            rechunk_for(obj, "maps", tmp_path / "into.zarr", memory="24MB", workers=2)
             return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
         ended = fresh(work)
         assert ended.trouble == ""
-        libraries = 8e6
-        assert ended.result < 1.2 * 12e6 + libraries < main.nbytes
+        allocator = 16e6  # keeps what was let go of
+        assert ended.result < 1.2 * 24e6 + allocator < main.nbytes
         expected = read[..., 99].values + (source == "lazy")
         np.testing.assert_array_equal(usidx.open(tmp_path / "into.zarr")[..., 99], expected)
 
