@@ -8,7 +8,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from dask._task_spec import convert_legacy_graph
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from usidx.process.routine import Routine, routine_of
@@ -38,6 +38,7 @@ def _routine(*made: da.Array, source: da.Array) -> Routine:
     return routine_of(key, order, results)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("+*msTcxw"), max_size=6))
 def test_values_are_those_of_dask(operations: list[str]) -> None:
     source = da.from_array(VALUES, chunks=(4, 6))

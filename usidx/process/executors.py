@@ -142,8 +142,7 @@ def _against_processes(plan: Plan) -> str:
         for number, block in enumerate(output.blocks()):
             if number == 2:
                 break
-            place = (part.start // step for part, step in zip(block.key, output.block, strict=True))
-            units.append(Unit(len(units), {}, (), ((output.values.name, *place),)))
+            units.append(Unit(len(units), {}, (), (output.key(block),)))
     works: tuple[Work, ...] | None = works_of(graph_of(plan, units[:2]), units[:2])
     if works is None:
         return "its blocks have work in common"

@@ -16,6 +16,7 @@ from usidx.arrays.apply import OnWhole
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
 from usidx.process.budget import memory_of
+from usidx.process.graphs import describe
 from usidx.process.map import Kernel
 from usidx.process.plan import Output, Plan
 
@@ -60,7 +61,7 @@ def pace_of(plan: Plan, worth: float) -> Pace | None:
         take longer
     """
     for output in plan.outputs:
-        found = _first_kernel(output)
+        found = _first_kernel(plan, output)
         if found is None:
             continue
         kernel, values = found
@@ -72,14 +73,14 @@ def pace_of(plan: Plan, worth: float) -> Pace | None:
     return None
 
 
-def _first_kernel(output: Output) -> tuple[Kernel, Callable[[], Array]] | None:
+def _first_kernel(plan: Plan, output: Output) -> tuple[Kernel, Callable[[], Array]] | None:
     """The first function of single spectra on the way to a block, and what gives its input."""
-    from dask._task_spec import Task, convert_legacy_graph
+    from dask._task_spec import Task
     from dask.core import toposort
     from dask.local import get_sync
 
-    key = (output.values.name, *(0,) * output.values.ndim)
-    graph = dict(convert_legacy_graph(output.values.dask.cull({key}).to_dict()))
+    first = output.key(next(output.blocks()))
+    graph = describe(plan, [first]).graph()
     kernels = {key for key, node in graph.items() if _kernel_in(node) is not None}
     if not kernels:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import pickle
@@ -10,6 +11,7 @@ import threading
 import traceback
 import uuid
 import zlib
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -29,6 +31,8 @@ from usidx.process.work import Work, is_data
 AnyWork = Work | StreamedWork | Search | Locate | Tried
 # An array that every block reads through is sent once, from this size on.
 _HEAVY = 64 * 1024
+# Objects that are known without a look into them.
+_MOST_HELD = 256
 
 # Parcels that are being worked on in this process, by the name of their run.
 _under_way: dict[str, int] = {}
@@ -84,7 +88,9 @@ class Packer:
     run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     shared: dict[str, bytes] = field(default_factory=dict, repr=False)
     # by id; the objects are held, so that no other one gets the same
-    _known: dict[int, tuple[str, Any]] = field(default_factory=dict, repr=False)
+    _known: OrderedDict[int, tuple[str, Any]] = field(default_factory=OrderedDict, repr=False)
+    # by what is in them: graphs that are made batch by batch have equal objects, not the same ones
+    _names: dict[bytes, str] = field(default_factory=dict, repr=False)
 
     def pack(self, works: Iterable[AnyWork]) -> Parcel:
         """The works as a parcel; `shared` has everything that it refers to.
@@ -112,11 +118,18 @@ class Packer:
                     self._share(node.value)
 
     def _share(self, value: Any) -> str:
-        if id(value) not in self._known:
-            name = f"usidx-{self.run}-{len(self._known)}"
-            self._known[id(value)] = (name, value)
-            self.shared[name] = cloudpickle.dumps((own_version(), self.paths, value))
-        return self._known[id(value)][0]
+        known = self._known.get(id(value))
+        if known is not None:
+            return known[0]
+        content = cloudpickle.dumps((own_version(), self.paths, value))
+        name = self._names.setdefault(
+            hashlib.sha256(content).digest(), f"usidx-{self.run}-{len(self._names)}"
+        )
+        self.shared.setdefault(name, content)
+        self._known[id(value)] = (name, value)
+        if len(self._known) > _MOST_HELD:
+            self._known.popitem(last=False)
+        return name
 
     def _dumped(self, works: tuple[AnyWork, ...], used: dict[str, None]) -> bytes:
         packer = self

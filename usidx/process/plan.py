@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,15 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from usidx.arrays.folding import fold_chunks
 from usidx.arrays.labels import spec_of
 from usidx.errors import PlanError, UsidError
-from usidx.model.blocks import Block, blocks_of, chunks_of
+from usidx.model.blocks import MOST_BLOCKS, Block, blocks_of, chunks_of
 from usidx.model.layout import Layout
 from usidx.model.main import MainSpec
 from usidx.model.names import clean_tool
 from usidx.model.provenance import canonical, fingerprint
-from usidx.process.budget import check_fits, run_of, run_shape, values_budget
+from usidx.process.budget import check_fits, run_shape, values_budget
+from usidx.process.cutting import (
+    Remaking,
+    better_side,
+    is_flat,
+    natural_run,
+    opened_in_runs,
+)
 from usidx.process.identity import Labelled, Source, identify, is_lazy, opened_in, token_of
 from usidx.process.inputs import Input, given, read_at_once
 from usidx.process.map import Mapped, mapped_of
@@ -36,13 +43,18 @@ class Output:
     Parameters
     ----------
     spec : what the Main is
-    values : N-D, lazily, in the order of the spec; one chunk for each block
+    draft : its values, in any chunks
     block : shape of the blocks
     """
 
     spec: MainSpec
-    values: dask.array.Array
+    draft: Draft
     block: tuple[int, ...]
+
+    @functools.cached_property
+    def values(self) -> dask.array.Array:
+        """N-D, lazily, in the order of the spec; one chunk for each block."""
+        return self.draft.values(chunks_of(self.spec.shape, self.block))
 
     @property
     def name(self) -> str:
@@ -60,9 +72,24 @@ class Output:
         n = self.n_position
         return self.spec.position.dims, self.spec.position.shape, self.block[:n]
 
+    @property
+    def count(self) -> int:
+        """How many blocks there are."""
+        return math.prod(-(-n // part) for n, part in zip(self.spec.shape, self.block, strict=True))
+
     def blocks(self) -> Iterator[Block]:
         """Every block, in row-major order."""
         return blocks_of(self.spec.shape, self.block)
+
+    def key(self, block: Block) -> tuple[Any, ...]:
+        """What stands for the values of a block in the graphs of its plan."""
+        pairs = zip(block.key, self.block, strict=True)
+        return (self.prefix, *(part.start // step for part, step in pairs))
+
+    @property
+    def prefix(self) -> str:
+        """The first part of the keys of its blocks."""
+        return f"usidx-{self.name}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +108,7 @@ class Plan:
     arguments : the parameters as the step is called with them
     inputs : those of them that are further sources
     further : other sources, which a result that was made already was made of
+    remaking : makes the outputs anew of parts of the source, where there are very many blocks
     mapped : how such a result is made of any part of the source, where that is known
     """
 
@@ -96,7 +124,13 @@ class Plan:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[Input, ...] = ()
     further: tuple[Source, ...] = ()
+    remaking: Remaking | None = None
     mapped: Mapped | None = None
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there are too many blocks to describe all of them at once."""
+        return any(each.count > MOST_BLOCKS for each in self.outputs)
 
     @property
     def stored_spec(self) -> MainSpec | None:
@@ -141,12 +175,20 @@ def bind(
     bound = bound.along(lazy)
     drafts = _run(step, lazy, bound.arguments, source)
     shapes = _shapes(drafts, lazy, memory, workers, blocks or {}, bound.inputs)
-    better = _source_in(lazy, source, drafts, shapes)
-    if better is not None:
-        lazy, bound = better, bound.along(better)
+    better = better_side(lazy, source, drafts, shapes)
+    remaking = None
+    if better is not None and any(each.count > MOST_BLOCKS for each in _outputs(drafts, shapes)):
+
+        def made(part: Labelled) -> tuple[Draft, ...]:
+            return _run(step, part, bound.along(part).arguments, source)
+
+        remaking = Remaking(made, lazy, source, *better)
+    elif better is not None:
+        lazy = opened_in_runs(lazy, source, *better)
+        bound = bound.along(lazy)
         drafts = _run(step, lazy, bound.arguments, source)
     identities = [source.identity, *(each.identity for each in bound.inputs)]
-    outputs = tuple(_output(draft, shape) for draft, shape in zip(drafts, shapes, strict=True))
+    outputs = _outputs(drafts, shapes)
     return Plan(
         tool=step.name,
         version=step.version,
@@ -156,9 +198,12 @@ def bind(
         labelled=lazy,
         outputs=outputs,
         fingerprint=fingerprint(step.name, step.version, stored, identities),
-        cost=_checked_cost(outputs, lazy, source, memory, workers, bound.inputs),
+        cost=_checked_cost(
+            outputs, lazy, source, memory, workers, bound.inputs, cut_anew=remaking is not None
+        ),
         arguments=bound.arguments,
         inputs=bound.inputs,
+        remaking=remaking,
     )
 
 
@@ -190,7 +235,7 @@ def bind_result(
     source = identify(labelled)
     drafts = drafts_of(result, tool)
     shapes = _shapes(drafts, labelled, memory, workers, blocks or {})
-    outputs = tuple(_output(draft, shape) for draft, shape in zip(drafts, shapes, strict=True))
+    outputs = _outputs(drafts, shapes)
     identities = [source.identity, token_of(result)]
     return Plan(
         tool=tool,
@@ -273,7 +318,7 @@ def _shapes(
                 position.shape,
                 written + more + -(-_read_at_once(source, position) // position.size),
                 max(1, budget - beside),
-                natural=_natural_run(source, position),
+                natural=natural_run(source, position),
                 strict=memory is not None,
             )
     return [runs[_side(each.spec.position)] + each.spec.spectroscopic.shape for each in drafts]
@@ -283,47 +328,8 @@ def _side(position: Layout) -> tuple[Any, ...]:
     return position.dims, position.shape
 
 
-def _natural_run(source: Labelled, position: Layout) -> tuple[int, ...] | None:
-    """The runs in which the source comes, where it has the positions of an output."""
-    array = source if isinstance(source, xr.DataArray) else next(iter(source.values()))
-    sizes = {str(dim): size for dim, size in array.sizes.items()}
-    if array.chunks is not None and _is_flat(source, position):
-        rows = array.chunks[array.dims.index("position")]
-        return tuple(max(each) for each in fold_chunks(rows, position.shape))
-    if array.chunks is None or any(sizes.get(dim) != n for dim, n in zip(*_side(position))):
-        return None
-    others = [str(dim) for dim in array.dims if dim not in position.dims]
-    ordered = array.transpose(*position.dims, *others)
-    return run_of(ordered.chunks or (), len(position.dims))
-
-
-def _source_in(
-    source: Labelled, record: Source, drafts: tuple[Draft, ...], shapes: list[tuple[int, ...]]
-) -> Labelled | None:
-    """The source opened in the blocks of the outputs, None where it is not worth it.
-
-    Only a source that comes in runs is opened anew: where somebody cut it into maps, the step may
-    be one that needs maps.
-    """
-    for draft, shape in zip(drafts, shapes, strict=True):
-        position = draft.spec.position
-        natural = _natural_run(source, position)
-        run = shape[: len(position.dims)]
-        if record.origin is not None and natural is not None and natural != run:
-            if _is_flat(source, position):
-                return opened_in(record, {"position": math.prod(run)})
-            return opened_in(record, dict(zip(position.dims, run, strict=True)))
-    return None
-
-
-def _is_flat(source: Labelled, position: Layout) -> bool:
-    """Whether the source has in 2-D form the positions of an output, which is N-D."""
-    flat = position.dims != ("position",) and source.sizes.get("position") == position.size
-    return flat and not set(position.dims) & set(source.dims)
-
-
-def _output(draft: Draft, block: tuple[int, ...]) -> Output:
-    return Output(draft.spec, draft.values(chunks_of(draft.spec.shape, block)), block)
+def _outputs(drafts: tuple[Draft, ...], shapes: list[tuple[int, ...]]) -> tuple[Output, ...]:
+    return tuple(Output(each.spec, each, shape) for each, shape in zip(drafts, shapes, strict=True))
 
 
 def _checked_cost(
@@ -333,8 +339,12 @@ def _checked_cost(
     memory: int | None,
     workers: int,
     inputs: tuple[Input, ...] = (),
+    *,
+    cut_anew: bool = False,
 ) -> int:
-    cost = max(_cost_of(each, labelled, outputs, inputs) for each in outputs)
+    # less than a chunk is not read of an array that somebody else made
+    least = 0 if cut_anew else _chunk_bytes(labelled)
+    cost = max(_cost_of(each, labelled, outputs, inputs, least) for each in outputs)
     check_fits(source.name, cost, memory, workers)
     return cost
 
@@ -343,7 +353,8 @@ def _cost_of(
     output: Output,
     source: Labelled,
     outputs: tuple[Output, ...],
-    inputs: tuple[Input, ...] = (),
+    inputs: tuple[Input, ...],
+    least: int,
 ) -> int:
     """Bytes read and written for one block of the outputs that are cut like `output`."""
     position = output.spec.position
@@ -351,8 +362,7 @@ def _cost_of(
     written = sum(_bytes_per_position(each.spec) for each in outputs if each.cut == output.cut)
     read = positions * -(-_read_at_once(source, position) // position.size)
     more, beside = read_at_once(inputs, position)
-    # less than a chunk is not read of an array that somebody else made
-    return positions * (written + more) + beside + max(read, _chunk_bytes(source))
+    return positions * (written + more) + beside + max(read, least)
 
 
 def _read_at_once(source: Labelled, position: Layout) -> int:
@@ -363,7 +373,7 @@ def _read_at_once(source: Labelled, position: Layout) -> int:
     """
     sizes = source.sizes
     alike = all(sizes.get(dim) == size for dim, size in zip(*_side(position), strict=True))
-    if alike or _is_flat(source, position):
+    if alike or is_flat(source, position):
         return source.nbytes
     return _chunk_bytes(source)
 

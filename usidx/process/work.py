@@ -15,10 +15,11 @@ import numpy as np
 from usidx.errors import StepError
 from usidx.model.blocks import Block
 from usidx.model.dimension import Array
+from usidx.process.graphs import Graph as Graph
+from usidx.process.graphs import graph_of as graph_of
 from usidx.process.plan import Output, Plan
 from usidx.stores.base import BlockWriter
 
-Graph = dict[Any, Any]
 # How many blocks have their graphs at hand at once: what a graph costs is paid for these only.
 BATCH = 256
 
@@ -95,7 +96,7 @@ class Unit:
     number : counted over all units of the plan
     where : slices by the names of the position dimensions
     commits : one for each Main that still lacks the block
-    keys : dask's key of the values for each commit
+    keys : of the values for each commit, as outputs give them to blocks
     """
 
     number: int
@@ -185,11 +186,7 @@ def count_pending(plan: Plan, writers: Mapping[str, BlockWriter]) -> int:
 
 def count_units(plan: Plan) -> int:
     """How many units the whole plan has."""
-    cuts = {output.cut: output for output in plan.outputs}
-    return sum(
-        int(np.prod([-(-n // part) for n, part in zip(each.spec.shape, each.block, strict=True)]))
-        for each in cuts.values()
-    )
+    return sum({output.cut: output.count for output in plan.outputs}.values())
 
 
 def _unit(
@@ -204,10 +201,7 @@ def _unit(
         if done[output.name][block.key[: output.n_position]].all():
             continue
         commits.append(Commit(output.name, writers[output.name], block.key, output.n_position))
-        place = tuple(
-            part.start // step for part, step in zip(block.key, output.block, strict=True)
-        )
-        keys.append((output.values.name, *place))
+        keys.append(output.key(block))
     first = outputs[0]
     where = dict(zip(first.spec.position.dims, blocks[0].key[: first.n_position], strict=True))
     return Unit(number, where, tuple(commits), tuple(keys))
@@ -220,18 +214,6 @@ def batches(units: Iterable[Unit], size: int = BATCH) -> Iterator[tuple[Unit, ..
         yield batch
 
 
-def graph_of(plan: Plan, units: Sequence[Unit]) -> Graph:
-    """The optimised graph that computes the units, without their writing."""
-    import dask.array as da
-    from dask.highlevelgraph import HighLevelGraph
-
-    keys = [key for unit in units for key in unit.keys]
-    wanted = {key[0] for key in keys}
-    collections = [each.values for each in plan.outputs if each.values.name in wanted]
-    merged = HighLevelGraph.merge(*(each.dask for each in collections))
-    return dict(da.optimize(merged, keys))
-
-
 def works_of(graph: Graph, units: Sequence[Unit]) -> tuple[Work, ...] | None:
     """One Work for each unit, None where units have tasks in common.
 
@@ -242,12 +224,13 @@ def works_of(graph: Graph, units: Sequence[Unit]) -> tuple[Work, ...] | None:
     users: Counter[Any] = Counter()
     works = []
     for unit in units:
-        own, _ = cull(graph, list(unit.keys))
+        keys = tuple(graph[key].target for key in unit.keys)
+        own, _ = cull(graph, list(keys))
         tasks = [key for key, node in own.items() if not is_data(node)]
         users.update(tasks)
         if any(users[key] > 1 for key in tasks):
             return None
-        works.append(Work(dict(own), unit.keys, unit.commits))
+        works.append(Work(dict(own), keys, unit.commits))
     return tuple(works)
 
 
@@ -263,10 +246,14 @@ def joined(graph: Graph, units: Sequence[Unit]) -> tuple[Graph, dict[Any, Unit]]
     from dask._task_spec import Task, TaskRef
 
     run = uuid.uuid4().hex
-    whole = dict(graph)
+    known = {key: graph[key].target for unit in units for key in unit.keys}
+    # the keys of blocks are those of every plan that makes the same Mains
+    whole = {key: node for key, node in graph.items() if key not in known}
     last: dict[Any, Unit] = {}
     for unit in units:
         key = f"usidx-commit-{run}-{unit.number}"
-        whole[key] = Task(key, CommitAll(unit.commits), *(TaskRef(each) for each in unit.keys))
+        whole[key] = Task(
+            key, CommitAll(unit.commits), *(TaskRef(known[each]) for each in unit.keys)
+        )
         last[key] = unit
     return whole, last
