@@ -166,7 +166,13 @@ def _run(
             request = replace(request_of(plan, target), failures=options.on_error == "mark")
             claim = claim_in(target, request, durable=options.durable)
         else:
-            claim = _reopened(target.store, twin, options)
+            try:
+                claim = _reopened(target.store, twin, options)
+            except PlanError:
+                now = target.store.result(twin.group)
+                if now.status != "complete" or _is_to_retry(now, options):
+                    raise
+                return ResultGroup(target.store.path, twin.group)  # by somebody else, just now
         stack.enter_context(claim)
         listeners = [stack.enter_context(progress_bar(options.progress, plan.tool))]
         if options.on_block is not None:
