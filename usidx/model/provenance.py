@@ -9,6 +9,7 @@ import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ def book_keeping() -> dict[str, str]:
     }
 
 
+@lru_cache(maxsize=1)
 def own_version() -> str:
     """Of usidx as it is installed; "unknown" where it is not, but only found."""
     from importlib.metadata import PackageNotFoundError, version

@@ -240,6 +240,7 @@ class _Run:
     ended: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
     together: int = 1
     _shared: dict[str, Any] = field(default_factory=dict)
+    _count: Iterator[int] = field(default_factory=itertools.count)
 
     def run(self, works: Iterator[tuple[Unit, AnyWork]], report: Report) -> None:
         try:
@@ -277,8 +278,9 @@ class _Run:
                 content = self.packer.shared[name]
                 self._shared[name] = client.submit(bytes, content, key=name, pure=False)
         shared = [self._shared[name] for name in parcel.shared]
-        # No name twice: a failed task that somebody holds would answer for the new one.
-        key = f"usidx-block-{self.packer.run}-{units[0].number}"
+        # No name twice: a task that somebody holds would answer for the new one, and a unit may come
+        # again, position by position.
+        key = f"usidx-block-{self.packer.run}-{units[0].number}-{next(self._count)}"
         future = client.submit(perform, parcel, *shared, key=key, pure=False)
         self.running[future] = units
         future.add_done_callback(self.ended.put)

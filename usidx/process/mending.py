@@ -56,6 +56,7 @@ class Mending:
     _marks: dict[str, Array] = field(default_factory=dict)
     _ended: int = 0
     _lost: int = 0
+    _reason: str = ""
 
     def __post_init__(self) -> None:
         self._marks = {name: each.done() for name, each in self.writers.items()}
@@ -118,14 +119,26 @@ class Mending:
         """Say so when everything fails."""
         self._ended += 1
         self._lost += failed * len(unit.commits) == unit.positions
+        self._reason = reason or self._reason
         if self._ended == self._lost == _ALARMING:
-            warnings.warn(
-                f"step {self.plan.tool!r} failed at every position of the first {_ALARMING} blocks "
-                f"({reason}), so that it is the step rather than some positions. The run goes on "
-                "and marks them as failed; stop it, mend the step, and retry them with "
-                "run(retry_failed=True)",
-                stacklevel=2,
+            self._warn(
+                f"of the first {_ALARMING} blocks", "The run goes on and marks them; stop it, "
             )
+
+    def end(self) -> None:
+        """Say, at the end of a run of few blocks, that everything failed."""
+        if 0 < self._ended == self._lost < _ALARMING:
+            self._warn("", "")
+
+    def _warn(self, where: str, advice: str) -> None:
+        advice += "mend the step and compute them again with run(retry_failed=True)"
+        warnings.warn(
+            f"step {self.plan.tool!r} failed at every position {where}".rstrip()
+            + f" ({self._reason}), so it is the step that is at fault, or all of the data. "
+            + advice[0].upper()
+            + advice[1:],
+            stacklevel=2,
+        )
 
 
 def positions_of(plan: Plan, unit: Unit, streamed: bool) -> Positions | None:

@@ -280,6 +280,8 @@ def carry_out(
         error.add_note(run.kept())
         raise
     run.tell(RunCompleted(claim.group, run.total))
+    if mending is not None:
+        mending.end()
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,9 @@ Box = tuple[slice, ...]
 # Seconds in which a single position is looked for before the block has to do.
 _PATIENCE = 60.0
 
+# So many parts of one shape are planned one by one before a routine is made for them.
+_WORTH = 4
+
 log = logging.getLogger("usidx")
 
 
@@ -47,6 +51,7 @@ class Positions:
     dims: tuple[str, ...]
     tool: str
     _routines: dict[tuple[int, ...], Routine | None] = field(default_factory=dict, repr=False)
+    _uses: Counter[tuple[int, ...]] = field(default_factory=Counter, repr=False)
     _values: Array | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -66,9 +71,10 @@ class Positions:
     def __call__(self, box: Box) -> list[Array]:
         """The values of each output at the positions of `box`."""
         shape = tuple(part.stop - part.start for part in box)
-        if shape not in self._routines:
+        self._uses[shape] += 1
+        if self._uses[shape] > _WORTH and shape not in self._routines:
             self._routines[shape] = self._routine(shape)
-        routine = self._routines[shape]
+        routine = self._routines.get(shape)
         if routine is not None and self._values is not None:
             # a copy: who raises half way may have changed what it was given
             return routine(self._values[box].copy())

@@ -82,9 +82,12 @@ def create_failures(group: h5py.Group, rows: Mapping[str, int]) -> None:
     group : of a file that is open in a transaction
     rows : positions of each of its Mains, by name
     """
-    if REASONS not in group:
+    if not _are_slots(group.get(REASONS)):
+        known = [encoded(text) for text in reasons_of(group)][:SLOTS]
+        if REASONS in group:  # as another program copied them
+            del group[REASONS]
         slots = create_dataset(group, REASONS, (SLOTS,), np.dtype(f"S{SLOT_BYTES}"))
-        slots[...] = np.zeros(SLOTS, slots.dtype)
+        slots[...] = np.array(known + [b""] * (SLOTS - len(known)), slots.dtype)
         write_attribute(
             slots, "long_name", "why the step failed; positions have the number, from 1"
         )
@@ -105,11 +108,16 @@ def find_failures(
 ) -> tuple[h5py.Dataset, h5py.Dataset] | None:
     """(numbers, reasons) of one Main of a group; None where it has none, or none that fit."""
     numbers, reasons = group.get(failures_name(main, alone)), group.get(REASONS)
-    if not isinstance(numbers, h5py.Dataset) or not isinstance(reasons, h5py.Dataset):
+    if not isinstance(numbers, h5py.Dataset) or not _are_slots(reasons):
         return None
     fits = numbers.dtype == np.uint8 and numbers.shape == (rows,)
-    slots = reasons.dtype == np.dtype(f"S{SLOT_BYTES}") and reasons.shape == (SLOTS,)
-    return (numbers, reasons) if fits and slots else None
+    return (numbers, reasons) if fits else None
+
+
+def _are_slots(reasons: Any) -> bool:
+    if not isinstance(reasons, h5py.Dataset):
+        return False
+    return reasons.dtype == np.dtype(f"S{SLOT_BYTES}") and reasons.shape == (SLOTS,)
 
 
 def count_failed(group: h5py.Group, main: str, marks: h5py.Dataset) -> int:
