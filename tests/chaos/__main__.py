@@ -92,11 +92,21 @@ def _full_disk(asked: argparse.Namespace, folder: str) -> int:
     return len(tally.bad)
 
 
+def _two(asked: argparse.Namespace, folder: str) -> int:
+    from tests.chaos import two
+
+    told = two.attack_both(folder, rounds=asked.rounds or 20)
+    for locking, tally in told.items():
+        _tell(locking=locking, **tally)
+    return sum(len(tally["bad"]) for tally in told.values())
+
+
 ATTACKS: dict[str, Callable[[argparse.Namespace, str], int]] = {
     "crash": _crash,
     "power": _power,
     "kill": _kill,
     "full-disk": _full_disk,
+    "two": _two,
 }
 
 

@@ -416,7 +416,7 @@ class TestWriting:
                 )[1],
             )
             write_and_mark(held.writers["Fit"], 0)
-        assert calls == ["values", "sync", "mark"]
+        assert calls == ["values", "sync", "mark", "sync"]
 
     def test_a_full_disk_in_the_middle_keeps_what_is_marked(
         self, path: str, monkeypatch: pytest.MonkeyPatch

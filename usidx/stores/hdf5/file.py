@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
 import h5py
@@ -18,6 +18,8 @@ from usidx.errors import (
     StoreNotFoundError,
     UsidError,
 )
+from usidx.stores import disk
+from usidx.stores.hdf5.log import log_path
 from usidx.stores.hdf5.transaction import recover
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -71,14 +73,56 @@ def open_file(path: str, *, timeout: float = LOCK_TIMEOUT) -> Iterator[h5py.File
     StoreNotFoundError, StoreAccessError, NotUsidError, DamagedStoreError : as they say
     StoreLockedError : where another program keeps the file open for writing longer than `timeout` s
     """
-    recover(path)
-    with understandable(path):
-        file = _open_unlocked(path, timeout)
-    try:
+    with ExitStack() as stack:
+        file = _opened_whole(path, timeout, stack)
         with understandable(path):
             yield file
+
+
+def _opened_whole(path: str, timeout: float, stack: ExitStack) -> h5py.File:
+    """The open file, which nobody changes until `stack` is closed, with no write left half done."""
+    deadline = time.monotonic() + timeout
+    while True:
+        recover(path)
+        with ExitStack() as opening:
+            opening.enter_context(_unchanged(path, timeout))
+            with understandable(path):
+                file = _open_unlocked(path, timeout)
+            opening.callback(file.close)
+            # a writer may have come, and died, in the moment before
+            if not os.path.exists(log_path(path)) or time.monotonic() > deadline:
+                stack.push(opening.pop_all())
+                return file
+
+
+@contextmanager
+def _unchanged(path: str, timeout: float) -> Iterator[None]:
+    """No writer of ours changes the file inside the `with` block.
+
+    HDF5 sees to it, unless it was told to take no locks.
+
+    Raises
+    ------
+    StoreLockedError : where a writer does not let go of it in time
+    """
+    if os.environ.get("HDF5_USE_FILE_LOCKING", "").upper() not in ("FALSE", "0"):
+        yield
+        return
+    with understandable(path):
+        descriptor = disk.open_file(path, os.O_RDONLY)
+    try:
+        deadline = time.monotonic() + timeout
+        with suppress(disk.NoKernelLocksError):
+            while not disk.lock(descriptor, exclusive=False):
+                if time.monotonic() > deadline:
+                    raise StoreLockedError(
+                        f"{path!r} is being written (waited {timeout:g} s); try again when that "
+                        "is done"
+                    )
+                time.sleep(0.002)
+        yield
     finally:
-        file.close()
+        os.close(descriptor)
 
 
 def _open_unlocked(path: str, timeout: float) -> h5py.File:
