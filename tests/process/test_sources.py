@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 
+import cloudpickle
 import h5py
 import numpy as np
 import pytest
@@ -81,9 +82,7 @@ def dark_map(path: str) -> str:
 
 def test_all_sources_are_recorded(path: str, measured: dict[str, xr.DataArray]) -> None:
     mains, dark = opened(path), usidx.open(dark_map(path))
-    result = (
-        mains["raw_data"].usid.process(flat_field, flat=mains["flat"], dark=dark).run(**SMALL)
-    )
+    result = mains["raw_data"].usid.process(flat_field, flat=mains["flat"], dark=dark).run(**SMALL)
     np.testing.assert_allclose(result.open(), corrected(measured), rtol=1e-5)
     assert dict(result.parameters) == {"gain": 1}
     assert [(each.store, each.main, each.parameters) for each in result.sources] == [
@@ -208,6 +207,30 @@ def test_small_arrays_in_memory_are_kept_by_value(
     assert other != result
     expected = measured["Raw_Data"] - measured["Dark"].values[0, 0]
     np.testing.assert_allclose(result.open(), expected, rtol=1e-5)
+
+
+def test_large_arrays_in_memory_are_sent_once(tmp_path: pathlib.Path) -> None:
+    raw = make_main((32, 8, 1024))  # 1 MiB
+    path = to_h5usid(raw, tmp_path / "scan.h5")
+    flat = xr.concat([raw + 3, raw + 4], "frame")  # 2 MiB, unlike any Main
+
+    @step("Over_Mean", version="1")
+    def over_mean(spectra: xr.DataArray, *, flat: xr.DataArray) -> xr.DataArray:
+        return (spectra / flat.mean("frame")).assign_attrs(spectra.attrs)
+
+    process = usidx.open(path, chunks={"Y": 4}).usid.process(over_mean, flat=flat)
+    held = process._replan(memory=3_000_000, workers=2).inputs[0].value
+    assert len(held.chunksizes["Y"]) > 2
+    graph = dict(held.data.dask)
+    # under this name what several blocks need goes to another process once
+    assert [key for key in graph if str(key).startswith("original-")]
+    sizes = [len(cloudpickle.dumps(node)) for key, node in graph.items() if "original" not in key]
+    assert max(sizes) < 10_000
+    result = process.run(memory="3 MB", workers=2)
+    np.testing.assert_allclose(result.open(), raw / (raw + 3.5), rtol=1e-5)
+    assert usidx.open(path).usid.process(over_mean, flat=flat.copy(deep=True)).run() == result
+    with pytest.raises(PlanError, match="make that array again"):
+        process.run(fresh=True)._process(result.record, over_mean)
 
 
 def test_derived_arrays_go_by_their_operations(

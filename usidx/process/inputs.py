@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from usidx.arrays.lazy import to_dask
 from usidx.errors import PlanError
+from usidx.model.dimension import Array
 from usidx.model.inputs import ARRAY, DATASET
 from usidx.model.layout import Layout
 from usidx.model.provenance import canonical
@@ -120,10 +122,56 @@ def _along(each: Input, source: Labelled) -> Labelled:
         if dim in cut and sizes[dim] == size
     }
     if each.source.origin is None:
-        return value.chunk(chunks)
+        if isinstance(value, xr.DataArray):
+            return _held(value, chunks).chunk(chunks)
+        return value.map(_held, chunks=chunks).chunk(chunks)
     if is_lazy(value) and all(value.chunksizes[dim] == sizes for dim, sizes in chunks.items()):
         return value
     return opened_in(each.source, chunks)
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """An array in memory that blocks are read from, so that other processes get it only once.
+
+    Parameters
+    ----------
+    values : any ndarray
+    token : what tells it from any other
+    """
+
+    values: Array
+    token: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.values.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.values.dtype
+
+    def __getitem__(self, key: tuple[int | slice, ...], /) -> Array:
+        return np.asarray(self.values[key])
+
+    def __dask_tokenize__(self) -> Any:
+        return type(self).__name__, self.token
+
+
+def _held(array: xr.DataArray, chunks: Mapping[str, tuple[int, ...]]) -> xr.DataArray:
+    """An array in memory as a lazy one, cut as `chunks` say; any other as it is."""
+    if not isinstance(array.variable._data, np.ndarray) or not array.ndim:
+        return array
+    from dask.base import tokenize
+
+    values = array.variable._data
+    token = str(tokenize(values))
+    cut = tuple(chunks.get(str(dim), (size,)) for dim, size in array.sizes.items())
+    return array.copy(data=to_dask(Held(values, token), cut, name="held"))
 
 
 def read_at_once(inputs: Iterable[Input], position: Layout) -> tuple[int, int]:
