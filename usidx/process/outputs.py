@@ -96,7 +96,7 @@ def _with_sides(variables: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray
 def _with_positions(array: xr.DataArray, added: Set[str]) -> xr.DataArray:
     roles = known_roles(array)
     lost = [dim for dim, role in roles.items() if role is None]
-    if not lost or "position" in roles.values() or not added.issuperset(lost):
+    if not lost or "position" in roles.values() or not added >= set(lost):
         return array
     return assign_roles(array, lost)
 
