@@ -54,6 +54,7 @@ class Cluster:
     need: int | None = None
     _threads: tuple[float, int] = field(default=(float("-inf"), 0), repr=False)
     _alone_since: float | None = field(default=None, repr=False)
+    _limit: int | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         from distributed import Client
@@ -88,7 +89,9 @@ class Cluster:
         """Bytes that one worker may take, the smallest; None where there is no limit."""
         known = self.client.scheduler_info(n_workers=-1)["workers"].values()
         limits = [each["memory_limit"] for each in known if each.get("memory_limit")]
-        return min(limits, default=None)
+        # also to be told when they died of it
+        self._limit = min(limits, default=self._limit)
+        return self._limit
 
     @property
     def address(self) -> str:

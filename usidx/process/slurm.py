@@ -115,9 +115,14 @@ def slurm_cluster(settings: Mapping[str, Any], jobs: int | None = None) -> Itera
             scheduler_options={"dashboard_address": dashboard},
             worker_extra_args=["--no-dashboard"],
         )
-        cluster.scale(jobs=count)
-        cluster.sync(_submitted, cluster, count)
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"SLURM jobs cannot be described: {error}") from error
+    try:
+        cluster.sync(_submit, cluster, count)
     except (OSError, RuntimeError, ValueError) as error:
+        # it insists that each job was begun
+        with contextlib.suppress(AssertionError):
+            cluster.close()
         raise ClusterError(
             f"no SLURM job can be submitted: {error}; look whether sbatch works on this machine"
         ) from error
@@ -125,8 +130,9 @@ def slurm_cluster(settings: Mapping[str, Any], jobs: int | None = None) -> Itera
         yield cluster
 
 
-async def _submitted(cluster: Any, count: int) -> None:
-    """Wait until sbatch took the jobs; what it says against them is raised."""
+async def _submit(cluster: Any, count: int) -> None:
+    """Have sbatch take the jobs; what it says against them is raised."""
+    cluster.scale(jobs=count)
     await cluster
 
 
