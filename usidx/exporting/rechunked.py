@@ -18,13 +18,13 @@ from usidx.exporting.others import Other
 from usidx.exporting.parts import Part
 from usidx.model.dimension import Array
 from usidx.stores import disk
+from usidx.stores.compression import IN_HDF5, IN_ZARR, Compression, codec_of
 
 if TYPE_CHECKING:
     from usidx.stores.hdf5 import create
     from usidx.stores.zarr import draft
     from usidx.stores.zarr.chunk_files import ChunkFiles
 
-Compression = Literal["lz4", "zstd", "gzip", "lzf", False] | None
 Orders = tuple[Array | None, Array | None]
 
 
@@ -87,28 +87,17 @@ def new_store(path: str, overwrite: bool, compression: Compression) -> Iterator[
     if path.endswith(".zarr"):
         from usidx.stores.zarr import draft as zarr_draft
 
-        codec = _one_of(compression, ("lz4", "zstd"), "lz4", path)
+        codec: Any = codec_of(compression, IN_ZARR, "lz4", path)
         with zarr_draft.draft(path, group=None, overwrite=overwrite) as store:
             yield _NewZarr(store, path, folder, codec)
     elif path.endswith((".h5", ".hdf5", ".hf5")):
         from usidx.stores.hdf5 import create as hdf5_create
 
-        codec = _one_of(compression, ("gzip", "lzf"), None, path)
+        codec = codec_of(compression, IN_HDF5, None, path)
         with hdf5_create.draft(path, overwrite=overwrite) as file:
             yield _NewHDF5(file, path, folder, codec)
     else:
         raise OptionError(f"into={path!r} says no kind of store; end it with .zarr or .h5")
-
-
-def _one_of(asked: Compression, known: tuple[str, ...], usual: str | None, path: str) -> Any:
-    if asked is None:
-        return usual
-    if asked is not False and asked not in known:
-        raise OptionError(
-            f"compression={asked!r} is none that {path!r} can have; use {known[0]!r}, "
-            f"{known[1]!r}, or False for none"
-        )
-    return asked or None
 
 
 @dataclass(frozen=True)

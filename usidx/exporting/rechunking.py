@@ -16,11 +16,12 @@ from usidx.errors import OptionError, did_you_mean
 from usidx.exporting.bands import Access, Cut, cut_of, least_of
 from usidx.exporting.parts import Exportable, Part, parts_of
 from usidx.exporting.passes import TILE, Count, Job, carry_out
-from usidx.exporting.rechunked import Compression, Target, new_store
+from usidx.exporting.rechunked import Target, new_store
 from usidx.exporting.sources import Source, source_of
 from usidx.exporting.storing import Progress, told
 from usidx.model.dimension import Array
 from usidx.stores import disk
+from usidx.stores.compression import Compression
 
 if TYPE_CHECKING:
     from usidx.arrays.labels import Origin
@@ -56,8 +57,8 @@ def rechunk_for(
     access : "maps" for values at all positions together, "spectra" for all values of a position
     into : path of the new store, ending with .zarr or .h5
     overwrite : replace the store that is there; it stays whole until the new one is
-    compression : "lz4" or "zstd" for Zarr, "gzip" or "lzf" for HDF5; None for the one that the
-        store has by itself (lz4, none), False for none
+    compression : "lz4" or "zstd" for Zarr, "gzip" or "lzf" for HDF5; None for what the store does
+        by itself (lz4, nothing), True for the usual one, False for none
     memory : bytes, or text such as "1GB", that all of it takes at most, besides what computing
         lazy arrays takes
     workers : how many threads; one for each processor when None

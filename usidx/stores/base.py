@@ -16,6 +16,7 @@ import numpy as np
 from usidx.errors import UsidError
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
+from usidx.stores.compression import Compression
 from usidx.stores.failures import Failures
 
 Key = tuple[int | slice, ...]
@@ -273,7 +274,8 @@ class OutputRequest:
 class ResultRequest:
     """A result group to be created: `<main>-<tool>_NNN` in the group `parent`.
 
-    With `failures` it has room to say at which positions the step failed, and why.
+    With `failures` it has room to say at which positions the step failed, and why. `compression`
+    is that of the values.
     """
 
     parent: str
@@ -286,6 +288,7 @@ class ResultRequest:
     outputs: tuple[OutputRequest, ...]
     attrs: Mapping[str, Any] = field(default_factory=dict)
     failures: bool = False
+    compression: Compression = None
 
 
 class BlockWriter(Protocol):

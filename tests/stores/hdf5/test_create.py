@@ -32,7 +32,7 @@ from usidx.model.dimension import Dimension
 from usidx.model.layout import Coordinate, Grid, Points
 from usidx.model.main import MainSpec
 from usidx.stores import disk
-from usidx.stores.hdf5 import HDF5Store, create
+from usidx.stores.hdf5 import HDF5Store, encoding
 from usidx.stores.hdf5.create import create_file, draft
 from usidx.stores.hdf5.transaction import log_path
 from usidx.stores.hdf5.write import claim
@@ -282,7 +282,7 @@ class TestChunks:
     ) -> None:
         y, x, z = (Dimension(name, "", size) for name, size in zip("YXZ", shape))
         spec = spec_of(position=Grid("position", (y, x)), spectroscopic=Grid("spectroscopic", (z,)))
-        assert create._chunk_shape(spec, block) == chunk
+        assert encoding.chunk_shape(spec, block) == chunk
         assert chunk[0] * chunk[1] * 4 <= 2**20
 
     def test_memory_holds_a_block_not_the_file(self, path: str) -> None:

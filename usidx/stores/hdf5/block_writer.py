@@ -190,7 +190,7 @@ class HDF5BlockWriter:
         self, descriptor: int, key: tuple[slice, ...], values: Array, only: Array | None = None
     ) -> None:
         rows = self._rows(key)
-        wanted = None if only is None else self._by_rows(key, only)
+        wanted = None if only is None else self.by_rows(key, only)
         block = self._in_file_order(key, values, rows)
         row_nbytes = self.values.span.nbytes // self.n_rows
         with self._understandable(block.nbytes):
@@ -230,7 +230,7 @@ class HDF5BlockWriter:
                 f"{self.main!r} has no room to say where a step failed; resume its group with "
                 "on_error='mark'"
             )
-        rows, by_rows = self._rows(key), self._by_rows(key, failed)
+        rows, by_rows = self._rows(key), self.by_rows(key, failed)
         with self._opened(os.O_RDWR) as descriptor, self._understandable(len(rows)):
             self.failures.record(descriptor, rows, by_rows, reasons)
 
@@ -267,7 +267,7 @@ class HDF5BlockWriter:
             return range(start, stop)
         return np.sort(self.row_order[start:stop])
 
-    def _by_rows(self, key: tuple[slice, ...], each: Array) -> Array:
+    def by_rows(self, key: tuple[slice, ...], each: Array) -> Array:
         """Something of each position of a block, in the order of its rows in the file."""
         flat = each.reshape(-1)
         if self.row_order is None:
@@ -302,7 +302,7 @@ class HDF5BlockWriter:
     def _opened(self, flags: int) -> Iterator[int]:
         """The file, once it is sure that it still has the room, and this writer the right to it."""
         if flags != os.O_RDONLY:
-            self._check_claim()
+            self.check_claim()
         try:
             descriptor = disk.open_file(self.path, flags)
         except FileNotFoundError as error:
@@ -323,7 +323,13 @@ class HDF5BlockWriter:
         finally:
             os.close(descriptor)
 
-    def _check_claim(self) -> None:
+    def check_claim(self) -> None:
+        """Make sure that the claim still holds.
+
+        Raises
+        ------
+        StoreLockedError : where it has ended
+        """
         holder = holder_of(self.run)
         if holder is None or holder.token != self.token:
             now = "nobody holds it now" if holder is None else f"it is held by {holder}"

@@ -14,6 +14,7 @@ import numpy as np
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
 from usidx.stores.hdf5.fletcher import fletcher32
+from usidx.stores.hdf5.place import is_plain
 
 _CHUNK_BYTES = 2**20
 _GZIP_LEVEL = 4  # that of h5py
@@ -88,3 +89,21 @@ def chunk_shape(spec: MainSpec, block: tuple[int, ...] | None) -> tuple[int, int
         return most // run * run, columns
     even = max(count for count in range(1, most + 1) if run % count == 0)
     return (even if 4 * even > most else most), columns
+
+
+def encoding_of(dataset: h5py.Dataset) -> Encoding | None:
+    """How the chunks of a dataset are stored; None where that is another way than those here."""
+    if dataset.chunks is None or dataset.is_virtual or not is_plain(dataset):
+        return None
+    created = dataset.id.get_create_plist()
+    filters = [created.get_filter(number) for number in range(created.get_nfilters())]
+    numbers = tuple(int(each[0]) for each in filters)
+    found = Encoding(dataset.compression, dataset.shuffle, dataset.chunks, np.dtype(dataset.dtype))
+    expected = {None: (), "gzip": (h5py.h5z.FILTER_DEFLATE,), "lzf": (h5py.h5z.FILTER_LZF,)}
+    shuffle = (h5py.h5z.FILTER_SHUFFLE,) if dataset.shuffle else ()
+    known = expected.get(dataset.compression)
+    if known is None or numbers != (*shuffle, *known, h5py.h5z.FILTER_FLETCHER32):
+        return None
+    if dataset.compression == "gzip" and dataset.compression_opts != _GZIP_LEVEL:
+        return None
+    return found

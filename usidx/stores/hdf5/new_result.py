@@ -13,6 +13,7 @@ from usidx.errors import InvalidMainError, MainNotFoundError, PlanError
 from usidx.model.names import clean_tool, next_index, result_name
 from usidx.model.provenance import book_keeping, canonical, dump_parameters
 from usidx.stores.base import OutputRequest, ResultRequest
+from usidx.stores.compression import IN_HDF5, codec_of
 from usidx.stores.hdf5 import attributes
 from usidx.stores.hdf5.describe import (
     NewAncillaries,
@@ -22,6 +23,7 @@ from usidx.stores.hdf5.describe import (
     write_attribute,
     write_attributes,
 )
+from usidx.stores.hdf5.encoding import Encoding, chunk_shape, encoding_of
 from usidx.stores.hdf5.failures import REASONS, create_failures, failures_name
 from usidx.stores.hdf5.place import REFERENCES
 
@@ -51,10 +53,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Created:
-    """A new result group: its path, and (values, marks) of each output by name."""
+    """A new result group: its path, and (values, marks) of each output by name.
+
+    Values that are compressed have no place before they are there, but an Encoding.
+    """
 
     group: str
-    outputs: Mapping[str, tuple[Span, Span]]
+    outputs: Mapping[str, tuple[Span | Encoding, Span]]
 
 
 def create_group(file: h5py.File, request: ResultRequest) -> Created:
@@ -73,8 +78,11 @@ def create_group(file: h5py.File, request: ResultRequest) -> Created:
     _describe_group(group, request, tool)
     ancillaries = NewAncillaries(group)
     alone = len(request.outputs) == 1
+    codec = codec_of(request.compression, IN_HDF5, None, "an HDF5 file")
     outputs = {
-        each.spec.name: _create_output(group, each, ancillaries, marks_name(each.spec.name, alone))
+        each.spec.name: _create_output(
+            group, each, ancillaries, marks_name(each.spec.name, alone), codec
+        )
         for each in request.outputs
     }
     if request.failures:
@@ -186,10 +194,14 @@ def _plain(parameters: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _create_output(
-    group: h5py.Group, request: OutputRequest, ancillaries: NewAncillaries, marks: str
-) -> tuple[Span, Span]:
+    group: h5py.Group,
+    request: OutputRequest,
+    ancillaries: NewAncillaries,
+    marks: str,
+    codec: str | None,
+) -> tuple[Span | Encoding, Span]:
     spec = request.spec
-    main = create_dataset(group, spec.name, spec.shape_2d, spec.dtype)
+    main = _create_main(group, request, codec)
     completed = create_dataset(group, marks, (spec.position.size,), np.dtype(np.uint8))
     for layout, shared in (
         (spec.position, request.share_position),
@@ -205,13 +217,22 @@ def _create_output(
     for start in range(0, completed.size, _ZEROS_AT_ONCE):
         count = min(_ZEROS_AT_ONCE, completed.size - start)
         completed[start : start + count] = np.zeros(count, np.uint8)
-    places = span_of(main), span_of(completed)
+    places = encoding_of(main) if codec else span_of(main), span_of(completed)
     if main.dtype.itemsize != spec.dtype.itemsize or places[0] is None or places[1] is None:
         raise PlanError(
             f"output {spec.name!r} of {spec.dtype} gets no room of its own in an HDF5 file; "
             "convert it to plain numbers"
         )
     return places[0], places[1]
+
+
+def _create_main(group: h5py.Group, request: OutputRequest, codec: str | None) -> h5py.Dataset:
+    spec = request.spec
+    if codec is None:
+        return create_dataset(group, spec.name, spec.shape_2d, spec.dtype)
+    chunk = chunk_shape(spec, request.block)
+    encoding = Encoding(codec, spec.dtype.names is None, chunk, spec.dtype)
+    return group.create_dataset(spec.name, spec.shape_2d, spec.dtype, **encoding.options())
 
 
 def _shared_side(file: h5py.File, path: str, role: str, size: int) -> Side:

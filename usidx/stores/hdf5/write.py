@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType, TracebackType
@@ -10,13 +11,16 @@ from types import MappingProxyType, TracebackType
 import h5py
 import numpy as np
 
-from usidx.errors import MainNotFoundError, PlanError, StoreLockedError
+from usidx.errors import MainNotFoundError, NoSpaceError, PlanError, StoreLockedError
 from usidx.model.main import MainSpec
 from usidx.stores import disk
 from usidx.stores.base import ResultRequest
+from usidx.stores.compression import IN_HDF5, codec_of
 from usidx.stores.hdf5.block_writer import FileMark, HDF5BlockWriter, Room
+from usidx.stores.hdf5.compressed import CompressedWriter
 from usidx.stores.hdf5.create import create_file, draft
 from usidx.stores.hdf5.describe import write_attribute
+from usidx.stores.hdf5.encoding import Encoding, encoding_of
 from usidx.stores.hdf5.failures import FailureMarks, find_failures, prepare
 from usidx.stores.hdf5.file import open_file
 from usidx.stores.hdf5.foreign import (
@@ -33,7 +37,9 @@ from usidx.stores.lock import StoreLock, holder_of, run_lock, sweep_runs
 
 __all__ = ["HDF5Claim", "claim", "create_file", "draft", "reopen"]
 
-Writer = HDF5BlockWriter | TransactionWriter
+Writer = HDF5BlockWriter | CompressedWriter | TransactionWriter
+# Where values and marks of an output are; the path of its marks, where neither has a place.
+Places = tuple[Span | Encoding, Span] | str
 
 # The lock of a group is taken for a run of hours, or for the moment in which it is tidied away.
 _RUN_TIMEOUT = 0.5
@@ -118,6 +124,8 @@ def claim(
     ReadOnlyStoreError, StoreLockedError, ... : as for `transaction`
     """
     what = f"making a result of {request.tool!r} for {request.main!r}"
+    if codec_of(request.compression, IN_HDF5, None, path) is not None:
+        _check_room(path, request)
     run: StoreLock | None = None
     try:
         with transaction(path, timeout=timeout, what=what) as file:
@@ -171,9 +179,20 @@ def reopen(
     return HDF5Claim(path, group, writers, run)
 
 
+def _check_room(path: str, request: ResultRequest) -> None:
+    """Refuse what the disk has no room for, counted uncompressed: better now than halfway."""
+    needed = sum(output.spec.nbytes for output in request.outputs)
+    free = shutil.disk_usage(os.path.dirname(os.path.realpath(path))).free
+    if needed > free:
+        raise NoSpaceError(
+            f"results of {request.tool!r} take up to {disk.sized(needed)}, and there is room for "
+            f"{disk.sized(free)} where {path!r} is; make room, or put results elsewhere with into="
+        )
+
+
 def _writers(
     path: str,
-    outputs: Mapping[str, tuple[Span, Span] | str],
+    outputs: Mapping[str, Places],
     specs: Mapping[str, MainSpec],
     run: StoreLock,
     durable: bool,
@@ -189,22 +208,27 @@ def _writers(
                 writers[name] = TransactionWriter(real, spec, places, run.path, run.token)
                 continue
             values, marks = places
-            writers[name] = HDF5BlockWriter(
+            room = Room.of(marks, descriptor)
+            writer = HDF5BlockWriter(
                 path=real,
-                main=values.name,
+                main=f"{marks.name.rpartition('/')[0]}/{name}",
                 shape=spec.shape,
                 dtype=spec.dtype,
                 n_position=len(spec.position.dims),
                 row_order=spec.position.order,
                 column_order=spec.spectroscopic.order,
-                values=Room.of(values, descriptor),
-                marks=Room.of(marks, descriptor),
+                values=Room.of(values, descriptor) if isinstance(values, Span) else room,
+                marks=room,
                 file=FileMark.of(descriptor),
                 run=run.path,
                 token=run.token,
                 durable=durable,
                 spare=spare,
             )
+            if isinstance(values, Span):
+                writers[name] = writer
+            else:
+                writers[name] = CompressedWriter(replace(spec, path=writer.main), values, writer)
     return writers
 
 
@@ -221,8 +245,11 @@ def _with_failures(path: str, group: str, writers: Mapping[str, Writer]) -> dict
             elif isinstance(writer, TransactionWriter):
                 found[name] = replace(writer, failures=(str(pair[0].name), str(pair[1].name)))
             else:
-                rooms = (Room.of(span, descriptor) for span in spans if span is not None)
-                found[name] = replace(writer, failures=FailureMarks(*rooms))
+                rooms = FailureMarks(*(Room.of(each, descriptor) for each in spans if each))
+                if isinstance(writer, CompressedWriter):
+                    found[name] = replace(writer, marks=replace(writer.marks, failures=rooms))
+                else:
+                    found[name] = replace(writer, failures=rooms)
     return found
 
 
@@ -244,9 +271,7 @@ def _specs_to_resume(path: str, group: str, retry: bool) -> dict[str, MainSpec]:
     return specs
 
 
-def _find_outputs(
-    path: str, group: str, specs: Mapping[str, MainSpec]
-) -> dict[str, tuple[Span, Span] | str] | None:
+def _find_outputs(path: str, group: str, specs: Mapping[str, MainSpec]) -> dict[str, Places] | None:
     """Where values and marks of each Main of a group lie, looked up in the file.
 
     The path of the marks alone, where values or marks do not lie in one piece; None where a Main
@@ -256,7 +281,7 @@ def _find_outputs(
     ------
     PlanError : where marks are not what marks are
     """
-    found: dict[str, tuple[Span, Span] | str] = {}
+    found: dict[str, Places] = {}
     with open_file(path) as file:
         for name, spec in specs.items():
             marks = marks_of(file[group], name, len(specs) == 1)
@@ -269,9 +294,10 @@ def _find_outputs(
                     "again with fresh=True"
                 )
             main = file[spec.path]
-            places = span_of(main), span_of(marks)
-            if plain_offset(main) is None or places[0] is None or places[1] is None:
+            values = span_of(main) if plain_offset(main) is not None else encoding_of(main)
+            span = span_of(marks)
+            if values is None or span is None:
                 found[name] = str(marks.name)
             else:
-                found[name] = places[0], places[1]
+                found[name] = values, span
     return found

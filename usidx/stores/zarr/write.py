@@ -21,6 +21,7 @@ from usidx.model.names import next_index, result_name
 from usidx.model.provenance import book_keeping, canonical, dump_parameters
 from usidx.stores import disk
 from usidx.stores.base import BlockWriter, ResultRecord, ResultRequest
+from usidx.stores.compression import IN_ZARR, codec_of
 from usidx.stores.lock import StoreLock, held, holder_of, run_lock, store_lock, sweep_runs
 from usidx.stores.zarr.attributes import pack, source_attrs
 from usidx.stores.zarr.create import create_leaf
@@ -240,10 +241,11 @@ def _free_name(root: str, parent: str, request: ResultRequest) -> str:
 
 
 def _create_group(folder: str, request: ResultRequest, name: str) -> None:
+    codec: Any = codec_of(request.compression, IN_ZARR, "lz4", "a Zarr store")
     os.mkdir(folder)
     for output in request.outputs:
         leaf = os.path.join(folder, output.spec.name)
-        create_leaf(leaf, output.spec, output.block, marked=True)
+        create_leaf(leaf, output.spec, output.block, compression=codec, marked=True)
         if request.failures:
             add_failures(leaf, wait=False)
     parameters = canonical(request.parameters)
