@@ -281,7 +281,7 @@ class _Run:
                 content = self.packer.shared[name]
                 self._shared[name] = client.submit(bytes, content, key=name, pure=False)
         shared = [self._shared[name] for name in parcel.shared]
-        # No name twice: a task that somebody holds would answer for the new one, and a unit may come
+        # No name twice: a task that somebody holds would answer for the new one. A unit may come
         # again, position by position.
         key = f"usidx-block-{self.packer.run}-{units[0].number}-{next(self._count)}"
         future = client.submit(perform, parcel, *shared, key=key, pure=False)
