@@ -17,8 +17,8 @@ from usidx.stores import READERS, store_at
 from usidx.stores.base import Store
 
 ENTRY_POINTS = "usidx.readers"
-# Modules of this room with a READER each; where several claim a file, the first of them.
-BUILT_IN = ("hyperspy", "numpy_files", "rosettasciio")
+# Modules of this room with READERS; where several claim a file, the first of them.
+BUILT_IN = ("hyperspy", "numpy_files", "detectors", "bare", "rosettasciio")
 _HEAD = 8192
 
 Path = str | os.PathLike[str]
@@ -45,8 +45,8 @@ def readers() -> Mapping[str, Reader]:
 
     found: dict[str, Reader] = {}
     for name in BUILT_IN:
-        reader: Reader = importlib.import_module(f"usidx.readers.{name}").READER
-        found[reader.name] = reader
+        made: tuple[Reader, ...] = importlib.import_module(f"usidx.readers.{name}").READERS
+        found.update({each.name: each for each in made})
     for point in entry_points(group=ENTRY_POINTS):
         try:
             plugged = point.load()

@@ -145,10 +145,12 @@ def _named_apart(axes: list[Axis]) -> tuple[Axis, ...]:
     return tuple(found)
 
 
-READER = Reader(
-    name="hyperspy",
-    title="HyperSpy (.hspy, .zspy)",
-    extensions=(".hspy", ".zspy"),
-    claims=_claims,
-    read=read,
+READERS = (
+    Reader(
+        name="hyperspy",
+        title="HyperSpy (.hspy, .zspy)",
+        extensions=(".hspy", ".zspy"),
+        claims=_claims,
+        read=read,
+    ),
 )

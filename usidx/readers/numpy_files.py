@@ -132,10 +132,12 @@ def _main(
     return Foreign(name, array, tuple(axes), chunks=chunks)
 
 
-READER = Reader(
-    name="numpy",
-    title="NumPy (.npy, .npz)",
-    extensions=(".npy", ".npz"),
-    claims=_claims,
-    read=read,
+READERS = (
+    Reader(
+        name="numpy",
+        title="NumPy (.npy, .npz)",
+        extensions=(".npy", ".npz"),
+        claims=_claims,
+        read=read,
+    ),
 )

@@ -277,12 +277,14 @@ def _flat(node: Any, prefix: str = "") -> list[tuple[str, Any]]:
     return found
 
 
-READER = Reader(
-    name="rosettasciio",
-    title="electron microscopes and spectrometers through RosettaSciIO",
-    extensions=tuple(sorted({end for each in FORMATS for end in each.extensions})),
-    claims=_claims,
-    read=read,
-    requires=("rsciio",),
-    extra="rosettasciio",
+READERS = (
+    Reader(
+        name="rosettasciio",
+        title="electron microscopes and spectrometers through RosettaSciIO",
+        extensions=tuple(sorted({end for each in FORMATS for end in each.extensions})),
+        claims=_claims,
+        read=read,
+        requires=("rsciio",),
+        extra="rosettasciio",
+    ),
 )

@@ -1,0 +1,226 @@
+"""Frames of pixel detectors and scanning electron diffraction: MIB, BLO and MRC files."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from usidx.errors import DamagedStoreError, NotUsidError
+from usidx.readers.base import (
+    Axis,
+    Foreign,
+    Reader,
+    evenly_spaced,
+    position,
+    spectroscopic,
+    text_of,
+)
+from usidx.readers.raw import RawArray
+from usidx.readers.scans import scan
+
+_MIB_TYPES = {"U08": ">u1", "U16": ">u2", "U32": ">u4", "U64": ">u8"}
+_MRC_TYPES = {0: "i1", 1: "i2", 2: "f4", 4: "c8", 6: "u2", 12: "f2"}
+_MRC_HEADER = 1024
+
+
+def read_mib(
+    path: str,
+    *,
+    nav_shape: Sequence[int] | int | None = None,
+    sync_offset: int = 0,
+    fill_value: Any = None,
+    flip_rows: bool = False,
+) -> Sequence[Foreign]:
+    """The frames of a Merlin (Quantum Detectors) file, rows in the order of the file.
+
+    Parameters
+    ----------
+    nav_shape : shape of the scan; that of the .hdr file beside it, else all frames along one axis
+    sync_offset, fill_value : as for bare frames
+    flip_rows : turn each frame upside down, as RosettaSciIO does and LiberTEM does not
+    """
+    with open(path, "rb") as file:
+        head = file.read(1024)
+    fields = head.split(b",")
+    try:
+        offset, width, height = int(fields[2]), int(fields[4]), int(fields[5])
+        kind = text_of(fields[6]).strip()
+    except (IndexError, ValueError) as error:
+        raise DamagedStoreError(
+            f"the header of the first frame of {path!r} cannot be read ({head[:40]!r})"
+        ) from error
+    if kind not in _MIB_TYPES:
+        raise NotUsidError(
+            f"{path!r} has frames of type {kind!r}: packed as the chip gives them. Convert them in "
+            "Merlin, or with RosettaSciIO (reader='rosettasciio'); read are "
+            f"{', '.join(_MIB_TYPES)}"
+        )
+    dtype = np.dtype(_MIB_TYPES[kind])
+    values = width * height * dtype.itemsize
+    count, left = divmod(os.path.getsize(path), offset + values)
+    if left or not count:
+        raise DamagedStoreError(
+            f"{path!r} ends in the middle of frame {count}: it is cut short, or its frames differ"
+        )
+    start, row = offset, width * dtype.itemsize
+    if flip_rows:
+        start, row = offset + (height - 1) * row, -row
+    frames = RawArray(
+        path,
+        (count, height, width),
+        dtype,
+        start,
+        (offset + values, row, dtype.itemsize),
+    )
+    attrs = _mib_header(path)
+    if nav_shape is None:
+        nav_shape = _mib_shape(attrs, count)
+    axes = spectroscopic("v", size=height), spectroscopic("u", size=width)
+    return [
+        scan(
+            "Raw_Data",
+            frames,
+            axes,
+            nav_shape=nav_shape,
+            sync_offset=sync_offset,
+            fill_value=fill_value,
+            quantity="Intensity",
+            units="counts",
+            attrs=attrs,
+        )
+    ]
+
+
+def _mib_header(path: str) -> dict[str, str]:
+    """What the .hdr file beside a .mib file says, {} where there is none."""
+    beside = os.path.splitext(path)[0] + ".hdr"
+    if not os.path.isfile(beside):
+        return {}
+    with open(beside, encoding="utf-8", errors="replace") as file:
+        lines = [re.split(r":\s+|\t", line.strip(), maxsplit=1) for line in file]
+    return {parts[0].rstrip(":"): parts[1].strip() for parts in lines if len(parts) == 2}
+
+
+def _mib_shape(attrs: Mapping[str, str], count: int) -> tuple[int, ...] | None:
+    """Shape of the scan that a .hdr file says, None where it does not go with the frames."""
+    for rows, columns in (("ScanY", "ScanX"),):
+        if rows in attrs and columns in attrs:
+            shape = int(attrs[rows]), int(attrs[columns])
+            if np.prod(shape) == count:
+                return shape
+    each = re.match(r"\d+", attrs.get("Frames per Trigger (Number)", ""))
+    if each and int(each[0]) > 1 and count % int(each[0]) == 0:
+        return count // int(each[0]), int(each[0])
+    return None
+
+
+def read_blo(path: str) -> Sequence[Foreign]:
+    """The diffraction patterns of an ASTAR (NanoMEGAS) block file."""
+    with open(path, "rb") as file:
+        head = file.read(512)
+    try:
+        data, _, side, _, nx, ny, _, sx, sy, _, per_cm = struct.unpack("<IIHHHHHddIH", head[12:52])
+    except struct.error as error:
+        raise DamagedStoreError(f"{path!r} is cut short: {len(head)} bytes of header") from error
+    frame = side * side
+    array = RawArray(
+        path,
+        (ny, nx, side, side),
+        np.dtype("u1"),
+        data + 6,
+        (nx * (frame + 6), frame + 6, side, 1),
+    )
+    step = 100.0 / per_cm if per_cm else 1.0
+    units = "cm" if per_cm else ""
+    axes = (
+        position("Y", "nm", evenly_spaced(ny, sy or 1.0)),
+        position("X", "nm", evenly_spaced(nx, sx or 1.0)),
+        spectroscopic("v", units, evenly_spaced(side, step)),
+        spectroscopic("u", units, evenly_spaced(side, step)),
+    )
+    return [Foreign("Raw_Data", array, axes, "Intensity", "counts")]
+
+
+def read_mrc(path: str, *, nav_shape: Sequence[int] | int | None = None) -> Sequence[Foreign]:
+    """The images of an MRC (CCP4) file: the sections of a volume, or the frames of a scan.
+
+    Parameters
+    ----------
+    nav_shape : shape of the scan; all sections along one axis when None
+    """
+    with open(path, "rb") as file:
+        head = file.read(_MRC_HEADER)
+    if len(head) < _MRC_HEADER:
+        raise DamagedStoreError(f"{path!r} is cut short: {len(head)} of {_MRC_HEADER} bytes")
+    order = ">" if head[212:214] == b"\x11\x11" else "<"
+    nx, ny, nz, mode = struct.unpack(f"{order}4i", head[:16])
+    mx, my, mz = struct.unpack(f"{order}3i", head[28:40])
+    cell = struct.unpack(f"{order}3f", head[40:52])
+    extended = struct.unpack(f"{order}i", head[92:96])[0]
+    if mode not in _MRC_TYPES or min(nx, ny, nz) < 1:
+        raise NotUsidError(
+            f"{path!r} has values of mode {mode} and shape {(nz, ny, nx)}; read are modes "
+            f"{', '.join(map(str, _MRC_TYPES))}"
+        )
+    dtype = np.dtype(order + _MRC_TYPES[mode])
+    array = RawArray(path, (nz, ny, nx), dtype, _MRC_HEADER + max(0, extended))
+    steps = [
+        length / n if n > 0 and length > 0 else 0.0
+        for n, length in zip((mz, my, mx), reversed(cell))
+    ]
+    signal = [_mrc_axis(name, n, step) for name, n, step in zip("yx", (ny, nx), steps[1:])]
+    labels = [text_of(head[at : at + 80]) for at in range(224, _MRC_HEADER, 80)]
+    attrs = {"labels": [label for label in labels if label.strip()]}
+    positions = None
+    if nav_shape is None:
+        units, step = ("Å", steps[0]) if steps[0] else ("", 1.0)
+        positions = [position("z", units, evenly_spaced(nz, step))]
+    return [
+        scan(
+            "Raw_Data",
+            array,
+            signal,
+            nav_shape=nav_shape,
+            positions=positions,
+            quantity="Intensity",
+            units="counts",
+            attrs=attrs if attrs["labels"] else {},
+        )
+    ]
+
+
+def _mrc_axis(name: str, size: int, step: float) -> Axis:
+    return spectroscopic(name, "Å" if step else "", evenly_spaced(size, step or 1.0))
+
+
+def _is_mrc(path: str, head: bytes) -> bool:
+    return len(head) >= _MRC_HEADER and head[208:211] == b"MAP"
+
+
+MIB = Reader(
+    name="mib",
+    title="Merlin, Quantum Detectors (.mib)",
+    extensions=(".mib",),
+    claims=lambda path, head: head.startswith(b"MQ1,"),
+    read=read_mib,
+)
+BLO = Reader(
+    name="blo",
+    title="ASTAR, NanoMEGAS (.blo)",
+    extensions=(".blo",),
+    claims=lambda path, head: head.startswith(b"IMGBLO"),
+    read=read_blo,
+)
+MRC = Reader(
+    name="mrc",
+    title="MRC, CCP4 (.mrc)",
+    extensions=(".mrc", ".mrcs", ".st", ".ali"),
+    claims=_is_mrc,
+    read=read_mrc,
+)
+READERS = (MIB, BLO, MRC)
