@@ -35,6 +35,10 @@ Examples:
     help="A parameter of the step; VALUE is JSON, or else text. Repeat for others.",
 )  # fmt: skip
 @click.option("--into", metavar="STORE", help="Write the results to this store, not into FILE.")
+@click.option(
+    "--compression", metavar="NAME",
+    help="Of new results: gzip, lzf (HDF5), lz4, zstd (Zarr), or none.",
+)  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Compute anew even where the same result exists.")
 @click.option("--json", "machine", is_flag=True, help="Report as JSON.")
 @placed
@@ -44,6 +48,7 @@ def run(
     step: str,
     settings: tuple[str, ...],
     into: str | None,
+    compression: str | None,
     fresh: bool,
     machine: bool,
     where: Where,
@@ -69,7 +74,8 @@ def run(
         return next((each for each in left if not fresh or each.path not in known), None)
 
     with going_on(partial, where, step if ":" in step else None), where.options() as options:
-        result = process.run(into=into, fresh=fresh, **options)
+        asked: Any = False if compression == "none" else compression
+        result = process.run(into=into, fresh=fresh, compression=asked, **options)
     seconds = time.perf_counter() - start
     reused = not where.retry_failed and any(
         each.path == result.path and each.status == "complete" for each in before

@@ -34,6 +34,7 @@ from usidx.process.target import (
 )
 from usidx.process.work import Unit, count_pending
 from usidx.stores.base import Claim, ResultRecord, Store
+from usidx.stores.compression import Compression, check_compression
 
 log = logging.getLogger("usidx")
 
@@ -70,10 +71,11 @@ class Options:
         plain Python functions of single spectra
     on_error : "raise" ends the run where the step raises, "mark" marks such positions as failed
     retry_failed : whether positions that are marked as failed are computed again
+    compression : of the values of a new group, as the store knows it
 
     Raises
     ------
-    OptionError : for any other `on_error`
+    OptionError : for any other `on_error`, or a compression that no store knows
     """
 
     client: Any = None
@@ -85,9 +87,11 @@ class Options:
     processes: bool | None = None
     on_error: OnError = "raise"
     retry_failed: bool = False
+    compression: Compression = None
 
     def __post_init__(self) -> None:
         check_on_error(self.on_error)
+        check_compression(self.compression)
 
 
 def run_plan(
@@ -163,7 +167,11 @@ def _run(
         if choice.pace is not None:
             plan = recut(plan, replan, choice.pace, executor.workers, choice.threads)
         if twin is None:
-            request = replace(request_of(plan, target), failures=options.on_error == "mark")
+            request = replace(
+                request_of(plan, target),
+                failures=options.on_error == "mark",
+                compression=options.compression,
+            )
             claim = claim_in(target, request, durable=options.durable)
         else:
             try:

@@ -14,6 +14,7 @@ from usidx.process.plan import bind_result
 from usidx.process.result import ResultGroup
 from usidx.process.run import Options, run_plan
 from usidx.process.target import Path
+from usidx.stores.compression import Compression
 
 
 def save(
@@ -35,6 +36,7 @@ def save(
     processes: bool | None = None,
     on_error: OnError = "raise",
     retry_failed: bool = False,
+    compression: Compression = None,
 ) -> ResultGroup:
     """The result group `<Main>-<tool>_NNN` of a lazy result, computed block by block.
 
@@ -54,6 +56,7 @@ def save(
     version : to be changed whenever the code that made it was
     into, client, memory, workers, progress, fresh, on_block, durable, processes : as for
         `Process.run`
+    compression : as for `Process.run`
     on_error, retry_failed : as for `Process.run`; single positions are told apart where the result
         is one of `da.usid.map`, as that gave it
 
@@ -86,5 +89,6 @@ def save(
         processes=processes,
         on_error=on_error,
         retry_failed=retry_failed,
+        compression=compression,
     )
     return run_plan(replan(), replan, into, options, fresh=fresh)
