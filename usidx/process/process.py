@@ -24,6 +24,7 @@ from usidx.process.run import Options, plan_for, resume_plan, run_plan
 from usidx.process.runner import find_executor
 from usidx.process.target import Path, target_of, twins_of
 from usidx.step import Step
+from usidx.stores.compression import Compression
 
 
 class Process:
@@ -148,6 +149,7 @@ class Process:
         processes: bool | None = None,
         on_error: OnError = "raise",
         retry_failed: bool = False,
+        compression: Compression = None,
     ) -> ResultGroup:
         """The result group, complete: found, resumed, or computed anew.
 
@@ -175,6 +177,10 @@ class Process:
             and why. Where the step does not promise to act on each position alone, those are all
             of a block
         retry_failed : compute those positions again that are marked as failed, and no others
+        compression : of the values of a new group: "gzip" (small) or "lzf" (fast) in HDF5, "lz4"
+            (fast) or "zstd" (small) in Zarr; None for what the store does by itself (nothing in
+            HDF5, "lz4" in Zarr), True for the first of these, False for none. Who computes a block
+            compresses it; a group that is gone on with keeps its own
 
         Raises
         ------
@@ -195,6 +201,7 @@ class Process:
             processes=processes,
             on_error=on_error,
             retry_failed=retry_failed,
+            compression=compression,
         )
         return run_plan(self.plan, self._replan, into, options, fresh=fresh)
 
