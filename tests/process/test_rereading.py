@@ -74,6 +74,18 @@ def test_all_who_wait_read_for_themselves() -> None:
     assert source.most <= 6
 
 
+def test_two_sources_of_one_task_are_both_read_anew() -> None:
+    one, other = Counting(), Counting()
+    other.values = other.values[::-1].copy()
+    lazy, second = lazily(one), lazily(other)
+    found = da.map_blocks(
+        lambda a, b, mean: a * b - mean, lazy, second, (lazy + second).mean(axis=0, keepdims=True)
+    )
+    expected = one.values * other.values - (one.values + other.values).mean(axis=0)
+    np.testing.assert_allclose(computed(found, anew=True), expected)
+    assert one.reads == other.reads == 2 * BLOCKS
+
+
 def test_neighbours_share_what_they_read() -> None:
     source = Counting()
     lazy = lazily(source)
