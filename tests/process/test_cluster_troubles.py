@@ -210,6 +210,31 @@ def test_workers_that_do_not_come_back(
     np.testing.assert_array_equal(partial.resume(slow_square).open(), truth**2)
 
 
+def test_what_is_stopped_by_hand_writes_no_more(
+    source: xr.DataArray, truth: xr.DataArray, tmp_path: pathlib.Path
+) -> None:
+    log = tmp_path / "log"
+
+    def stop(block: Any) -> None:
+        raise KeyboardInterrupt
+
+    process = source.usid.process(slow_square, log=str(log), seconds=0.3)
+    with local(n_workers=2) as client:
+        with pytest.raises(KeyboardInterrupt, match="is done and kept in"):
+            process.run(client=client, on_block=stop, **SMALL)
+        (partial,) = source.usid.results()
+        # blocks that had begun came to their end, and those that waited never began
+        marked, begun = partial.done, sum(map(int, log.read_text().split()))
+        assert 0 < marked < 200
+        assert marked == begun
+        time.sleep(1)
+        assert partial.done == marked
+        assert sum(map(int, log.read_text().split())) == begun
+        resumed = process.run(client=client, **SMALL)
+    assert resumed == partial
+    np.testing.assert_array_equal(resumed.open(), truth**2)
+
+
 def test_a_worker_that_does_not_see_the_file(
     source: xr.DataArray, hdf5_path: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

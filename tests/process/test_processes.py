@@ -216,6 +216,28 @@ def test_a_failure_names_its_block(source: xr.DataArray, truth: xr.DataArray) ->
     assert partial.status == "partial"
 
 
+def test_failures_are_marked(source: xr.DataArray, truth: xr.DataArray) -> None:
+    bright = truth.max("Frequency").values
+    limit = np.sort(bright.ravel())[-3]
+
+    def refuse(spectrum: np.ndarray) -> float:
+        if spectrum.max() >= limit:
+            raise ValueError("too bright")
+        return float(spectrum[0])
+
+    @step("Marked", version="1", per_position=True)
+    def marked(spectra: xr.DataArray) -> xr.DataArray:
+        return spectra.usid.map(refuse, over="Frequency", vectorized=False, dtype="f4")
+
+    result = source.usid.process(marked).run(**SMALL, on_error="mark")
+    assert result.status == "complete"
+    values = result.open().squeeze().values
+    np.testing.assert_array_equal(np.isnan(values), bright >= limit)
+    expected = np.where(bright >= limit, np.nan, truth.values[..., 0])
+    np.testing.assert_array_equal(values, expected)
+    assert result.record.failed == 3
+
+
 @step("Fatal", version="1", per_position=True)
 def fatal(spectra: xr.DataArray, *, flag: str) -> xr.DataArray:
     """Kills the process that computes it, for as long as there is a flag."""
