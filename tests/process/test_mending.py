@@ -44,6 +44,14 @@ def notes(tmp_path: pathlib.Path, truth: xr.DataArray) -> Write:
     return write
 
 
+@pytest.fixture
+def one(hdf5_path: str) -> xr.DataArray:
+    """The source of an HDF5 file, where the kind of store does not matter."""
+    opened = usidx.open(hdf5_path, chunks={"Y": 2})
+    assert isinstance(opened, xr.DataArray)
+    return opened
+
+
 def expected(truth: xr.DataArray, bad: Any) -> np.ndarray:
     """Squares, and NaN where it fails."""
     values = (truth.values**2).copy()
@@ -60,16 +68,16 @@ def computed(notes: str) -> int:
     return count
 
 
-def test_the_error_names_the_position(source: xr.DataArray, notes: Write) -> None:
+def test_the_error_names_the_position(one: xr.DataArray, notes: Write) -> None:
     said = notes({(3, 17): "Z no light"})
     with pytest.raises(StepError) as caught:
-        source.usid.process(failing, notes=said).run(**SMALL)
+        one.usid.process(failing, notes=said).run(**SMALL)
     assert "failed at Y=3, X=17 (Y 0.3 um, X 1.78947 um) of 'Raw_Data'" in str(caught.value)
     assert "ZeroDivisionError: Z no light" in str(caught.value)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     # one block that is done, the block that fails, at most once more, and the last position
     assert computed(said) <= 40 + 40 + 40 + 1
-    (partial,) = source.usid.results()
+    (partial,) = one.usid.results()
     assert (partial.status, partial.done, partial.record.failed) == ("partial", 40, 0)
 
 
@@ -101,11 +109,11 @@ def test_failures_are_marked(
     assert usidx.validate(result.store).ok
 
 
-def test_the_count_of_failures_is_shown(source: xr.DataArray, notes: Write) -> None:
-    result = source.usid.process(failing, notes=notes(BAD)).run(on_error="mark")
+def test_the_count_of_failures_is_shown(one: xr.DataArray, notes: Write) -> None:
+    result = one.usid.process(failing, notes=notes(BAD)).run(on_error="mark")
     assert "complete, 4 failed" in repr(result)
     assert "resume(retry_failed=True)" in repr(result)
-    assert "Raw_Data-Failing_000: complete, 4 failed" in repr(source.usid)
+    assert "Raw_Data-Failing_000: complete, 4 failed" in repr(one.usid)
     statuses = [each.status for each in usidx.list_mains(result.store)]
     assert statuses == ["complete", "complete, 4 failed"]
     shown = repr(result.failed)
@@ -115,9 +123,9 @@ def test_the_count_of_failures_is_shown(source: xr.DataArray, notes: Write) -> N
 
 
 def test_a_complete_group_with_failures_is_found_with_a_warning(
-    source: xr.DataArray, notes: Write
+    one: xr.DataArray, notes: Write
 ) -> None:
-    process = source.usid.process(failing, notes=notes(BAD))
+    process = one.usid.process(failing, notes=notes(BAD))
     result = process.run(on_error="mark")
     with pytest.warns(UserWarning, match=r"failed at 4 of its 320 positions.*retry_failed=True"):
         assert process.run() == result
@@ -160,9 +168,9 @@ def test_only_failed_positions_are_retried(
     assert usidx.validate(whole.store).ok
 
 
-def test_retrying_without_failures_does_nothing(source: xr.DataArray, notes: Write) -> None:
+def test_retrying_without_failures_does_nothing(one: xr.DataArray, notes: Write) -> None:
     said = notes({})
-    process = source.usid.process(failing, notes=said)
+    process = one.usid.process(failing, notes=said)
     result = process.run(on_error="mark")
     computed(said)
     assert process.run(retry_failed=True) == result
@@ -208,7 +216,7 @@ def test_steps_that_mix_positions_lose_whole_blocks(
 
 
 def test_what_blocks_share_fails_for_those_that_need_it(
-    source: xr.DataArray, truth: xr.DataArray
+    one: xr.DataArray, truth: xr.DataArray
 ) -> None:
     dark = float(truth.values[3, 17, 0])
 
@@ -222,7 +230,7 @@ def test_what_blocks_share_fails_for_those_that_need_it(
         light = xr.apply_ufunc(kernel, spectra, dask="parallelized", output_dtypes=[spectra.dtype])
         return light + light.roll(Y=1)
 
-    result = source.usid.process(shifted).run(on_error="mark", **SMALL)
+    result = one.usid.process(shifted).run(on_error="mark", **SMALL)
     lost = {each.where["Y"] for each in result.failed}
     assert lost == {2, 3, 4, 5}  # the block that fails, and the one that needs its last row
     kept = [y for y in range(16) if y not in lost]
@@ -280,7 +288,7 @@ def test_several_outputs_fail_together(source: xr.DataArray, truth: xr.DataArray
     )
 
 
-def test_fields_of_compound_results_are_nan(source: xr.DataArray, truth: xr.DataArray) -> None:
+def test_fields_of_compound_results_are_nan(one: xr.DataArray, truth: xr.DataArray) -> None:
     def kernel(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if np.any(block[..., 0] == truth.values[3, 17, 0]):
             raise ValueError("no light")
@@ -298,7 +306,7 @@ def test_fields_of_compound_results_are_nan(source: xr.DataArray, truth: xr.Data
         )
         return xr.Dataset(dict(zip(("top", "place"), found, strict=True)))
 
-    result = source.usid.process(both).run(on_error="mark")
+    result = one.usid.process(both).run(on_error="mark")
     opened = result.open().squeeze()
     assert np.isnan(opened["top"].values[3, 17])
     assert opened["place"].values[3, 17] == 0
@@ -308,7 +316,7 @@ def test_fields_of_compound_results_are_nan(source: xr.DataArray, truth: xr.Data
 
 @pytest.mark.parametrize("vectorized", [True, False])
 def test_maps_fail_at_single_positions(
-    source: xr.DataArray, truth: xr.DataArray, vectorized: bool
+    one: xr.DataArray, truth: xr.DataArray, vectorized: bool
 ) -> None:
     dark = truth.values[3, 17, 0]
 
@@ -318,22 +326,22 @@ def test_maps_fail_at_single_positions(
         return spectra.max(-1)
 
     def mapped() -> xr.DataArray:
-        return source.usid.map(brightest, "Frequency", dtype="f4", vectorized=vectorized)
+        return one.usid.map(brightest, "Frequency", dtype="f4", vectorized=vectorized)
 
     with pytest.raises(StepError, match=r"failed at Y=3, X=17 \("):
-        source.usid.save(mapped(), "Brightest", workers=1)
-    result = source.usid.save(mapped(), "Brightest", on_error="mark")
+        one.usid.save(mapped(), "Brightest", workers=1)
+    result = one.usid.save(mapped(), "Brightest", on_error="mark")
     assert [each.where for each in result.failed] == [{"Y": 3, "X": 17}]
     values = result.open().squeeze().values
     assert np.isnan(values[3, 17])
     assert np.isnan(values).sum() == 1
     # what was made of a map is not told apart
     with warnings.catch_warnings(action="ignore"):
-        further = source.usid.save(mapped() + 1, "Further", on_error="mark")
+        further = one.usid.save(mapped() + 1, "Further", on_error="mark")
     assert len(further.failed) > 1
 
 
-def test_trouble_of_the_machine_is_no_failure(source: xr.DataArray) -> None:
+def test_trouble_of_the_machine_is_no_failure(one: xr.DataArray) -> None:
     def of(error: BaseException) -> Any:
         def kernel(block: np.ndarray) -> np.ndarray:
             if block.size:
@@ -356,13 +364,13 @@ def test_trouble_of_the_machine_is_no_failure(source: xr.DataArray) -> None:
         (KeyboardInterrupt(), KeyboardInterrupt),
     ):
         with pytest.raises(raised):
-            source.usid.process(of(error)).run(on_error="mark", **SMALL)
-    assert {(each.status, each.done, each.record.failed) for each in source.usid.results()} == {
+            one.usid.process(of(error)).run(on_error="mark", **SMALL)
+    assert {(each.status, each.done, each.record.failed) for each in one.usid.results()} == {
         ("partial", 0, 0)
     }
 
 
-def test_a_step_that_fails_everywhere_is_told(source: xr.DataArray) -> None:
+def test_a_step_that_fails_everywhere_is_told(one: xr.DataArray) -> None:
     def kernel(block: np.ndarray) -> np.ndarray:
         if block.size:
             raise ValueError("never")
@@ -372,7 +380,7 @@ def test_a_step_that_fails_everywhere_is_told(source: xr.DataArray) -> None:
     def never(spectra: xr.DataArray) -> xr.DataArray:
         return xr.apply_ufunc(kernel, spectra, dask="parallelized", output_dtypes=[spectra.dtype])
 
-    process = source.usid.process(never)
+    process = one.usid.process(never)
     with pytest.warns(UserWarning, match="every position of the first 3 blocks .*never") as caught:
         result = process.run(on_error="mark", **SMALL)
     assert len(caught) == 1
@@ -401,9 +409,9 @@ def test_many_reasons_are_kept_until_there_is_no_room(source: xr.DataArray) -> N
     assert all(len(each.encode()) <= 200 for each in reasons)
 
 
-def test_on_error_is_checked(source: xr.DataArray, notes: Write) -> None:
+def test_on_error_is_checked(one: xr.DataArray, notes: Write) -> None:
     with pytest.raises(OptionError, match="on_error='ignore' is not known; use 'raise'"):
-        source.usid.process(failing, notes=notes({})).run(on_error="ignore")
+        one.usid.process(failing, notes=notes({})).run(on_error="ignore")
 
 
 def test_positions_that_form_no_grid(tmp_path: pathlib.Path) -> None:
