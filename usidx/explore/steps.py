@@ -75,15 +75,17 @@ class HistoryStep:
 
     def origins(self, numbers: Mapping[Place, int]) -> str:
         """What it was made of, by the numbers of other steps: "1, flat 2, dark 3"."""
-        named: dict[int, list[str]] = {}
+        uses: dict[int, list[tuple[str, str | None]]] = {}
+        if self.sources and not self.derived:
+            uses[0] = [("", self.field)]
         for name, each in self.inputs.items():
             if each.source is not None:
-                named.setdefault(each.source, []).append(name)
+                uses.setdefault(each.source, []).append((name, each.field))
         told = []
         for number, place in enumerate(self.sources):
-            names = " ".join(named.get(number, []))
-            part = f", field {self.field!r}" if self.field and not number else ""
-            told.append(f"{names} {numbers.get(place, '?')}{part}".strip())
+            for name, field in uses.get(number, [("", None)]):
+                part = f", field {field!r}" if field else ""
+                told.append(f"{name} {numbers.get(place, '?')}{part}".strip())
         lost = [name for name, each in self.inputs.items() if each.source is None]
         if self.derived:
             told.insert(0, "an array that no store holds")
