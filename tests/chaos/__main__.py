@@ -78,7 +78,12 @@ def _kill(asked: argparse.Namespace, folder: str) -> int:
     from tests.chaos import kill
 
     start = time.monotonic()
-    tally, _ = kill.attack(folder, rounds=asked.rounds or 200, seed=asked.seed)
+
+    def tell(tally: kill.Tally) -> None:
+        sys.stderr.write(f"{tally.rounds} rounds, {tally.in_work} in work, {tally.bad} bad\n")
+        sys.stderr.flush()
+
+    tally = kill.attack(folder, rounds=asked.rounds or 200, seed=asked.seed, tell=tell)
     _tell(**vars(tally), seed=asked.seed, seconds=round(time.monotonic() - start, 1))
     return tally.bad
 

@@ -9,6 +9,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,18 @@ class Host:
     def pids(self) -> list[int]:
         """Of the workers that live now."""
         return [int(each) for each in self._ask("pids")]
+
+    def is_ready(self, timeout: float = 30.0) -> bool:
+        """Whether both workers are there, within some seconds.
+
+        One that is killed while it begins is not started again.
+        """
+        deadline = time.monotonic() + timeout
+        while self._ask("workers") != 2:
+            if time.monotonic() > deadline or not self.pids():
+                return False
+            time.sleep(0.05)
+        return True
 
     def _ask(self, what: str) -> Any:
         assert self._process.stdin is not None
@@ -68,9 +81,12 @@ def main() -> None:
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
     ) as local:
         for line in sys.stdin:
-            pids = [each.pid for each in local.workers.values() if each.pid is not None]
-            answer: Any = local.scheduler_address if line.strip() == "address" else pids
-            sys.stdout.write(json.dumps(answer) + "\n")
+            known = {
+                "address": lambda: local.scheduler_address,
+                "pids": lambda: [each.pid for each in local.workers.values() if each.pid],
+                "workers": lambda: len(local.scheduler.workers),
+            }
+            sys.stdout.write(json.dumps(known[line.strip()]()) + "\n")
             sys.stdout.flush()
 
 

@@ -33,7 +33,7 @@ class Mode:
     share : whether the result shares the ancillaries of the source's positions
     portable : whether to do without what only Linux has
     work : "result": a whole life of one; "recovery": completing a claim that was interrupted;
-        "export": replacing the file by another; "append" and "append plain": adding a Main, in
+        "compressed": the same in compressed chunks; "export": replacing the file by another; "append" and "append plain": adding a Main, in
         chunks or in one piece; "stock": a result by plain h5py, to be found bad
     ending : of the path
     tears : how many eighths of a write are done when it is the last
@@ -42,7 +42,9 @@ class Mode:
     options: dict[str, Any] = field(default_factory=dict)
     share: bool = True
     portable: bool = False
-    work: Literal["result", "recovery", "export", "append", "append plain", "stock"] = "result"
+    work: Literal[
+        "result", "compressed", "recovery", "export", "append", "append plain", "stock"
+    ] = "result"
     ending: str = ".h5"
     tears: tuple[int, ...] = (0, 1, 4, 7)
 
@@ -56,6 +58,8 @@ class Mode:
         """What is interrupted."""
         if self.work == "result":
             subject.run(path, share=self.share)
+        elif self.work == "compressed":
+            subject.run(path, share=self.share, compression="gzip")
         elif self.work == "recovery":
             recover(path)
         elif self.work == "stock":
@@ -139,6 +143,9 @@ MODES: dict[str, AnyMode] = {
     "free-space": Mode({"fs_strategy": "fsm", "fs_persist": True}),
     "paged": Mode({"fs_strategy": "page", "fs_persist": True, "fs_page_size": 4096}),
     "portable": Mode(portable=True),
+    "compressed": Mode(work="compressed"),
+    "compressed-free-space": Mode({"fs_strategy": "fsm", "fs_persist": True}, work="compressed"),
+    "compressed-portable": Mode({"userblock_size": 1024}, portable=True, work="compressed"),
     "recovery": Mode(work="recovery"),
     "recovery-portable": Mode(work="recovery", portable=True),
     "export": Mode(work="export"),

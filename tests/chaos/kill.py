@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,9 +93,14 @@ class Undisturbed:
 
 
 def attack(
-    folder: str, *, rounds: int, seed: int = 0, ways: tuple[str, ...] = WAYS
-) -> tuple[Tally, int]:
-    """(what came of it, processes killed) for rounds of a run, a kill and a resumption each.
+    folder: str,
+    *,
+    rounds: int,
+    seed: int = 0,
+    ways: tuple[str, ...] = WAYS,
+    tell: Callable[[Tally], None] | None = None,
+) -> Tally:
+    """What comes of rounds of a run, a kill and a resumption each.
 
     Parameters
     ----------
@@ -103,19 +108,26 @@ def attack(
     rounds : how many; three in ten have a cluster, where `ways` has those
     seed : of all chances
     ways : what is killed
+    tell : called now and then
     """
     chance = random.Random(seed)
     tally = Tally()
     os.environ["CHAOS_SECONDS"] = str(SECONDS)
     known = list(_undisturbed(folder))
+    remote = [each for each in ways if each != "threads"]
+    host: Host | None = None
     with ExitStack() as stack:
-        remote = [each for each in ways if each != "threads"]
-        host = stack.enter_context(cluster(SECONDS)) if remote else None
         for number in range(rounds):
             way = chance.choice(remote) if number % 10 < 3 and remote else "threads"
+            if way != "threads" and (host is None or not host.is_ready()):
+                stack.close()
+                host = stack.enter_context(cluster(SECONDS))
+                host.is_ready()
             case = known[number % len(known)]
             _round(folder, case, way if way in ways else chance.choice(ways), host, chance, tally)
-    return tally, tally.kills
+            if tell is not None and tally.rounds % 20 == 0:
+                tell(tally)
+    return tally
 
 
 def _undisturbed(folder: str) -> Iterator[Undisturbed]:
@@ -186,7 +198,7 @@ def _round(
     marked = marked_rows(path, case.name)
     share = 0 if marked is None else int(marked.sum())
     if pid not in killed:  # its workers come back
-        os.waitpid(pid, 0)
+        _wait_to_end(pid, tally)
     elif address is not None:
         _wait_for_quiet(log)
     tally.rounds += 1
@@ -199,6 +211,16 @@ def _round(
     else:
         tally.in_work += 1
     _inspect(path, case, log, f"round {tally.rounds} ({place})", tally)
+
+
+def _wait_to_end(pid: int, tally: Tally, timeout: float = 90.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        if time.monotonic() > deadline:
+            tally.trouble.append(f"a run went on for {timeout:g} s after a worker was killed")
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+    os.waitpid(pid, 0)
 
 
 def _run_and_exit(path: str, name: str, address: str | None) -> None:

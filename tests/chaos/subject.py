@@ -17,6 +17,7 @@ from usidx.model.layout import Grid
 from usidx.model.main import MainSpec
 from usidx.stores import disk
 from usidx.stores.base import OutputRequest, ResultRequest
+from usidx.stores.compression import Compression
 from usidx.stores.hdf5 import log as logs
 from usidx.stores.hdf5.append import appending
 from usidx.stores.hdf5.create import create_file
@@ -111,9 +112,11 @@ def fill(held: HDF5Claim) -> None:
             writer.mark(key)
 
 
-def run(path: str, *, share: bool = True, durable: bool = False) -> None:
+def run(
+    path: str, *, share: bool = True, durable: bool = False, compression: Compression = None
+) -> None:
     """The whole life of a result: claim, write, mark, complete."""
-    request = fit_request(rows=_rows(path), share=share)
+    request = replace(fit_request(rows=_rows(path), share=share), compression=compression)
     with claim(path, request, durable=durable) as held:
         fill(held)
         held.complete()

@@ -140,6 +140,27 @@ class ResultGroup:
             return self
         return self._process(record, step).resume(self, **options)
 
+    def delete(self, *, force: bool = False) -> None:
+        """Take the group out of its store: all of it or nothing, also in a crash.
+
+        The room that it took in an HDF5 file is given back where it was at the end of the file.
+
+        Parameters
+        ----------
+        force : although other results of the store were made from it. Those within the group go
+            with it; the others stay, and can no longer be resumed
+
+        Raises
+        ------
+        StoreLockedError : while it is being written, naming who does
+        PlanError : where other results were made from it, unless forced, or have their ancillaries
+            in it
+        """
+        from usidx.stores import store_at
+        from usidx.stores.deleting import delete_group
+
+        delete_group(store_at(self.store, self.allow_external), self.path, force=force)
+
     def _process(self, record: ResultRecord, step: Step[..., Any] | None) -> Process:
         from usidx.process.process import Process
 
