@@ -102,6 +102,28 @@ class TestOurs:
         assert (found["group"], found["computed"]) == (GROUP, [])
         np.testing.assert_allclose(values(path), expected(2.5), rtol=1e-6)
 
+    def test_failed_positions_do_not_confuse(self, path: str, run: Run) -> None:
+        def kernel(block: Any) -> Any:
+            if np.any(block[..., 0] == make_main((4, 5, 16)).values[2, 3, 0]):
+                raise ValueError("no light")
+            return 2.5 * block.mean(-1)
+
+        def marking(
+            spectra: xr.DataArray, *, gain: float, mode: str = "mean", vec: Any = (1, 2, 3)
+        ) -> xr.DataArray:
+            return spectra.usid.map(kernel, "Frequency", dtype="f4")
+
+        step = usidx.step("Mean_Gain", marking, version="1", per_position=True)
+        process = usidx.open(path).usid.process(step, gain=2.5)
+        result = process.run(progress=False, on_error="mark")
+        assert [each.where for each in result.failed] == [{"Y": 2, "X": 3}]
+        found = run(2.5)
+        assert (found["complete"], found["partial"]) == ([GROUP], [])
+        assert (found["group"], found["computed"]) == (GROUP, [])
+        wanted = expected(2.5)
+        wanted[13] = np.nan
+        np.testing.assert_allclose(values(path), wanted, rtol=1e-6)
+
     def test_other_parameters_are_computed(self, path: str, run: Run) -> None:
         usidx.open(path).usid.process(mean_gain, gain=2.5).run(progress=False)
         found = run(3.5)
