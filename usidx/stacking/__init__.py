@@ -81,7 +81,7 @@ def stack(
     first : number of the first frame of all, where the frames before the first file are missing
     quantity, value_units : of the values
     name : of the Main
-    chunks : as for `usidx.open`; some 32 MiB of whole frames when "auto"
+    chunks : as for `usidx.open`; some 16 MiB of whole frames when "auto"
     check : "sample" opens some files to see whether they are alike, "all" every one and names all
         that differ, "first" only the first. A file that differs is named when it is read, too
     dim : name (or a Dimension, with values) of the new dimension of a stack of Mains

@@ -63,6 +63,11 @@ class FrameArray:
             for part, size in zip(window, self.frame)
             if isinstance(part, slice)
         )
+        if cells.size == 1 and cells.min() >= 0:  # large frames come one by one: no copy
+            number, page = divmod(int(cells.reshape(-1)[0]), self.raw[2])
+            values = next(self._read(number, np.array([page]), np.zeros(1, int)))[1][window]
+            values = np.require(values, self.dtype, "W")
+            return values.reshape(cells.shape + sizes)
         out = np.empty(cells.shape + sizes, self.dtype)
         rows = out.reshape((cells.size, *sizes))
         flat = cells.reshape(-1)

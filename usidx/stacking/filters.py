@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ _ROWS = 32
 # Multiplications in one product. OpenBLAS starts threads for larger ones, which get in the way of
 # those that work on other frames: on two cores that took eight times as long.
 _MOST = 2**18
+_memory = threading.local()
 
 
 def gaussian(frame: Array, *, sigma: float, truncate: float = 4.0) -> Array:
@@ -53,7 +55,7 @@ def gaussian(frame: Array, *, sigma: float, truncate: float = 4.0) -> Array:
         smooth: Array = ndimage.gaussian_filter(values, sigmas[: values.ndim], truncate=truncate)
         return smooth
     rows, columns = values.shape
-    half = np.empty_like(values)
+    half = _scratch(values)
     for start, stop, low, high, weights in _bands(rows, sigma, truncate, values.dtype.str):
         for part, batched in _batches(columns, weights.size):
             source = values[low:high, part].reshape(high - low, *batched).swapaxes(0, 1)
@@ -66,6 +68,14 @@ def gaussian(frame: Array, *, sigma: float, truncate: float = 4.0) -> Array:
             target = out[part].reshape(*batched, columns)[..., start:stop]
             np.matmul(source, weights.T, out=target)
     return out
+
+
+def _scratch(like: Array) -> Array:
+    """Memory of this thread of the size of a frame, the same one each time."""
+    memory: Array | None = getattr(_memory, "half", None)
+    if memory is None or memory.nbytes < like.nbytes:
+        memory = _memory.half = np.empty(like.nbytes, np.uint8)
+    return memory[: like.nbytes].view(like.dtype).reshape(like.shape)
 
 
 def _batches(size: int, weights: int) -> Iterator[tuple[slice, tuple[int, int]]]:

@@ -23,6 +23,8 @@ FRAME_DIMS = {1: ("u",), 2: ("v", "u"), 3: ("v", "u", "channel")}
 REPORT = "usid_stack"
 MASK = "measured"
 _MOST_TOLD = 20
+# Filters need several times what a block has, in every thread.
+_BLOCK_BYTES = 16 * 2**20
 
 
 def labelled(
@@ -41,7 +43,7 @@ def labelled(
     ]
     position = _points(placed, options) if table is None else _grid(placed, options)
     dims = (*position.dims, *names)
-    suited = block_shape(array.shape, array.cells.ndim, array.dtype.itemsize)
+    suited = block_shape(array.shape, array.cells.ndim, array.dtype.itemsize, budget=_BLOCK_BYTES)
     chunks = resolve_chunks(options.chunks, dims, array.shape, array.dtype, suited)
     main = from_array(
         to_dask(array, chunks, name="stack"),
