@@ -38,7 +38,6 @@ WORKS = {
     "compressed-lazy-mean": "the same of a compressed source",
     "low-pass": "low-pass, stored",
     "low-pass-cluster": "low-pass on a LocalCluster",
-    "limited": "low-pass in limited memory",
     "kernel": "heavy kernel, stored",
 }
 LIMITS = {
@@ -50,7 +49,6 @@ LIMITS = {
 }
 MILLISECONDS = {"spectrum": 2.0}
 IN_MILLISECONDS = ("open", "map", "spectrum")  # whose checking would take the most memory
-SHARE = 4  # a limited run has the bytes of the Main divided by this
 COMPRESSED = 4  # the compressed source is smaller by this
 
 
@@ -77,10 +75,9 @@ def compete(asked: argparse.Namespace, folder: pathlib.Path) -> dict[str, Rounds
     for _ in range(1 if asked.small else asked.rounds):
         for work, rounds in runs.items():
             path = compressed if work.startswith("compressed") else plain
-            memory = max(mib * 2**20 // SHARE, 2**26) if work == "limited" else 0
             for each in who:
                 if each.does(work) and not trouble(rounds.get(each.name, ())):
-                    report = race(each, work, path, asked.threads, memory=memory)
+                    report = race(each, work, path, asked.threads)
                     rounds.setdefault(each.name, []).append(report)
                     if asked.verbose:
                         print(work, each.name, report, flush=True)
