@@ -302,6 +302,21 @@ def test_what_a_source_was_made_of_counts(path: str) -> None:
     assert other != first
 
 
+def test_other_coordinates_are_refused(
+    path: str, measured: dict[str, xr.DataArray], tmp_path: pathlib.Path
+) -> None:
+    raw = usidx.open(path, CHANNELS["Raw_Data"])
+    shifted = measured["Flat"].assign_coords(X=measured["Flat"].X + 1e-9)
+    flat = usidx.open(to_zarr(shifted, tmp_path / "flat.zarr"))
+    dark = measured["Raw_Data"] / 10
+    with pytest.raises(PlanError, match="'Flat_Field' computes with arrays whose coordinates"):
+        raw.usid.process(flat_field, flat=flat, dark=dark)
+    with pytest.raises(PlanError, match="coordinates differ"):
+        raw.usid.process(flat_field, flat=flat.isel(X=slice(1, None)), dark=dark)
+    process = raw.usid.process(flat_field, flat=flat.assign_coords(X=raw.X), dark=dark)
+    assert process.preview(isel={"Y": 1, "X": 1}).sizes == {"Frequency": 16}
+
+
 def test_a_step_that_raises_names_the_block(path: str) -> None:
     mains = opened(path)
 

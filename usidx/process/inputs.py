@@ -22,6 +22,7 @@ from usidx.model.inputs import ARRAY, DATASET
 from usidx.model.layout import Layout
 from usidx.model.provenance import canonical
 from usidx.process.identity import Labelled, Source, identify, is_lazy, opened_in
+from usidx.step import Step
 
 # An array in memory up to this many bytes is kept with the parameters.
 KEPT = 2**20
@@ -212,6 +213,29 @@ def at(value: Any, places: Mapping[str, slice], source: Labelled) -> Any:
         return value
     shared = {dim for dim in places if value.sizes.get(dim) == source.sizes[dim]}
     return value.isel({dim: part for dim, part in places.items() if dim in shared})
+
+
+def call(step: Step[..., Any], source: Labelled, arguments: Mapping[str, Any]) -> Any:
+    """What a step makes of a source, and of arrays among its arguments that fit it exactly.
+
+    xarray computes with what two arrays have in common: where coordinates differ in their last
+    digits that is a part of the map, or nothing, without a word.
+
+    Raises
+    ------
+    PlanError : where arrays that are computed with each other have different coordinates
+    """
+    if not any(isinstance(each, (xr.DataArray, xr.Dataset)) for each in arguments.values()):
+        return step(source, **arguments)
+    try:
+        with xr.set_options(arithmetic_join="exact"):
+            return step(source, **arguments)
+    except xr.AlignmentError as error:
+        raise PlanError(
+            f"step {step.name!r} computes with arrays whose coordinates differ ({error}); make them "
+            "the same first, with flat.reindex_like(da, method='nearest', tolerance=...), or "
+            "flat.assign_coords(X=da.X) where they mean the same places"
+        ) from error
 
 
 def packed_of(value: Labelled) -> dict[str, Any] | None:

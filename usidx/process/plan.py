@@ -27,7 +27,7 @@ from usidx.process.cutting import (
     opened_in_runs,
 )
 from usidx.process.identity import Labelled, Source, identify, is_lazy, opened_in, token_of
-from usidx.process.inputs import Input, given, read_at_once
+from usidx.process.inputs import Input, call, given, read_at_once
 from usidx.process.map import Mapped, mapped_of
 from usidx.process.outputs import Draft, drafts_of
 from usidx.step import Step
@@ -275,7 +275,7 @@ def _run(
     step: Step[..., Any], labelled: Labelled, parameters: Mapping[str, Any], source: Source
 ) -> tuple[Draft, ...]:
     try:
-        result = step(labelled, **parameters)
+        result = call(step, labelled, parameters)
     except UsidError:
         raise
     except Exception as error:
