@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from usidx.model.result_rules import MarksFacts, ResultFacts, check_result, misnamed
+from usidx.model.result_rules import FailuresFacts, MarksFacts, ResultFacts, check_result, misnamed
 
 PATH = "/Raw_Data-Fit_000"
 MARKS = MarksFacts(f"{PATH}/completed_positions", (15,), "uint8", 15, 0, frozenset({15}))
@@ -68,6 +68,20 @@ def test_what_is_told(changes: dict, expected: list[tuple[str, str]]) -> None:
 def test_marks(changes: dict, grades: list[str]) -> None:
     facts = replace(GOOD, marks=(replace(MARKS, **changes),))
     assert [each.grade for each in check_result(facts)] == grades
+
+
+@pytest.mark.parametrize(
+    ("changes", "grades"),
+    [
+        ({}, []),
+        ({"fits": False}, ["warning"]),
+        ({"unmarked": 2}, ["note"]),
+        ({"unnamed": 2}, ["warning"]),
+    ],
+)
+def test_failures(changes: dict, grades: list[str]) -> None:
+    failures = FailuresFacts(f"{PATH}/failed_positions", **changes)
+    assert [each.grade for each in check_result(replace(GOOD, failures=(failures,)))] == grades
 
 
 def test_complete_by_its_word_but_not_by_its_marks() -> None:

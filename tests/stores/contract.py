@@ -282,6 +282,90 @@ class StoreContract:
         record = store.result(claim.group)
         assert (record.status, record.done, record.total) == ("partial", 6, 12)
 
+    @pytest.mark.parametrize("order", [False, True])
+    def test_failures_are_kept(self, kind: Kind, tmp_path: pathlib.Path, order: bool) -> None:
+        path = kind.make(tmp_path, [grid_main()])
+        store = kind.store(path)
+        spec, values = grid_main("f8", order=order, path="/Fit")
+        with store.claim(request(spec, failures=True)) as claim:
+            writer = claim.writers["Fit"]
+            first, last = (block.key for block in blocks_of(values.shape, (2, 3, 5)))
+            failed = np.array([[0, 2, 0], [1, 0, 2]])
+            writer.write(first, np.where(failed[..., np.newaxis], np.nan, values[first]))
+            writer.fail(first, failed, ["ValueError: no light", "ZeroDivisionError"])
+            # what is not marked has not failed either
+            assert (store.result(claim.group).done, store.result(claim.group).failed) == (0, 0)
+            writer.mark(first)
+            writer.write(last, values[last])
+            writer.fail(last, np.array([[0, 0, 0], [0, 0, 1]]), ["ZeroDivisionError"])
+        main = f"{claim.group}/Fit"
+        assert store.result(claim.group).failed == 3
+        (row,) = [row for row in store.mains() if row.path == main]
+        assert row.status == "partial (50 %), 3 failed"
+        self.check_failures(store, main, [[0, 2, 0], [1, 0, 2]])
+        # a crash before the mark: the position is computed again, and may be fine then
+        with store.reopen(claim.group) as again:
+            assert again.writers["Fit"].done().sum() == 6
+            again.writers["Fit"].write(last, values[last])
+            again.writers["Fit"].mark(last)
+            again.complete()
+        record = store.result(claim.group)
+        assert (record.status, record.done, record.failed) == ("complete", 12, 3)
+        (row,) = [row for row in store.mains() if row.path == main]
+        assert row.status == "complete, 3 failed"
+        self.check_failures(store, main, [[0, 2, 0], [1, 0, 2], [0, 0, 0], [0, 0, 0]])
+
+    def check_failures(self, store: Store, main: str, expected: list[list[int]]) -> None:
+        """That the positions failed for the reasons `expected`: 1 is no light, 2 a division."""
+        failures = store.open_main(main).failures
+        assert failures is not None
+        texts = ["", "ValueError: no light", "ZeroDivisionError"]
+        found = [
+            "" if number == 0 else failures.reasons[number - 1]
+            for number in whole(failures.numbers)[: len(expected)].ravel()
+        ]
+        assert found == [texts[each] for row in expected for each in row]
+        assert failures.count == np.count_nonzero(expected)
+
+    def test_failed_positions_are_retried(self, kind: Kind, path: str) -> None:
+        store = kind.store(path)
+        spec, values = output()
+        with store.claim(request(spec)) as claim:
+            write_all(claim, "Fit", values, slice(0, 1))
+        with store.reopen(claim.group, failures=True) as again:
+            last = (slice(2, 4), slice(0, 3), slice(0, 5))
+            failed = np.array([[0, 1, 0], [0, 0, 1]])
+            writer = again.writers["Fit"]
+            writer.write(last, np.where(failed[..., np.newaxis], np.nan, values[last]))
+            writer.fail(last, failed, ["ValueError"])
+            writer.mark(last)
+            again.complete()
+        with pytest.raises(PlanError, match="nothing to resume"):
+            store.reopen(claim.group)
+        with store.reopen(claim.group, retry=True) as retried:
+            record = store.result(claim.group)
+            assert (record.status, record.done, record.failed) == ("partial", 10, 0)
+            writer = retried.writers["Fit"]
+            done = np.ones((4, 3), bool)
+            done[2:][failed != 0] = False
+            np.testing.assert_array_equal(writer.done(), done)
+            writer.write(last, np.where(failed[..., np.newaxis], values[last], -1), failed != 0)
+            writer.mark(last)
+            retried.complete()
+        stored = store.open_main(f"{claim.group}/Fit")
+        np.testing.assert_array_equal(whole(stored.array), values)
+        assert stored.failures is None
+        with pytest.raises(PlanError, match="nothing to resume"):
+            store.reopen(claim.group, retry=True)
+
+    def test_failures_need_room(self, kind: Kind, path: str) -> None:
+        spec, values = output()
+        with kind.store(path).claim(request(spec)) as claim:
+            writer = claim.writers["Fit"]
+            first = (slice(0, 2), slice(0, 3), slice(0, 5))
+            with pytest.raises(PlanError, match="no room to say where a step failed"):
+                writer.fail(first, np.ones((2, 3), int), ["ValueError"])
+
     def test_completion_is_refused_while_partial(self, kind: Kind, path: str) -> None:
         spec, values = output()
         with kind.store(path).claim(request(spec)) as claim:
