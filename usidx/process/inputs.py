@@ -232,8 +232,8 @@ def call(step: Step[..., Any], source: Labelled, arguments: Mapping[str, Any]) -
             return step(source, **arguments)
     except xr.AlignmentError as error:
         raise PlanError(
-            f"step {step.name!r} computes with arrays whose coordinates differ ({error}); make them "
-            "the same first, with flat.reindex_like(da, method='nearest', tolerance=...), or "
+            f"step {step.name!r} computes with arrays whose coordinates differ ({error}); make "
+            "them the same first, with flat.reindex_like(da, method='nearest', tolerance=...), or "
             "flat.assign_coords(X=da.X) where they mean the same places"
         ) from error
 
