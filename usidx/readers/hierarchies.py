@@ -49,6 +49,19 @@ def root_attrs(path: str) -> Mapping[str, Any]:
         return {}
 
 
+def folder_attrs(path: str) -> Mapping[str, Any]:
+    """Attributes of the root of a Zarr folder of either format, {} where it has none."""
+    for name, key in ((".zattrs", None), ("zarr.json", "attributes")):
+        try:
+            with open(os.path.join(path, name), encoding="utf-8") as file:
+                said = json.load(file)
+        except (OSError, ValueError):
+            continue
+        said = said if key is None else said.get(key)
+        return said if isinstance(said, dict) else {}
+    return {}
+
+
 @contextmanager
 def zarr_group(path: str) -> Iterator[Any]:
     """The root of a Zarr folder, of format 2 or 3."""
@@ -91,13 +104,18 @@ class ZarrItem:
 
     def __getitem__(self, key: Any, /) -> Array:
         self.identity.check(_metadata(self.path, self.name))
-        with zarr_group(self.path) as root:
-            try:
-                return np.asarray(root[self.name][key]).astype(self.dtype, copy=False)
-            except (ValueError, RuntimeError, OSError) as error:
-                raise DamagedStoreError(
-                    f"{self.name!r} of {self.path!r} cannot be read ({error}); a chunk is damaged"
-                ) from error
+        import zarr
+        from zarr.storage import LocalStore
+
+        try:
+            array: Any = zarr.open_array(
+                LocalStore(self.path, read_only=True), path=self.name, mode="r"
+            )
+            return np.asarray(array[key]).astype(self.dtype, copy=False)
+        except (ValueError, RuntimeError, OSError) as error:
+            raise DamagedStoreError(
+                f"{self.name!r} of {self.path!r} cannot be read ({error}); a chunk is damaged"
+            ) from error
 
 
 def _metadata(path: str, name: str) -> str:

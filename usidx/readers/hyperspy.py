@@ -20,6 +20,7 @@ from usidx.readers.hierarchies import (
     HDF5_SIGNATURE,
     as_text,
     flattened,
+    folder_attrs,
     hdf5,
     hdf5_array,
     plain,
@@ -37,12 +38,7 @@ _NOTHING = ("_None_", "", None, "<undefined>")
 def _claims(path: str, head: bytes) -> bool:
     if head.startswith(HDF5_SIGNATURE):
         return str(root_attrs(path).get("file_format", "")).lower() == "hyperspy"
-    if os.path.isfile(os.path.join(path, ".zattrs")) or os.path.isfile(
-        os.path.join(path, "zarr.json")
-    ):
-        with zarr_group(path) as root:
-            return str(root.attrs.get("file_format", "")).lower() == "zspy"
-    return False
+    return not head and str(folder_attrs(path).get("file_format", "")).lower() == "zspy"
 
 
 def read(path: str) -> Sequence[Foreign]:
