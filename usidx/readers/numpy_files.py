@@ -18,13 +18,13 @@ from usidx.model.dimension import Array
 from usidx.readers.base import Axis, Foreign, Reader, position, spectroscopic
 from usidx.readers.raw import FileIdentity, LoadedArray, RawArray
 
-_NPY = b"\x93NUMPY"
+NPY = b"\x93NUMPY"
 _ZIP = b"PK\x03\x04"
 _LOCAL_HEADER = 30  # bytes of a member's header before its name
 
 
 def _claims(path: str, head: bytes) -> bool:
-    if head.startswith(_NPY):
+    if head.startswith(NPY):
         return True
     if not head.startswith(_ZIP) or not path.lower().endswith(".npz"):
         return False
@@ -48,16 +48,16 @@ def read(
     n_position : how many of the axes, the first ones, are positions
     """
     with open(path, "rb") as file:
-        if file.read(len(_NPY)) == _NPY:
+        if file.read(len(NPY)) == NPY:
             file.seek(0)
-            return [_main("Raw_Data", _array(path, file, 0), dims, n_position)]
+            return [_main("Raw_Data", array_in(path, file, 0), dims, n_position)]
     return [
         _main(name.removesuffix(".npy"), array, dims, n_position)
         for name, array in _members(path).items()
     ]
 
 
-def _array(path: str, file: Any, base: int) -> RawArray:
+def array_in(path: str, file: Any, base: int) -> RawArray:
     """The array whose header is next in `file`, which lies at `base` in the file at `path`."""
     shape, fortran, dtype = _header(path, file)
     strides = None
@@ -108,7 +108,7 @@ def _members(path: str) -> Mapping[str, RawArray | LoadedArray]:
             base = each.header_offset + _LOCAL_HEADER + name + extra
             file.seek(base)
             start = io.BytesIO(file.read(min(each.file_size, 2**16)))
-            found[each.filename] = _array(path, start, base)
+            found[each.filename] = array_in(path, start, base)
     return found
 
 
