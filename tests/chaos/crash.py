@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from tests.chaos import subject, zarr_subject
 from tests.chaos.children import import_all, in_child
-from usidx.stores import disk
+from usidx.stores import disk, store_at
+from usidx.stores.deleting import delete_group
 from usidx.stores.hdf5.transaction import recover
 
 SHIM = pathlib.Path(__file__).with_name("shim.c")
@@ -33,8 +34,9 @@ class Mode:
     share : whether the result shares the ancillaries of the source's positions
     portable : whether to do without what only Linux has
     work : "result": a whole life of one; "recovery": completing a claim that was interrupted;
-        "compressed": the same in compressed chunks; "export": replacing the file by another; "append" and "append plain": adding a Main, in
-        chunks or in one piece; "stock": a result by plain h5py, to be found bad
+        "compressed": the same in compressed chunks; "export": replacing the file by another;
+        "append" and "append plain": adding a Main, in chunks or in one piece; "delete": taking a
+        result away; "stock": a result by plain h5py, to be found bad
     ending : of the path
     tears : how many eighths of a write are done when it is the last
     """
@@ -43,7 +45,7 @@ class Mode:
     share: bool = True
     portable: bool = False
     work: Literal[
-        "result", "compressed", "recovery", "export", "append", "append plain", "stock"
+        "result", "compressed", "recovery", "export", "append", "append plain", "delete", "stock"
     ] = "result"
     ending: str = ".h5"
     tears: tuple[int, ...] = (0, 1, 4, 7)
@@ -53,6 +55,8 @@ class Mode:
         subject.make_scan(path, **self.options)
         if self.work == "recovery":
             subject.interrupt(path)
+        if self.work == "delete":
+            subject.run(path, share=self.share)
 
     def do(self, path: str) -> None:
         """What is interrupted."""
@@ -62,6 +66,8 @@ class Mode:
             subject.run(path, share=self.share, compression="gzip")
         elif self.work == "recovery":
             recover(path)
+        elif self.work == "delete":
+            delete_group(store_at(path), subject.GROUP)
         elif self.work == "stock":
             subject.run_stock(path)
         elif self.work.startswith("append"):
@@ -71,6 +77,8 @@ class Mode:
 
     def faults(self, path: str) -> list[str]:
         """What is wrong afterwards."""
+        if self.work == "delete":
+            return subject.delete_faults(path)
         if self.work.startswith("append"):
             with open(os.path.join(os.path.dirname(path), _BASE + ".h5"), "rb") as base:
                 return subject.append_faults(path, base.read())
@@ -85,8 +93,8 @@ class ZarrMode:
     ----------
     work : "result": a whole life of one; "durable": the same, waiting for the disk; "new store": in
         a store of its own; "export": a new store; "overwrite": in place of another; "replace": a
-        Main in place of another; "add": one more Main; "hurried": marks before values, to be found
-        bad
+        Main in place of another; "add": one more Main; "delete": taking a result away; "hurried":
+        marks before values, to be found bad
     portable : whether to do without what only Linux has
     ending : of the path
     tears : how many eighths of a write are done when it is the last
@@ -103,6 +111,8 @@ class ZarrMode:
         """What it begins with."""
         if self.work not in ("new store", "export"):
             in_child(lambda: zarr_subject.make_store(path))
+        if self.work == "delete":
+            in_child(lambda: zarr_subject.run(path))
 
     def do(self, path: str) -> None:
         """What is interrupted."""
@@ -115,6 +125,7 @@ class ZarrMode:
             "overwrite": lambda: zarr_subject.export(path),
             "replace": lambda: zarr_subject.replace_main(path),
             "add": lambda: zarr_subject.add_main(path),
+            "delete": lambda: delete_group(store_at(path), subject.GROUP),
         }
         work[self.work]()
 
@@ -129,6 +140,7 @@ class ZarrMode:
             "overwrite": lambda: zarr_subject.replaced_faults(path),
             "replace": lambda: zarr_subject.replaced_main_faults(path),
             "add": lambda: zarr_subject.added_faults(path),
+            "delete": lambda: zarr_subject.delete_faults(path),
         }
         return look[self.work]()
 
@@ -148,6 +160,10 @@ MODES: dict[str, AnyMode] = {
     "compressed-portable": Mode({"userblock_size": 1024}, portable=True, work="compressed"),
     "recovery": Mode(work="recovery"),
     "recovery-portable": Mode(work="recovery", portable=True),
+    "delete": Mode(work="delete"),
+    "delete-own-ancillaries": Mode(work="delete", share=False),
+    "delete-free-space": Mode({"fs_strategy": "fsm", "fs_persist": True}, work="delete"),
+    "delete-portable": Mode(work="delete", portable=True),
     "export": Mode(work="export"),
     "append": Mode(work="append"),
     "append-plain": Mode({"userblock_size": 1024}, work="append plain"),
@@ -164,6 +180,8 @@ MODES: dict[str, AnyMode] = {
     "zarr-replace": ZarrMode("replace"),
     "zarr-replace-portable": ZarrMode("replace", portable=True),
     "zarr-add": ZarrMode("add"),
+    "zarr-delete": ZarrMode("delete"),
+    "zarr-delete-portable": ZarrMode("delete", portable=True),
 }
 
 

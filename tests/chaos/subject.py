@@ -15,15 +15,17 @@ from usidx.errors import DamagedStoreError
 from usidx.model.dimension import Dimension
 from usidx.model.layout import Grid
 from usidx.model.main import MainSpec
-from usidx.stores import disk
+from usidx.stores import disk, store_at
 from usidx.stores.base import OutputRequest, ResultRequest
 from usidx.stores.compression import Compression
+from usidx.stores.deleting import delete_group
 from usidx.stores.hdf5 import log as logs
 from usidx.stores.hdf5.append import appending
 from usidx.stores.hdf5.create import create_file
 from usidx.stores.hdf5.new_result import create_group
 from usidx.stores.hdf5.transaction import recover, transaction
 from usidx.stores.hdf5.write import HDF5Claim, claim, reopen
+from usidx.stores.lock import sweep_runs
 
 ROWS, COLUMNS, POINTS, PARAMETERS = 16, 8, 24, 3
 CHANNEL = "/Measurement_000/Channel_000"
@@ -259,6 +261,29 @@ def append_faults(path: str, before: bytes) -> list[str]:
             return found
         append(path)
         return append_faults(path, before)
+    except Exception as error:
+        return [f"{type(error).__name__}: {error}"]
+
+
+def delete_faults(path: str) -> list[str]:
+    """What is wrong with a file of which a result was being deleted: it is there whole, or gone."""
+    try:
+        store = store_at(path)
+        recover(path)
+        with h5py.File(path, "r") as file:
+            found = _source_faults(file, ROWS) + _object_faults(file)
+            there = GROUP in file
+            found += _result_faults(file, False)
+            if there and file[GROUP].attrs["usid_status"] != "complete":
+                found.append("the result is no longer complete")
+        sweep_runs(path)  # as whoever writes next
+        name = os.path.basename(path)
+        beside = [each for each in os.listdir(os.path.dirname(path)) if each.startswith(name)]
+        found += [f"{each} was left" for each in beside if each != name]
+        if found or not there:
+            return found
+        delete_group(store, GROUP)
+        return delete_faults(path)
     except Exception as error:
         return [f"{type(error).__name__}: {error}"]
 

@@ -27,6 +27,8 @@ from usidx.model.dimension import Dimension
 from usidx.model.layout import Grid
 from usidx.model.main import MainSpec
 from usidx.stores import store_at
+from usidx.stores.deleting import delete_group
+from usidx.stores.lock import sweep_runs
 from usidx.stores.zarr import ZarrStore, draft
 
 ROWS = 4
@@ -203,6 +205,27 @@ def new_store_faults(path: str) -> list[str]:
             make_store(path)
         store_at(path)
         return source_faults(path, POINTS) + left_behind(path)
+    except Exception as error:
+        return [f"{type(error).__name__}: {error}"]
+
+
+def delete_faults(path: str) -> list[str]:
+    """What is wrong with a store of which a result was being deleted: it is whole, or gone."""
+    try:
+        store = store_at(path)
+        sweep_runs(path)  # as whoever writes next
+        found = source_faults(path, POINTS) + _fit_faults(path, False) + left_behind(path)
+        there = [each.group for each in store.results(MAIN)] == [GROUP]
+        found += _seen_by_xarray(path, FIT, whole_fit()) if there else []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            seen = xr.open_datatree(path, engine="zarr").groups
+        if not there and GROUP in seen:
+            found.append("plain xarray still sees it")
+        if found or not there:
+            return found
+        delete_group(store, GROUP)
+        return delete_faults(path)
     except Exception as error:
         return [f"{type(error).__name__}: {error}"]
 
