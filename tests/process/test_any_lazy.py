@@ -16,6 +16,7 @@ import xarray as xr
 
 import usidx
 from usidx.exporting import to_h5usid, to_zarr
+from usidx.step import step
 from usidx.testing import make_main
 
 Arrays = dict[str, np.ndarray]
@@ -231,6 +232,32 @@ def test_any_lazy_result(
         )
     assert len(result.mains) == (1 if isinstance(found, xr.Dataset) else len(expected))
     assert da.usid.save(make(da), "Any", **small) == result
+
+
+@pytest.mark.parametrize("kind", ["h5", "zarr"])
+@pytest.mark.parametrize(
+    ("make", "by_numpy"), [(neighbours, neighbours_np), (decomposition, decomposition_np)]
+)
+def test_a_step_of_that_kind_resumes_itself(
+    kind: str, make: Any, by_numpy: Any, truth: xr.DataArray, tmp_path: pathlib.Path
+) -> None:
+    da = opened(kind, "nd", truth, tmp_path)
+    mine = step("Mine", make, version="1")
+
+    def stop(event: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        da.usid.process(mine).run(on_block=stop, memory="20 kB", workers=1)
+    (begun,) = da.usid.results()
+    assert begun.status == "partial"
+    done = begun.resume(step=mine, workers=2)
+    assert done.status == "complete"
+    for name, values in by_numpy(truth.values).items():
+        found = done.open() if not name else done.open()[f"{name}/{name}"]
+        np.testing.assert_allclose(
+            np.asarray(found).reshape(values.shape), values, rtol=2e-4, atol=2e-5
+        )
 
 
 def test_a_decomposition_has_its_dimensions(truth: xr.DataArray, tmp_path: pathlib.Path) -> None:
