@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -230,8 +231,10 @@ def _create_main(group: h5py.Group, request: OutputRequest, codec: str | None) -
     spec = request.spec
     if codec is None:
         return create_dataset(group, spec.name, spec.shape_2d, spec.dtype)
-    chunk = chunk_shape(spec, request.block)
-    encoding = Encoding(codec, spec.dtype.names is None, chunk, spec.dtype)
+    rows, columns = chunk_shape(spec, request.block)
+    # no more than a block has: else blocks that have a part of a chunk would wait for one another
+    run = math.prod(request.block[: len(spec.position.shape)])
+    encoding = Encoding(codec, spec.dtype.names is None, (min(rows, run), columns), spec.dtype)
     return group.create_dataset(spec.name, spec.shape_2d, spec.dtype, **encoding.options())
 
 
