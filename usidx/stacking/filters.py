@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,7 +17,9 @@ _ROWS = 32
 # Multiplications in one product. OpenBLAS starts threads for larger ones, which get in the way of
 # those that work on other frames: on two cores that took eight times as long.
 _MOST = 2**18
-_memory = threading.local()
+# Bands of rows that share what is smoothed along the other axis.
+_AT_ONCE = 8
+_Band = tuple[int, int, int, int, Array]
 
 
 def gaussian(frame: Array, *, sigma: float, truncate: float = 4.0) -> Array:
@@ -54,28 +55,37 @@ def gaussian(frame: Array, *, sigma: float, truncate: float = 4.0) -> Array:
         sigmas = (sigma, sigma) + (0.0,) * (values.ndim - 2)
         smooth: Array = ndimage.gaussian_filter(values, sigmas[: values.ndim], truncate=truncate)
         return smooth
-    rows, columns = values.shape
-    half = _scratch(values)
-    for start, stop, low, high, weights in _bands(rows, sigma, truncate, values.dtype.str):
-        for part, batched in _batches(columns, weights.size):
-            source = values[low:high, part].reshape(high - low, *batched).swapaxes(0, 1)
-            target = half[start:stop, part].reshape(stop - start, *batched).swapaxes(0, 1)
-            np.matmul(weights, source, out=target)
     out = np.empty_like(values)
-    for start, stop, low, high, weights in _bands(columns, sigma, truncate, values.dtype.str):
-        for part, batched in _batches(rows, weights.size):
-            source = half[part].reshape(*batched, columns)[..., low:high]
-            target = out[part].reshape(*batched, columns)[..., start:stop]
-            np.matmul(source, weights.T, out=target)
+    window = np.empty((0, values.shape[1]), values.dtype)
+    begin = end = 0  # the rows that the window has, smoothed along the rows already
+    for bands in _groups(_bands(values.shape[0], sigma, truncate, values.dtype.str)):
+        low, high = min(each[2] for each in bands), max(each[3] for each in bands)
+        window = np.concatenate([window[low - begin :], np.empty_like(values[end:high])])
+        _smooth_along(values[end:high], window[end - low :], sigma, truncate)
+        begin, end = low, high
+        for start, stop, first, last, weights in bands:
+            for part, batched in _batches(values.shape[1], weights.size):
+                source = window[first - low : last - low, part]
+                source = source.reshape(last - first, *batched).swapaxes(0, 1)
+                target = out[start:stop, part].reshape(stop - start, *batched).swapaxes(0, 1)
+                np.matmul(weights, source, out=target)
     return out
 
 
-def _scratch(like: Array) -> Array:
-    """Memory of this thread of the size of a frame, the same one each time."""
-    memory: Array | None = getattr(_memory, "half", None)
-    if memory is None or memory.nbytes < like.nbytes:
-        memory = _memory.half = np.empty(like.nbytes, np.uint8)
-    return memory[: like.nbytes].view(like.dtype).reshape(like.shape)
+def _smooth_along(rows: Array, out: Array, sigma: float, truncate: float) -> None:
+    """Write rows, each smoothed along itself, to `out`, shape (rows, columns)."""
+    count, columns = rows.shape
+    for start, stop, low, high, weights in _bands(columns, sigma, truncate, rows.dtype.str):
+        for part, batched in _batches(count, weights.size):
+            source = rows[part].reshape(*batched, columns)[..., low:high]
+            target = out[part].reshape(*batched, columns)[..., start:stop]
+            np.matmul(source, weights.T, out=target)
+
+
+def _groups(bands: Sequence[_Band]) -> Iterator[Sequence[_Band]]:
+    """Neighbouring bands: what they need of a frame stays in the cache of a processor."""
+    for start in range(0, len(bands), _AT_ONCE):
+        yield bands[start : start + _AT_ONCE]
 
 
 def _batches(size: int, weights: int) -> Iterator[tuple[slice, tuple[int, int]]]:
@@ -90,9 +100,7 @@ def _batches(size: int, weights: int) -> Iterator[tuple[slice, tuple[int, int]]]
 
 
 @functools.lru_cache(maxsize=16)
-def _bands(
-    size: int, sigma: float, truncate: float, dtype: str
-) -> tuple[tuple[int, int, int, int, Array], ...]:
+def _bands(size: int, sigma: float, truncate: float, dtype: str) -> tuple[_Band, ...]:
     """The matrix of a convolution along an axis, in bands: (rows from, to, columns from, to, it).
 
     What is beyond an end is the mirror image of what is within.
