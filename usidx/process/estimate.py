@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import math
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from usidx.process.budget import memory_of
+from usidx.process.measure import seconds_of
 from usidx.process.plan import Plan
-from usidx.process.work import count_units
+from usidx.process.streaming import GATHERED, Stream, stream_of
+from usidx.process.work import MANY_TASKS, count_units
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Estimate:
     in_flight : how many blocks are computed at once in one process
     disk : bytes that the result takes
     disk_free : bytes free where it goes; None where that is not known
+    streamed : whether blocks are computed piece by piece, and never as a whole in memory
+    seconds : that it takes, where that was measured
     """
 
     outputs: tuple[OutputEstimate, ...]
@@ -53,6 +60,18 @@ class Estimate:
     in_flight: int
     disk: int
     disk_free: int | None
+    streamed: bool = False
+    seconds: float | None = None
+    timed: Callable[[], float] | None = field(default=None, compare=False)
+
+    def measure(self) -> Estimate:
+        """The same with `seconds`: one block is computed for it, and nothing is stored.
+
+        Raises
+        ------
+        StepError : where the step raises
+        """
+        return self if self.timed is None else replace(self, seconds=self.timed())
 
     @property
     def memory(self) -> int:
@@ -75,14 +94,24 @@ class Estimate:
         free = "" if self.disk_free is None else f" ({in_bytes(self.disk_free)} free)"
         return [
             *(("output", str(each)) for each in self.outputs),
-            ("blocks", f"{self.blocks}, {self.in_flight} at once"),
+            ("blocks", f"{self.blocks}, {self.in_flight} at once" + ", streamed" * self.streamed),
             ("memory", f"{in_bytes(self.block_memory)} a block, {in_bytes(self.memory)} at once"),
             ("disk", in_bytes(self.disk) + free),
+            *([] if self.seconds is None else [("time", f"about {in_time(self.seconds)}")]),
         ]
 
 
-def estimate_of(plan: Plan, workers: int, folder: str | None) -> Estimate:
-    """The Estimate of a plan that is run by `workers` at once and written below `folder`."""
+def estimate_of(
+    plan: Plan, workers: int, folder: str | None, *, threads: int | None = None
+) -> Estimate:
+    """The Estimate of a plan.
+
+    Parameters
+    ----------
+    workers : how many blocks are computed at once in one process
+    folder : path of the store that results go to, where that is known
+    threads : how many blocks are computed at once in all processes; `workers` when None
+    """
     outputs = tuple(
         OutputEstimate(
             each.name, each.spec.dims, each.spec.shape, np.dtype(each.spec.dtype), each.spec.nbytes
@@ -91,20 +120,62 @@ def estimate_of(plan: Plan, workers: int, folder: str | None) -> Estimate:
     )
     blocks = count_units(plan)
     marks = sum(each.spec.position.size for each in plan.outputs)
+    stream = stream_of(plan)
     return Estimate(
         outputs=outputs,
         blocks=blocks,
-        block_memory=memory_of(plan.cost),
-        in_flight=min(workers, blocks),
+        block_memory=memory_of(plan.cost) if stream is None else _of_pieces(plan, stream, folder),
+        # a few blocks for which much of the source is reduced are computed by all threads
+        in_flight=workers if stream is None and _reduces(plan) else min(workers, blocks),
         disk=sum(each.nbytes for each in outputs) + marks,
         disk_free=_free(folder),
+        streamed=stream is not None,
+        timed=functools.partial(seconds_of, plan, threads or workers, folder),
     )
+
+
+def _reduces(plan: Plan) -> bool:
+    """Whether a block needs many chunks of the source."""
+    source = plan.labelled
+    arrays = [source] if isinstance(source, xr.DataArray) else list(source.data_vars.values())
+    chunks: int = sum(each.data.npartitions for each in arrays if each.chunks is not None)
+    return chunks > MANY_TASKS * count_units(plan)
+
+
+def _of_pieces(plan: Plan, stream: Stream, folder: str | None) -> int:
+    """Bytes that computing a block takes which is read, computed and written piece by piece."""
+    output = plan.outputs[0]
+    n = output.n_position
+    block, piece = math.prod(output.block[:n]), math.prod(stream.piece)
+    source = stream.array.dtype.itemsize * math.prod(stream.array.shape[n:])
+    results = [each.spec.spectroscopic.size * each.spec.dtype.itemsize for each in plan.outputs]
+    pieces = memory_of(piece * (source + sum(results)))
+    # storage chunks that are larger than pieces are decoded once, for all of them
+    whole = 2 * block * source if stream.read_whole else 0
+    # a chunk of Zarr is written as a whole, and so is what is little in any store
+    takes_pieces = folder is not None and not os.path.isdir(folder) and not folder.endswith(".zarr")
+    gathered = sum(block * each for each in results if not takes_pieces or block * each <= GATHERED)
+    return min(pieces + whole + gathered, memory_of(plan.cost))
 
 
 def _free(folder: str | None) -> int | None:
     while folder and not os.path.exists(folder):
         folder = os.path.dirname(os.path.abspath(folder))
     return shutil.disk_usage(folder).free if folder else None
+
+
+def in_time(seconds: float) -> str:
+    """A time the way people say it.
+
+    Examples
+    --------
+    >>> in_time(0.25), in_time(90), in_time(10_000)
+    ('0.25 s', '1.5 minutes', '2.8 hours')
+    """
+    for unit, name in ((3600, "hours"), (60, "minutes")):
+        if seconds >= unit:
+            return f"{seconds / unit:.2g} {name}"
+    return f"{seconds:.2g} s"
 
 
 def in_bytes(count: int) -> str:

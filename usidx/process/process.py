@@ -118,9 +118,31 @@ class Process:
             executor = find_executor(given, workers)
             plan = plan_for(self.plan, self._replan, executor, memory)
             at_once = executor.workers
+            threads = int(getattr(executor, "threads", at_once))
         origin = plan.source.origin
         folder = os.fspath(into) if into is not None else (origin.store if origin else None)
-        return estimate_of(plan, at_once, folder)
+        return estimate_of(plan, at_once, folder, threads=threads)
+
+    def measure(self, into: Path | None = None, **options: Any) -> Estimate:
+        """What `run` takes, with the time: one block is computed to know it, and nothing is stored.
+
+        Parameters
+        ----------
+        into, options : as for `estimate`
+
+        Raises
+        ------
+        StepError : where the step raises in that block
+        PlanError : where it does not fit into `memory`
+
+        Examples
+        --------
+        >>> from usidx.steps import peak_response
+        >>> from usidx.testing import make_main
+        >>> Process(peak_response, make_main(chunks={})).measure().seconds < 60
+        True
+        """
+        return self.estimate(into, **options).measure()
 
     def existing(self, into: Path | None = None) -> tuple[ResultGroup, ...]:
         """Result groups of the same step, version, parameters and source, complete ones first.

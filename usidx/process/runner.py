@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,7 +15,17 @@ from usidx.process.plan import Plan
 from usidx.process.rereading import read_anew
 from usidx.process.search import Locate, Search, Tried
 from usidx.process.streaming import Stream, StreamedWork, stream_of
-from usidx.process.work import Graph, Unit, Work, batches, graph_of, joined, units_of, works_of
+from usidx.process.work import (
+    MANY_TASKS,
+    Graph,
+    Unit,
+    Work,
+    batches,
+    graph_of,
+    joined,
+    units_of,
+    works_of,
+)
 from usidx.stores.base import BlockWriter
 
 AnyWork = Work | StreamedWork | Search | Locate | Tried
@@ -65,7 +75,8 @@ def execute(
     what is in memory is bounded by how many run at once. Those of a step that acts on each
     position alone are computed piece by piece. Where they have tasks in common (a mean
     over the map that is subtracted, neighbours that overlap) all are one graph for dask, in which
-    what waits for all others reads its part anew, rather than everything being kept.
+    what waits for all others reads its part anew, rather than everything being kept. So are a few
+    units of many tasks (a mean over the map), so that all threads have a part in them.
 
     Parameters
     ----------
@@ -86,7 +97,8 @@ def execute(
 
     if mending is not None:
         mending.streamed = stream is not None
-    feed = _Feed(plan, units_of(plan, writers), stream, mending)
+    threads = int(getattr(executor, "threads", executor.workers))
+    feed = _Feed(plan, units_of(plan, writers), stream, mending, threads)
     executor.run(feed, take)
     if feed.rest:
         graph, last = joined(read_anew(graph_of(plan, feed.rest)), feed.rest)
@@ -105,6 +117,7 @@ class _Feed:
     units: Iterator[Unit]
     stream: Stream | None = None
     mending: Mending | None = None
+    threads: int = 1
     rest: tuple[Unit, ...] = ()
 
     def __post_init__(self) -> None:
@@ -125,11 +138,15 @@ class _Feed:
             return
         for batch in batches(self.units):
             works = works_of(graph_of(self.plan, batch), batch)
-            if works is None:
+            if works is None or self._are_spread(works):
                 self.rest = (*batch, *self.units)
                 return
             for unit, work in zip(batch, works, strict=True):
                 yield unit, self._minded(unit, work)
+
+    def _are_spread(self, works: Sequence[Work]) -> bool:
+        """Whether there are fewer works than threads, of which each could do a part of one."""
+        return len(works) < self.threads and any(len(each.graph) > MANY_TASKS for each in works)
 
     def _minded(self, unit: Unit, work: Work | StreamedWork) -> AnyWork:
         return work if self.mending is None else self.mending.mind(unit, work)

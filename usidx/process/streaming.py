@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 # Bytes of a piece: measured best between 0.5 and 2 MiB, less costs too many calls.
 PIECE = 2**20
+# Results of a block that are no larger are written at once.
+GATHERED = 2**20
 _memory = threading.local()
 
 log = logging.getLogger("usidx")
@@ -171,7 +173,7 @@ def pieces_of(commit: Commit) -> Iterator[Put]:
     expected = tuple(part.stop - part.start for part in commit.key[commit.n_marks :])
     pieces = getattr(commit.writer, "pieces", None)
     nbytes = math.prod(Block(commit.key).shape) * np.dtype(commit.writer.dtype).itemsize
-    if pieces is not None and nbytes > PIECE:
+    if pieces is not None and nbytes > GATHERED:
         with pieces() as write:
 
             def put(key: tuple[slice, ...], values: Array) -> None:

@@ -22,6 +22,8 @@ from usidx.stores.base import BlockWriter
 
 # How many blocks have their graphs at hand at once: what a graph costs is paid for these only.
 BATCH = 256
+# Tasks of one block from which on several threads do them, where there are fewer blocks than those.
+MANY_TASKS = 16
 
 
 @dataclass(frozen=True)
