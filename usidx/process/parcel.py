@@ -23,6 +23,7 @@ from usidx.arrays.lazy import Blocks
 from usidx.errors import UsidError
 from usidx.model.provenance import own_version
 from usidx.process import failures
+from usidx.process.heap import keep_memory
 from usidx.process.map import Kernel
 from usidx.process.search import Locate, Search, Tried
 from usidx.process.streaming import Stream, StreamedWork
@@ -160,6 +161,7 @@ def perform(parcel: Parcel, *shared: bytes) -> Ended:
     ----------
     shared : what it refers to, in the order of `parcel.shared`
     """
+    keep_memory()
     with _guard:
         _under_way[parcel.run] = _under_way.get(parcel.run, 0) + 1
     seconds: list[failures.Ended] = []

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from usidx.errors import OptionError
 from usidx.process.failures import Ended
+from usidx.process.heap import keep_memory
 from usidx.process.mending import Mending, UnitFailedError, guarded
 from usidx.process.plan import Plan
 from usidx.process.rereading import read_anew
@@ -87,6 +88,7 @@ def execute(
     ------
     UnitFailedError : as `Executor.run`
     """
+    keep_memory()
     stream = stream_of(plan)
 
     def take(unit: Unit, ended: Ended) -> None:
