@@ -91,6 +91,7 @@ def cells(rounds: Rounds, name: str) -> dict[str, Any]:
         return {"trouble": trouble(each)}
     return {
         "ms": 1e3 * statistics.median(one["seconds"] for one in each),
+        "cpu_ms": 1e3 * statistics.median(one["cpu"] for one in each),
         "wall": ratio(rounds, name, "seconds"),
         "cpu": ratio(rounds, name, "cpu"),
         "mib": max(one.get("peak_mib", 0) for one in each),
@@ -133,36 +134,36 @@ def table(runs: dict[str, Rounds]) -> str:
 def markdown(runs: dict[str, Rounds]) -> str:
     """Three tables, of a column for each contestant: wall time, CPU time, memory."""
     names = [each.name for each in CONTESTANTS if any(each.name in one for one in runs.values())]
-    peers = [name for name in names if name != "floor"]
-    kinds = {
-        "Wall time, in multiples of the floor": ("wall", "{:.2f}"),
-        "CPU time, in multiples of the floor": ("cpu", "{:.2f}"),
-        "Peak of memory of all processes together, MiB": ("mib", "{:.0f}"),
+    titles = {
+        "wall": "Wall time, in multiples of the floor",
+        "cpu": "CPU time of all processes, in multiples of the floor",
+        "mib": "Peak of memory of all processes together, MiB",
     }
     lines = []
-    for title, (what, form) in kinds.items():
-        lines += [f"{title}:", "", f"| work | floor | {' | '.join(peers)} |"]
-        lines += ["|---" * (len(peers) + 2) + "|"]
+    for what, title in titles.items():
+        lines += [f"{title}:", "", f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
         for work, rounds in runs.items():
             if what == "mib" and work in IN_MILLISECONDS:
                 continue
-            row = [WORKS[work]]
-            for name in ("floor", *peers):
-                found = cells(rounds, name) if name in rounds else {}
-                if "trouble" in found or not found:
-                    row.append(found.get("trouble", ""))
-                elif name == "floor" and what == "wall":
-                    row.append(f"{found['ms']:.3g} ms")
-                elif name == "floor" and what == "cpu":
-                    row.append("1")
-                else:
-                    value = found[what]
-                    mark = " **over**" if name == "usidx" and "OVER" in over(work, found) else ""
-                    told = form.format(value) if value else "-"
-                    row.append(told + (mark if what == "wall" else ""))
-            lines.append(f"| {' | '.join(row)} |")
+            row = [cell(rounds, name, work, what) for name in names]
+            lines.append(f"| {WORKS[work]} | {' | '.join(row)} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def cell(rounds: Rounds, name: str, work: str, what: str) -> str:
+    """One figure of a table, in words."""
+    found = cells(rounds, name) if name in rounds else {}
+    if "trouble" in found or not found:
+        return found.get("trouble", "")
+    if what == "mib":
+        return f"{found['mib']:.0f}"
+    seconds = found["ms" if what == "wall" else "cpu_ms"] / 1e3
+    short = f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+    told = short if name == "floor" or work in IN_MILLISECONDS else f"{found[what] or 0:.2f}"
+    is_over = what == "wall" and name == "usidx" and over(work, found).startswith("OVER")
+    limit = LIMITS.get(work) or f"{MILLISECONDS.get(work)} ms"
+    return f"**{told}, over {limit}**" if is_over else told
 
 
 def arguments() -> argparse.Namespace:
