@@ -147,6 +147,17 @@ class Reader:
             )
 
 
+def default_positions(ndim: int) -> int:
+    """How many axes are positions where nothing says it: the others are spectra, or frames.
+
+    Examples
+    --------
+    >>> [default_positions(ndim) for ndim in (1, 2, 3, 4)]
+    [0, 1, 2, 2]
+    """
+    return max(0, ndim - 1) if ndim <= 3 else ndim - 2
+
+
 def text_of(value: Any) -> str:
     """Bytes or anything else as text, without what fills it up."""
     if isinstance(value, bytes):

@@ -18,7 +18,16 @@ from usidx.stores.base import Store
 
 ENTRY_POINTS = "usidx.readers"
 # Modules of this room with READERS; where several claim a file, the first of them.
-BUILT_IN = ("hyperspy", "nion", "numpy_files", "detectors", "bare", "rosettasciio", "xarray_files")
+BUILT_IN = (
+    "hyperspy",
+    "nion",
+    "numpy_files",
+    "detectors",
+    "bare",
+    "rosettasciio",
+    "xarray_files",
+    "hdf5_files",
+)
 _HEAD = 8192
 
 Path = str | os.PathLike[str]

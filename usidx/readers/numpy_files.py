@@ -15,7 +15,7 @@ import numpy as np
 
 from usidx.errors import OptionError
 from usidx.model.dimension import Array
-from usidx.readers.base import Axis, Foreign, Reader, position, spectroscopic
+from usidx.readers.base import Axis, Foreign, Reader, default_positions, position, spectroscopic
 from usidx.readers.raw import FileIdentity, LoadedArray, RawArray
 
 NPY = b"\x93NUMPY"
@@ -40,7 +40,8 @@ def read(
 ) -> Sequence[Foreign]:
     """The arrays of a file.
 
-    A file says nothing of its axes: all but the last are positions, or as many as `n_position`.
+    A file says nothing of its axes: of up to three all but the last are positions, of more all but
+    the last two.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ def _main(
     names = [f"dim_{axis}" for axis in range(array.ndim)] if dims is None else list(dims)
     if len(names) != array.ndim:
         raise OptionError(f"dims={names!r} names {len(names)} axes, {name!r} has {array.ndim}")
-    count = max(0, array.ndim - 1) if n_position is None else n_position
+    count = default_positions(array.ndim) if n_position is None else n_position
     if not 0 <= count <= array.ndim:
         raise OptionError(f"n_position={count} is not between 0 and {array.ndim}, the axes")
     axes: list[Axis] = []
