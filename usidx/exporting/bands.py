@@ -75,8 +75,8 @@ def chunk_for(access: Access, spec: MainSpec, itemsize: int) -> tuple[int, ...]:
     Examples
     --------
     >>> from usidx.testing import make_main
-    >>> chunk_for("maps", make_main((512, 512, 1024)).usid.spec, 4)
-    (512, 512, 1)
+    >>> chunk_for("maps", make_main((64, 64, 100)).usid.spec, 4)
+    (64, 64, 16)
     """
     first, second = spec.position.shape, spec.spectroscopic.shape
     nbytes = math.prod(first) * math.prod(second) * itemsize
