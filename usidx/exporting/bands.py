@@ -76,7 +76,7 @@ def chunk_for(access: Access, spec: MainSpec, itemsize: int) -> tuple[int, ...]:
     --------
     >>> from usidx.testing import make_main
     >>> chunk_for("maps", make_main((64, 64, 100)).usid.spec, 4)
-    (64, 64, 16)
+    (64, 64, 15)
     """
     first, second = spec.position.shape, spec.spectroscopic.shape
     nbytes = math.prod(first) * math.prod(second) * itemsize
