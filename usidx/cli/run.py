@@ -21,6 +21,7 @@ Examples:
   usidx run scan.h5 Raw_Data peak_response --set along=Frequency
   usidx run scan.h5 Raw_Data mean --set 'over=["Frequency"]' --into results.zarr
   usidx run scan.h5 Raw_Data my_steps.py:contrast --memory 4GB
+  usidx run scan.h5 Raw_Data my_steps.py:flat_field --source flat=flats.h5:Raw_Data
   usidx run scan.h5 Raw_Data sho_guess --scheduler tcp://node1:8786
   usidx run scan.h5 Raw_Data sho_guess --slurm jobs.yaml --workers 8
 """
@@ -33,6 +34,10 @@ Examples:
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE",
     help="A parameter of the step; VALUE is JSON, or else text. Repeat for others.",
+)  # fmt: skip
+@click.option(
+    "--source", "sources", multiple=True, metavar="NAME=[FILE:]MAIN",
+    help="A parameter of the step that is another Main, of FILE or another file.",
 )  # fmt: skip
 @click.option("--into", metavar="STORE", help="Write the results to this store, not into FILE.")
 @click.option(
@@ -47,6 +52,7 @@ def run(
     main: str,
     step: str,
     settings: tuple[str, ...],
+    sources: tuple[str, ...],
     into: str | None,
     compression: str | None,
     fresh: bool,
@@ -61,7 +67,7 @@ def run(
     """
     import usidx
 
-    parameters = parsed(settings)
+    parameters = parsed(settings) | opened(file, sources)
     process = usidx.open(file, main).usid.process(found(step), **parameters)
     start = time.perf_counter()
     before = () if fresh else process.existing(into=into)
@@ -104,6 +110,27 @@ def parsed(settings: tuple[str, ...]) -> dict[str, Any]:
             parameters[name] = json.loads(value)
         except ValueError:
             parameters[name] = value
+    return parameters
+
+
+def opened(file: str, sources: tuple[str, ...]) -> dict[str, Any]:
+    """Parameters of a step that are Mains, from NAME=MAIN and NAME=FILE:MAIN texts."""
+    import os
+
+    import usidx
+
+    parameters: dict[str, Any] = {}
+    for each in sources:
+        name, _, value = each.partition("=")
+        if not value or not name.isidentifier():
+            raise click.BadParameter(
+                f"{each!r} is not NAME=MAIN or NAME=FILE:MAIN, such as flat=flats.h5:Raw_Data",
+                param_hint="'--source'",
+            )
+        other, colon, main = value.rpartition(":")
+        # a Main may have a colon in its name
+        elsewhere = bool(colon) and os.path.exists(other)
+        parameters[name] = usidx.open(other, main) if elsewhere else usidx.open(file, value)
     return parameters
 
 
