@@ -12,8 +12,8 @@ are told: usidx by `memory=`, pyUSID by `max_mem_mb`, xarray by smaller chunks.
 
 Before is what all processes held then, with their libraries; what is taken is how far their peak
 goes beyond it. Both are sampled from outside and resident: mapped pages count, and shared memory,
-which the limit leaves out. usidx says beforehand what it will take, by `estimate()`, for each process
-that computes; the peak must stay under 1.2 times what was held before and that together.
+which the limit leaves out. usidx says beforehand what it will take, by `estimate()`, for each
+process that computes; the peak must stay under 1.2 times what was held before and that together.
 """
 
 from __future__ import annotations
