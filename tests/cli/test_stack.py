@@ -69,9 +69,21 @@ def test_missing_and_overwrite(call: Any, frames: np.ndarray, tmp_path: pathlib.
     assert usidx.open("out.zarr").sizes["position"] == 5
 
 
+def test_extend(call: Any, frames: np.ndarray, tmp_path: pathlib.Path) -> None:
+    arguments = ["stack", "map", "out.zarr", "--pattern", r"(?P<Y>\d+)_(?P<X>\d+)"]
+    late = (tmp_path / "map" / "1_2.tif").rename(tmp_path / "1_2.tif")
+    for rows in (1, 2):
+        done = call(*arguments, "--missing", "cut", "--extend")
+        assert done.exit_code == 0, done.output
+        np.testing.assert_array_equal(usidx.open("out.zarr").values, frames[:rows])
+        if rows == 1:
+            late.rename(tmp_path / "map" / "1_2.tif")
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
+        (["map", "out.h5", "--extend"], 2, "--extend is for OUT that ends in .zarr"),
         (["map", "out.txt"], 2, "OUT must end in .zarr"),
         (["map", "out.zarr", "--size", "X"], 2, "invalid literal"),
         (["map", "out.zarr", "--filter", "blur:3"], 1, "there is no filter 'blur'"),

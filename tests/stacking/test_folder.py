@@ -198,6 +198,20 @@ class TestMissing:
     def test_drop_of_a_full_grid_is_a_grid(self, grid):
         assert usidx.stack(grid, pattern=NAMES, missing="drop").dims == ("Y", "X", "v", "u")
 
+    def test_cut_ends_the_scan_before_what_is_not_whole(self, folder):
+        for number in range(14):
+            np.save(folder / f"{number // 4}_{number % 4}.npy", frame(number))
+        da = usidx.stack(folder, pattern=NAMES, missing="cut")
+        np.testing.assert_array_equal(da.values, expected(3, 4))
+        assert da.attrs["stack_files"] == 12
+        (folder / "1_2.npy").unlink()
+        with pytest.warns(UserWarning, match="missing at Y=1, where the scan is cut: 6 frames"):
+            da = usidx.stack(folder, pattern=NAMES, missing="cut")
+        np.testing.assert_array_equal(da.values, expected(1, 4))
+        (folder / "0_1.npy").unlink()
+        with pytest.raises(LayoutError, match="the first entry along Y has 3 of 4 frames"):
+            usidx.stack(folder, pattern=NAMES, missing="cut")
+
     def test_a_whole_row_that_is_missing(self, grid):
         for name in os.listdir(grid):
             if name.endswith("_5.tif"):
@@ -415,10 +429,15 @@ class TestUse:
     def test_export_in_chunks_of_many_frames_and_tiles(self, grid, tmp_path):
         import zarr
 
-        da = usidx.stack(grid, pattern=NAMES, chunks={"X": 3})
+        calls = []
+        da = usidx.stack(
+            grid, pattern=NAMES, chunks={"X": 3}, preprocess=lambda v: (calls.append(1), v)[1]
+        )
         path = da.usid.to_zarr(tmp_path / "a.zarr")
         assert zarr.open(path)["Measurement_000/Channel_000/Raw_Data/Raw_Data"].chunks[1] == 3
+        calls.clear()
         path = da.usid.to_zarr(tmp_path / "b.zarr", chunks={"Y": 1, "X": 6, "v": 2, "u": 2})
+        assert len(calls) == 24  # each frame is read once
         np.testing.assert_array_equal(usidx.open(path).values, expected(2, 12))
         plain = xr.open_zarr(path, group="Measurement_000/Channel_000/Raw_Data")
         np.testing.assert_array_equal(plain.Raw_Data.values, expected(2, 12))

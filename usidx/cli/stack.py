@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ Examples:
   usidx stack 'map/*.tif' out.h5 --size Y=20 --size X=25 --order snake --missing nan
   usidx stack map out.zarr --positions stage.csv --overwrite
   usidx stack map out.zarr --metadata X=stage_x --metadata Y=stage_y
+  usidx stack map out.zarr --pattern '(?P<Y>\d+)_(?P<X>\d+)' --missing cut --extend
 """
 
 
@@ -49,8 +51,8 @@ Examples:
 @click.option("--pages", default="page", metavar="DIM", help="Name for the frames in each file.")
 @click.option("--first", type=int, help="Number that the first frame of all has.")
 @click.option(
-    "--missing", type=click.Choice(["error", "nan", "drop"]), default="error", show_default=True,
-    help="What to do where frames are missing: drop makes a list of positions.",
+    "--missing", type=click.Choice(["error", "nan", "drop", "cut"]), default="error",
+    help="Where frames are missing: drop makes a list of positions, cut ends the scan before.",
 )  # fmt: skip
 @click.option(
     "--check", type=click.Choice(["first", "sample", "all"]), default="sample", show_default=True,
@@ -64,6 +66,9 @@ Examples:
 @click.option("--value-units", default="", help="Units of the values.")
 @click.option("--compression", metavar="NAME", help="lz4, zstd (Zarr), gzip, lzf (HDF5), or none.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT, once the new one is whole.")
+@click.option(
+    "--extend", is_flag=True, help="Add the rows that are new to OUT (Zarr), if it is there."
+)
 @click.option("--json", "machine", is_flag=True, help="Report as JSON.")
 def stack(folder: str, target: str, machine: bool, **options: Any) -> None:
     """Write the frames in FOLDER (or a pattern such as 'map/*.tif') to OUT as one Main.
@@ -74,9 +79,13 @@ def stack(folder: str, target: str, machine: bool, **options: Any) -> None:
     suffix = os.path.splitext(target.rstrip("/"))[1].lower()
     if suffix not in (*HDF5, ".zarr"):
         raise click.UsageError(f"OUT must end in .zarr, or in {', '.join(HDF5)}; got {target!r}")
+    if options["extend"] and suffix != ".zarr":
+        raise click.UsageError("--extend is for OUT that ends in .zarr")
     start = time.perf_counter()
     stacked = _stacked(folder, options)
     write = stacked.usid.to_zarr if suffix == ".zarr" else stacked.usid.to_h5usid
+    if options["extend"]:
+        write = functools.partial(write, extend=True)
     path = _written(write, target, options["overwrite"], options["compression"])
     _report(stacked, path, time.perf_counter() - start, machine)
 

@@ -24,7 +24,7 @@ def cut(part: Part, chunks: Chunks) -> tuple[tuple[tuple[int, ...], ...], tuple[
     spec = part.spec
     if chunks is not None:
         chunk = _asked(spec, chunks)
-        block = _merged(chunk, spec)
+        block = _merged(chunk, spec, part.arrays[0].chunks)
         return chunks_of(spec.shape, block), chunk
     given = part.arrays[0].chunks
     kept = None if given is None else _regular(given)
@@ -98,11 +98,19 @@ def _divided(block: tuple[int, ...], spec: MainSpec) -> tuple[int, ...]:
     return tuple(chunk)
 
 
-def _merged(chunk: tuple[int, ...], spec: MainSpec) -> tuple[int, ...]:
-    """Whole chunks that make up the work of one task, the fastest axes first."""
+def _merged(
+    chunk: tuple[int, ...], spec: MainSpec, given: tuple[tuple[int, ...], ...] | None
+) -> tuple[int, ...]:
+    """Whole chunks that make up the work of one task, the fastest axes first.
+
+    Spectra that blocks of the array have whole stay so where that is possible at all: what is cut
+    there, such as a frame of a file, is computed anew for each part.
+    """
     block = list(chunk)
     for axis in reversed(range(len(block))):
         nbytes = _nbytes(tuple(block), spec)
-        times = min(max(1, _TASK_BYTES // nbytes), -(-spec.shape[axis] // chunk[axis]))
+        whole = axis >= len(spec.position.shape) and given is not None and len(given[axis]) == 1
+        budget = _LARGEST_KEPT if whole else _TASK_BYTES
+        times = min(max(1, budget // nbytes), -(-spec.shape[axis] // chunk[axis]))
         block[axis] = min(spec.shape[axis], chunk[axis] * times)
     return tuple(block)

@@ -20,6 +20,7 @@ def to_zarr(
     *,
     group: str | None = None,
     overwrite: bool = False,
+    extend: bool = False,
     compression: Literal["lz4", "zstd"] | None = "lz4",
     chunks: Chunks = None,
     progress: Progress = False,
@@ -37,6 +38,9 @@ def to_zarr(
         None writes a whole new store.
     overwrite : replace what is there; it stays whole until the new one is. The arrays may come
         from the very store that is replaced.
+    extend : add what is new along the slowest dimension to the Main of that name in the store, with
+        which the array must begin; what is stored is not computed again. Chunks and compression
+        stay as they are. Where there is no store yet, it is made
     compression : "lz4" is fast, "zstd" small, None stores the bytes as they are
     chunks : size of a stored chunk along the dimensions (those left out are whole); when None the
         chunks of a dask array are kept where they suit
@@ -53,6 +57,13 @@ def to_zarr(
     from usidx.stores.zarr.draft import draft
 
     path = os.fspath(path)
+    if extend:
+        from usidx.exporting.extending import extend_zarr, is_there
+
+        if overwrite or group is not None:
+            raise OptionError("a store is extended, or written anew (overwrite, group), not both")
+        if is_there(path):
+            return extend_zarr(obj, path, progress=progress)
     parts = parts_of(obj, group)
     if group is not None and len(parts.mains) != 1:
         raise OptionError(f"group={group!r} takes one Main, the tree has {len(parts.mains)}")

@@ -29,7 +29,7 @@ def stack(
     sizes: Mapping[str, Any] | Sequence[int] | None = None,
     spacing: Mapping[str, Any] | None = None,
     units: Mapping[str, str] | None = None,
-    missing: Literal["error", "nan", "drop"] = "error",
+    missing: Literal["error", "nan", "drop", "cut"] = "error",
     preprocess: Callable[[Array], Any] | None = None,
     frame_dims: Sequence[str] | None = None,
     pages: str = "page",
@@ -74,7 +74,9 @@ def stack(
         Measured positions are taken to the next multiple of a step
     units : {dimension: units}
     missing : "error" names the frames that are missing; "nan" has NaN in their place and a
-        coordinate `measured`; "drop" gives a list of the positions that there are
+        coordinate `measured`; "drop" gives a list of the positions that there are; "cut" ends the
+        scan before the first entry of the slowest dimension that is not whole, as while a scan is
+        still going on
     preprocess : function of a frame (ndarray -> ndarray), applied when frames are read
     frame_dims : names of the axes of a frame; ("v", "u"), and "channel" for colours, when None
     pages : name of the dimension of the frames within each file, where there are several

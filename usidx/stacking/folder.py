@@ -19,7 +19,7 @@ from usidx.stacking.labelling import REPORT, labelled
 from usidx.stacking.listing import Listing, Path, listed
 from usidx.stacking.naming import Named, by_metadata, by_pattern, by_table, counted
 from usidx.stacking.options import Check, FrameOptions, Report, sizes_of, warn_of
-from usidx.stacking.placing import Placed, check_whole, place_named
+from usidx.stacking.placing import Placed, check_whole, cut_short, place_named
 from usidx.stacking.portable import Portable
 from usidx.stacking.readers import opened, reader_of
 
@@ -47,11 +47,15 @@ def stack_frames(paths: Path | Iterable[Path], options: FrameOptions) -> xr.Data
         numbers = counted(listing) if named is None else _numbers(named)
         placed = by_count(listing, numbers, kind[2], sizes, options)
     table = placed.table() if options.missing != "drop" or _is_grid(placed) else None
+    if options.missing == "cut" and table is not None:
+        placed, table = cut_short(placed, table)
     if options.missing == "error" and table is not None:
         check_whole(placed, table)
     array = _frame_array(listing, reader, kind, placed, table, options)
-    lost = int(np.prod(placed.shape, dtype=float)) - int((placed.frames >= 0).sum())
-    report = Report(listing.folder, len(listing.names), max(0, lost), dict(listing.strangers))
+    there = placed.frames[placed.frames >= 0]
+    lost = int(np.prod(placed.shape, dtype=float)) - there.size
+    files = np.unique(there // kind[2]).size
+    report = Report(listing.folder, files, max(0, lost), dict(listing.strangers))
     units = {**({} if named is None else named.units), **options.units}
     main = labelled(array, placed, table, replace(options, units=units), report)
     warn_of(report)

@@ -13,7 +13,7 @@ from usidx.stacking.array import Preprocess
 from usidx.stacking.listing import HIDDEN, OTHER, Path
 from usidx.stacking.naming import Table
 
-Missing = Literal["error", "nan", "drop"]
+Missing = Literal["error", "nan", "drop", "cut"]
 Check = Literal["first", "sample", "all"]
 Order = Literal["raster", "snake"]
 
@@ -67,7 +67,7 @@ class FrameOptions:
     check: Check = "sample"
 
     def __post_init__(self) -> None:
-        _check_choice("missing", self.missing, ("error", "nan", "drop"))
+        _check_choice("missing", self.missing, ("error", "nan", "drop", "cut"))
         _check_choice("check", self.check, ("first", "sample", "all"))
         _check_choice("order", self.order, ("raster", "snake"))
         given = [each for each in ("pattern", "positions", "metadata") if getattr(self, each)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -306,6 +307,39 @@ def check_whole(placed: Placed, table: Array) -> None:
         "Pass missing='nan' to have NaN there, or missing='drop' for a list of the positions that "
         "there are"
     )
+
+
+def cut_short(placed: Placed, table: Array) -> tuple[Placed, Array]:
+    """The part of a scan before the first entry of its slowest dimension that is not whole.
+
+    Raises
+    ------
+    LayoutError : where the first entry is not whole
+    """
+    there = (table >= 0).reshape(table.shape[0], -1)
+    whole = there.all(axis=1)
+    if whole.all():
+        return placed, table
+    count = int(whole.argmin())
+    if not count:
+        raise LayoutError(
+            f"the first entry along {placed.axes[0].name} has {int(there[0].sum())} of "
+            f"{there.shape[1]} frames, so nothing is whole yet ({_sizes(placed)})"
+        )
+    beyond = int(there[count + 1 :].sum())
+    if beyond:
+        warnings.warn(
+            f"frames are missing at {_at(placed.axes[:1], np.array([count]))}, where the scan is "
+            f"cut: {beyond} frames that follow it are left out",
+            stacklevel=5,
+        )
+    axis = Axis(placed.axes[0].name, placed.axes[0].values[:count])
+    keep = placed.places[:, 0] < count
+    order = placed.order
+    if order is not None:
+        order = order[: count * there.shape[1]]
+    cut = Placed((axis, *placed.axes[1:]), placed.places[keep], placed.frames[keep], order)
+    return cut, table[:count]
 
 
 def _at(axes: Sequence[Axis], row: Array) -> str:
