@@ -109,6 +109,21 @@ def test_failures_are_marked(
     assert usidx.validate(result.store).ok
 
 
+@pytest.mark.parametrize(
+    "options", [{"processes": True, "workers": 2}, {"compression": "gzip"}, {"durable": True}]
+)
+def test_however_it_is_run(
+    one: xr.DataArray, truth: xr.DataArray, notes: Write, options: dict[str, Any]
+) -> None:
+    process = one.usid.process(failing, notes=notes(BAD))
+    result = process.run(on_error="mark", **options)
+    np.testing.assert_array_equal(result.open(), expected(truth, BAD))
+    assert len(result.failed) == 4
+    notes({})
+    options.pop("compression", None)
+    np.testing.assert_array_equal(process.run(retry_failed=True, **options).open(), truth**2)
+
+
 def test_the_count_of_failures_is_shown(one: xr.DataArray, notes: Write) -> None:
     result = one.usid.process(failing, notes=notes(BAD)).run(on_error="mark")
     assert "complete, 4 failed" in repr(result)

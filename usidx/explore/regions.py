@@ -19,7 +19,8 @@ from usidx.model.layout import Layout, Points
 from usidx.opening import labelled
 from usidx.readers import store_behind
 from usidx.stores import store_at
-from usidx.stores.base import Region, Store
+from usidx.stores.base import Store
+from usidx.stores.region import Region
 
 Labelled = xr.DataArray | xr.Dataset
 Places = slice | Array

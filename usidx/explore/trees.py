@@ -49,7 +49,7 @@ def _entries(tree: xr.DataTree) -> Iterator[MainEntry]:
         single = len(variables) == 1 and "usid_main" not in node.attrs
         attrs = first.attrs if single else node.attrs
         fields = [(str(each.name), each.dtype) for each in variables]
-        status = attrs.get("usid_status")
+        status, failed = attrs.get("usid_status"), attrs.get("usid_failed")
         kind = (
             re.fullmatch(r".+-[^-]+_\d{3,}", node.path.split("/")[-2]) if node.path != "/" else None
         )
@@ -61,5 +61,5 @@ def _entries(tree: xr.DataTree) -> Iterator[MainEntry]:
             units=str(attrs.get("units", "")),
             dtype=first.dtype if single else np.dtype(fields),
             kind="result" if status is not None or kind else "raw",
-            status=str(status or "complete"),
+            status=str(status or "complete") + (f", {failed} failed" if failed else ""),
         )

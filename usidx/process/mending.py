@@ -181,7 +181,8 @@ def _makes(positions: Positions, plan: Plan) -> bool:
 def _per_position(plan: Plan, streamed: bool) -> tuple[Callable[..., Any] | None, Labelled]:
     """(what makes the result of a part of an array, that array)."""
     if plan.step is not None and (plan.step.per_position or streamed):
-        return plan.step, plan.labelled
+        # not the Step: one of a script or notebook goes by its name, which workers do not know
+        return plan.step.function, plan.labelled
     if plan.step is None and plan.mapped is not None:
         return plan.mapped.function, plan.mapped.source
     return None, plan.labelled

@@ -30,13 +30,13 @@ from usidx.stores.base import (
     Candidate,
     Contents,
     MainEntry,
-    Region,
     ResultRecord,
     ResultRequest,
     StoredDataset,
     StoredGroup,
     StoredMain,
 )
+from usidx.stores.region import Region
 
 _BLOCK_BYTES = 32 * 2**20
 

@@ -117,7 +117,7 @@ def find_failures(
 def _are_slots(reasons: Any) -> bool:
     if not isinstance(reasons, h5py.Dataset):
         return False
-    return reasons.dtype == np.dtype(f"S{SLOT_BYTES}") and reasons.shape == (SLOTS,)
+    return bool(reasons.dtype == np.dtype(f"S{SLOT_BYTES}")) and reasons.shape == (SLOTS,)
 
 
 def count_failed(group: h5py.Group, main: str, marks: h5py.Dataset) -> int:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 import h5py
 import numpy as np
 
-from usidx.stores.base import Region
 from usidx.stores.hdf5 import attributes
 from usidx.stores.hdf5.read import Session, opened
 from usidx.stores.hdf5.selected import selected
 from usidx.stores.hdf5.walk import find
+from usidx.stores.region import Region
 
 
 def regions(path: str, allow_external: Sequence[str] = ()) -> tuple[Region, ...]:

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from usidx.model.dimension import Array
-from usidx.stores.base import places_in_words
+from usidx.stores.region import places_in_words
 
 Axis = slice | Array
 

@@ -15,12 +15,12 @@ from usidx.stores.base import (
     Candidate,
     Contents,
     MainEntry,
-    Region,
     ResultRecord,
     ResultRequest,
     StoredDataset,
     StoredMain,
 )
+from usidx.stores.region import Region
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from usidx.stores.base import (
     Claim,
     Contents,
     MainEntry,
-    Region,
     ResultRecord,
     ResultRequest,
     StoredDataset,
     StoredMain,
 )
+from usidx.stores.region import Region
 
 
 @dataclass(frozen=True)
