@@ -113,7 +113,7 @@ def stack(
     >>> da.X.values
     array([0. , 0.5, 1. ])
     """
-    if dim is not None or _has_arrays(paths):
+    if dim is not None or main is not None or _has_arrays(paths):
         from usidx.stacking.mains import stack_mains
 
         return stack_mains(paths, dim, role=role, join=join, main=main)
