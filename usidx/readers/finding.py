@@ -27,6 +27,7 @@ BUILT_IN = (
     "rosettasciio",
     "xarray_files",
     "hdf5_files",
+    "tables",
 )
 _HEAD = 8192
 

@@ -1,0 +1,263 @@
+"""Text tables (.csv, .tsv, .txt, .dat): long form, wide form, and bare matrices.
+
+In long form each row is one value, and its other columns say where it belongs. In wide form each
+row is a spectrum whose axis is the heads of its columns. A matrix has numbers alone. Tables are
+read as a whole, since their rows may come in any order.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from usidx.errors import DamagedStoreError, NotUsidError, OptionError, did_you_mean
+from usidx.model.dimension import Array
+from usidx.model.layout import Coordinate
+from usidx.readers.base import Axis, Foreign, Reader, position, spectroscopic
+from usidx.readers.raw import FileIdentity, LoadedArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ENDINGS = (".csv", ".tsv", ".txt", ".dat")
+_SPATIAL = ("x", "y", "z", "row", "column", "position", "t", "time")
+_SEPARATORS = (",", "\t", ";", None)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What was found of a table.
+
+    Parameters
+    ----------
+    values : N-D, NaN where the table has no row
+    axes : of the values
+    quantity, units : of the values
+    there : which cells of the positions have a row, where not all have
+    """
+
+    values: Array
+    axes: tuple[Axis, ...]
+    quantity: str
+    units: str
+    there: Array | None = None
+
+
+def _claims(path: str, head: bytes) -> bool:
+    if not path.lower().endswith(_ENDINGS) or b"\0" in head or not head:
+        return False
+    lines = [line for line in head.splitlines() if line.strip()]
+    return len(lines) > 1 and any(
+        _is_number(cell) for cell in lines[1].replace(b",", b" ").replace(b";", b" ").split()
+    )
+
+
+def _is_number(cell: Any) -> bool:
+    try:
+        float(cell)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def read(
+    path: str,
+    *,
+    position: Sequence[str] | str | None = None,
+    values: str | None = None,
+    separator: str | None = None,
+) -> Sequence[Foreign]:
+    """The table in a file.
+
+    Parameters
+    ----------
+    position : columns along which the probe moves; in long form those called X, Y, Z, ... when None
+    values : the column of values in long form; the last one when None
+    separator : between cells; found out when None
+    """
+    asked = (
+        None if position is None else [position] if isinstance(position, str) else list(position)
+    )
+    table = _parsed(path, tuple(asked) if asked is not None else None, values, separator)
+    load = functools.partial(
+        _values, path, tuple(asked) if asked is not None else None, values, separator
+    )
+    shape, dtype = table.values.shape, table.values.dtype
+    token = (path, FileIdentity.of(path), asked, values, separator)
+    dims = tuple(axis.dimension.name for axis in table.axes if axis.role == "position")
+    mask: tuple[Coordinate, ...] = ()
+    if table.there is not None:
+        mask = (Coordinate("measured", "", dims, table.there.astype(np.uint8)),)
+    return [
+        Foreign(
+            name=os.path.splitext(os.path.basename(path))[0],
+            array=LoadedArray(load, shape, dtype, token),
+            axes=table.axes,
+            quantity=table.quantity,
+            units=table.units,
+            chunks=shape,
+            coordinates=mask,
+        )
+    ]
+
+
+def _values(*arguments: Any) -> Array:
+    return _parsed(*arguments).values
+
+
+def _parsed(
+    path: str, asked: tuple[str, ...] | None, values: str | None, separator: str | None
+) -> Table:
+    frame, has_heads = _frame(path, separator)
+    if not has_heads:
+        numbers = frame.to_numpy()
+        rows, columns = numbers.shape
+        axes = (_axis("position", "row", np.arange(rows)), _axis("", "column", np.arange(columns)))
+        return Table(numbers, axes, "Unknown", "")
+    heads = [str(name) for name in frame.columns]
+    unknown = [
+        name for name in (*(asked or ()), *([values] if values else ())) if name not in heads
+    ]
+    if unknown:
+        raise OptionError(
+            f"{path!r} has no column {unknown[0]!r}{did_you_mean(unknown[0], heads)}; it has "
+            f"{', '.join(heads)}"
+        )
+    numeric = [name for name in heads if _is_number(name)]
+    if len(numeric) > 1 and values is None:
+        return _wide(path, frame, [name for name in heads if name not in numeric], numeric)
+    return _long(path, frame, asked, values or heads[-1])
+
+
+def _frame(path: str, separator: str | None) -> tuple[pd.DataFrame, bool]:
+    """(the table, whether its first line is heads)."""
+    import pandas as pd
+
+    tried = [separator] if separator is not None else list(_SEPARATORS)
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        first = next((line for line in file if line.strip() and not line.startswith("#")), "")
+    for each in tried:
+        cells = [cell.strip() for cell in first.split(each)]
+        if len(cells) > 1:
+            break
+    has_heads = not all(_is_number(cell) for cell in cells)
+    try:
+        frame = pd.read_csv(
+            path,
+            sep=each if each is not None else r"\s+",
+            header=0 if has_heads else None,
+            comment="#",
+            encoding="utf-8-sig",
+            skipinitialspace=True,
+        )
+    except (ValueError, UnicodeError) as error:  # all that pandas raises for a broken table
+        raise DamagedStoreError(f"{path!r} cannot be read as a table ({error})") from error
+    if frame.empty:
+        raise NotUsidError(f"{path!r} is a table without rows")
+    return frame, has_heads
+
+
+def _wide(path: str, frame: pd.DataFrame, places: list[str], heads: list[str]) -> Table:
+    numbers = _numbers(path, frame, heads)
+    axis = _axis("", "column", np.array([float(head) for head in heads]))
+    if not places:
+        return Table(
+            numbers, (_axis("position", "row", np.arange(len(frame))), axis), "Unknown", ""
+        )
+    columns = {name: _numbers(path, frame, [name])[:, 0] for name in places}
+    axes, cells, there = _folded(path, columns, places, "position")
+    out = np.full((*there.shape, len(heads)), np.nan)
+    out[cells] = numbers
+    return Table(out, (*axes, axis), "Unknown", "", None if there.all() else there)
+
+
+def _long(path: str, frame: pd.DataFrame, asked: tuple[str, ...] | None, values: str) -> Table:
+    heads = [str(name) for name in frame.columns if name != values]
+    if not heads:
+        numbers = _numbers(path, frame, [values])[:, 0]
+        return Table(numbers, (_axis("", "row", np.arange(len(frame))),), *_told(values))
+    if asked is None:
+        places = [name for name in heads if _told(name)[0].lower() in _SPATIAL]
+    else:
+        places = list(asked)
+    others = [name for name in heads if name not in places]
+    # the slowest dimension first: tables name X before Y
+    ordered = [*reversed(places), *reversed(others)] if asked is None else [*places, *others]
+    columns = {name: _numbers(path, frame, [name])[:, 0] for name in ordered}
+    axes, cells, there = _folded(path, columns, places, "")
+    out = np.full(there.shape, np.nan)
+    out[cells] = _numbers(path, frame, [values])[:, 0]
+    mask = None
+    if not there.all():
+        along = tuple(axis for axis, name in enumerate(ordered) if name not in places)
+        mask = np.asarray(there.any(axis=along))
+        mask = None if mask.all() or not places else mask
+    return Table(out, axes, *_told(values), mask)
+
+
+def _folded(
+    path: str, columns: dict[str, Array], places: list[str], otherwise: str
+) -> tuple[tuple[Axis, ...], tuple[Array, ...], Array]:
+    """(axes, cell of each row, which cells have a row) of the grid that columns span."""
+    if otherwise == "position":
+        columns = dict(reversed(columns.items()))
+    axes, cells = [], []
+    for name, values in columns.items():
+        steps, index = np.unique(values, return_inverse=True)
+        label, units = _told(name)
+        role = "position" if name in places or otherwise == "position" else ""
+        axes.append(_axis(role, label, steps, units))
+        cells.append(index)
+    shape = tuple(axis.dimension.size for axis in axes)
+    count = np.zeros(shape, np.int64)
+    np.add.at(count, tuple(cells), 1)
+    if (count > 1).any():
+        place = np.argwhere(count > 1)[0]
+        at = ", ".join(
+            f"{axis.dimension.name}={axis.dimension.values[n]:g}" for axis, n in zip(axes, place)
+        )
+        raise NotUsidError(
+            f"{path!r} has {int(count[tuple(place)])} rows at {at}; each place may have one"
+        )
+    return tuple(axes), tuple(cells), count > 0
+
+
+def _axis(role: str, name: str, values: Array, units: str = "") -> Axis:
+    make = position if role == "position" else spectroscopic
+    return make(name, units, values)
+
+
+def _told(head: str) -> tuple[str, str]:
+    """("Current", "nA") for "Current [nA]" and "Current (nA)"."""
+    for opening, closing in ("[]", "()"):
+        if head.endswith(closing) and opening in head:
+            name, _, units = head[:-1].rpartition(opening)
+            return name.strip() or head, units.strip()
+    return head, ""
+
+
+def _numbers(path: str, frame: pd.DataFrame, heads: list[str]) -> Array:
+    part = frame[heads]
+    wrong = [str(head) for head in heads if part[head].dtype.kind not in "biuf"]
+    if wrong:
+        raise NotUsidError(
+            f"column {wrong[0]!r} of {path!r} holds text, where numbers are expected"
+        )
+    return np.asarray(part.to_numpy(), dtype=np.float64)
+
+
+READERS = (
+    Reader(
+        name="table",
+        title="text tables, long, wide or bare (.csv, .tsv, .txt, .dat)",
+        extensions=_ENDINGS,
+        claims=_claims,
+        read=read,
+        is_lazy=False,
+    ),
+)
