@@ -11,7 +11,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 import usidx
 from usidx.model.provenance import fingerprint
@@ -70,6 +70,7 @@ def twins(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @CALM
+@example(({"a": [0, 2**53, math.nan]}, {"a": (0, 2.0**53, math.nan)}))
 @given(twins())
 def test_however_equal_parameters_are_held(pair: tuple[dict[str, Any], dict[str, Any]]) -> None:
     assert told(pair[0]) == told(pair[1])

@@ -259,4 +259,5 @@ def _equal_or_nan(number: Array, array: Array) -> bool:
     if array.size == 0 or bool((np.abs(number) < _EXACT_INT).all()):
         return True
     # numpy compares int64 with float64 by rounding the ints; Python compares them exactly
-    return all(a == b for a, b in zip(number.ravel().tolist(), array.ravel().tolist(), strict=True))
+    pairs = zip(number.ravel().tolist(), array.ravel().tolist(), strict=True)
+    return all(a == b or (a != a and b != b) for a, b in pairs)
