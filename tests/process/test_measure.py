@@ -38,6 +38,8 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "PIECE", 1024)
     monkeypatch.setattr(streaming, "GATHERED", 1024)
     monkeypatch.setattr(estimate, "GATHERED", 1024)
+    monkeypatch.setattr(estimate, "AROUND", 100)
+    monkeypatch.setattr(estimate, "AROUND_ZARR", 1000)
 
 
 @pytest.mark.usefixtures("_small_pieces")
@@ -46,11 +48,11 @@ def test_streamed_blocks_take_as_much_as_pieces(hdf5_path: str) -> None:
     found = process.estimate(workers=1)
     assert found.streamed
     # a piece is 5 positions of 32 values, in and out: 1280 bytes
-    assert found.block_memory == memory_of(2 * 5 * 32 * 4)
+    assert found.block_memory == memory_of(2 * 5 * 32 * 4) + 100
     assert "streamed" in repr(found)
-    # a Zarr store takes whole blocks: 2 rows more than that at once
+    # a Zarr store takes whole blocks, and makes chunks of them
     folder = process.estimate("other.zarr", workers=1)
-    assert folder.block_memory == found.block_memory + 16 * 20 * 32 * 4
+    assert folder.block_memory == found.block_memory + 3 * 16 * 20 * 32 * 4 + 1000
 
 
 def test_blocks_of_other_steps_are_whole(hdf5_path: str) -> None:

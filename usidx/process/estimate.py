@@ -20,6 +20,10 @@ from usidx.process.plan import Plan
 from usidx.process.streaming import GATHERED, Stream, stream_of
 from usidx.process.work import MANY_TASKS, count_units
 
+# What a thread takes besides the values: its stack, its allocator's memory, plans of transforms.
+# Measured, as is what a store of chunks takes to write them; beside whole blocks neither counts.
+AROUND, AROUND_ZARR = 2**23, 20 * 2**20
+
 
 @dataclass(frozen=True)
 class OutputEstimate:
@@ -152,10 +156,12 @@ def _of_pieces(plan: Plan, stream: Stream, folder: str | None) -> int:
     pieces = memory_of(piece * (source + sum(results)))
     # storage chunks that are larger than pieces are decoded once, for all of them
     whole = 2 * block * source if stream.read_whole else 0
-    # a chunk of Zarr is written as a whole, and so is what is little in any store
-    takes_pieces = folder is not None and not os.path.isdir(folder) and not folder.endswith(".zarr")
-    gathered = sum(block * each for each in results if not takes_pieces or block * each <= GATHERED)
-    return min(pieces + whole + gathered, memory_of(plan.cost))
+    if folder is not None and (os.path.isdir(folder) or folder.endswith(".zarr")):
+        # a chunk is copied, shuffled and compressed as a whole, by threads of the store's own
+        gathered = 3 * block * sum(results) + AROUND_ZARR
+    else:
+        gathered = sum(block * each for each in results if block * each <= GATHERED)
+    return min(pieces + whole + gathered + AROUND, memory_of(plan.cost))
 
 
 def _free(folder: str | None) -> int | None:
