@@ -224,6 +224,16 @@ def test_what_a_name_says_is_not_believed(folder):
         usidx.stack(folder)
 
 
+def test_files_of_instruments(samples, folder):
+    source = samples / "peers" / "libertem" / "stack.mrc"
+    for number in range(2):
+        (folder / f"run_{number}.mrc").write_bytes(source.read_bytes())
+    da = usidx.stack(folder, pattern=r"run_(?P<run>\d+)", pages="tilt")
+    assert da.dims == ("run", "tilt", "v", "u")
+    wanted = usidx.open(source).values.reshape(da.shape[1:])
+    np.testing.assert_array_equal(da.values[1], wanted)
+
+
 @pytest.mark.parametrize(
     ("path", "options"),
     [
@@ -238,6 +248,11 @@ def test_what_a_name_says_is_not_believed(folder):
         ("numpy/be.npy", {}),
         ("silx_fabio/single.edf", {}),
         ("silx_fabio/multiframe.edf", {}),
+        ("libertem/scan.mib", {}),
+        ("libertem/scan.blo", {"sizes": {"Y": 5, "X": 4}}),
+        ("libertem/stack.mrc", {}),
+        ("nion/stack.ndata", {}),
+        ("nion/image.ndata", {}),
         ("silx_fabio/series_*.edf", {"metadata": {"sx": "sx"}}),
     ],
 )

@@ -57,7 +57,8 @@ def stack(
     Parameters
     ----------
     paths : a folder, a pattern such as "map/\*.tif", or paths in the order in which they count; of
-        TIFF, PNG, JPEG, NPY and EDF files. With `dim`: Mains, or paths of files that hold them
+        TIFF, PNG, JPEG, NPY and EDF files, and those of detectors that `usidx.open` reads (MIB,
+        MRC, DM, ...). With `dim`: Mains, or paths of files that hold them
     pattern : regular expression whose named groups are dimensions, r"(?P<Y>\d+)_(?P<X>\d+)", found
         in the names of the files (in the paths below the folder, where it has a "/"). Numbers
         become positions; where whole numbers are left out between others, frames are missing. Texts

@@ -104,6 +104,8 @@ def reader_of(path: str) -> str:
             return name
     if head.lstrip()[:1] == b"{" and ending_of(path) == ".edf":
         return "edf"
+    if _is_foreign(path):
+        return "foreign"
     raise NotUsidError(
         f"{path!r} is no image that usidx stacks (it starts with {head[:8]!r}); it reads "
         f"{', '.join(ENDINGS)}"
@@ -252,9 +254,32 @@ def _edf(path: str) -> AbstractContextManager[Frames]:
     return edf_frames(path)
 
 
-READERS: dict[str, Reader] = {"tiff": _tiff, "picture": _picture, "npy": _numpy, "edf": _edf}
+def _foreign(path: str) -> AbstractContextManager[Frames]:
+    from usidx.stacking.foreign import foreign_frames
+
+    return foreign_frames(path)
+
+
+def _is_foreign(path: str) -> bool:
+    """Whether `usidx.open` reads a file, with what is installed or could be."""
+    from usidx.readers import store_of
+
+    try:
+        store_of(path)
+    except NotUsidError:
+        return False
+    return True
+
+
+READERS: dict[str, Reader] = {
+    "tiff": _tiff,
+    "picture": _picture,
+    "npy": _numpy,
+    "edf": _edf,
+    "foreign": _foreign,
+}
 _SPELLINGS = {".tiff": ".tif", ".jpeg": ".jpg"}
-ENDINGS = (".tif", ".png", ".jpg", ".npy", ".edf")
+ENDINGS = (".tif", ".png", ".jpg", ".npy", ".edf", ".dm3", ".dm4", ".mib", ".mrc", ".ser", ".ndata")
 _SIGNATURES = {
     b"II*\x00": "tiff",
     b"MM\x00*": "tiff",
