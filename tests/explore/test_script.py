@@ -167,3 +167,20 @@ def test_what_is_not_there_any_more(tmp_path: pathlib.Path) -> None:
     script = result.open().usid.history.to_script()
     assert "cannot be made again: it is not there any more" in script
     compile(script, "script", "exec")
+
+
+def test_files_of_other_systems(tmp_path: pathlib.Path) -> None:
+    values = np.random.default_rng(0).normal(size=(4, 5, 6)).astype("f4")
+    values.tofile(tmp_path / "frames.raw")
+    how = {"reader": "raw", "nav_shape": (4, 5), "sig_shape": (6,), "dtype": "f4"}
+    da = usidx.open(tmp_path / "frames.raw", **how)
+    result = da.usid.process(steps.mean, over=str(da.dims[-1])).run(into=tmp_path / "r.zarr")
+    assert result.source is not None
+    np.testing.assert_array_equal(result.source.open(), values)
+    told = result.open().usid.history
+    assert [each.status for each in told] == ["complete", "complete"]
+    assert told[0].opened_with["reader"] == "raw"
+    ended = run(told.to_script(), tmp_path, "again.zarr")
+    assert ended.returncode == 0, ended.stderr
+    again = usidx.open(tmp_path / "again.zarr", "Mean")
+    assert again.values.tobytes() == result.open().values.tobytes()

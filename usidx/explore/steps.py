@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from usidx.errors import UsidError
+from usidx.errors import MainNotFoundError, UsidError
 from usidx.model.inputs import InputFacts, in_words, load_inputs, load_opened
 from usidx.readers import store_of
 from usidx.stores.base import ResultRecord, Store
@@ -113,15 +113,23 @@ def step_at(
 
 def _measured(store: Store, path: str, main: str, how: Mapping[str, Any]) -> HistoryStep:
     """A Main that is no result; what it does not say of itself, the groups around it may."""
-    said: dict[str, Any] = {}
-    place = main
+    said = dict(store.attrs(main))
+    place = main.rpartition("/")[0]
     while place:
-        said = {**store.attrs(place), **said}
+        said = {**_said(store, place), **said}
         place = place.rpartition("/")[0]
-    said = {**store.attrs("/"), **said}
+    said = {**_said(store, "/"), **said}
     return HistoryStep(
         path, main, timestamp=_timestamp(said), program=_program(said), opened_with=how
     )
+
+
+def _said(store: Store, group: str) -> Mapping[str, Any]:
+    """Attributes of a group; files of other systems have none."""
+    try:
+        return store.attrs(group)
+    except MainNotFoundError:
+        return {}
 
 
 def _made(
