@@ -290,9 +290,17 @@ def _entry(spec: MainSpec) -> MainEntry:
     )
 
 
+def _told(options: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Options in one order; a list is a tuple, which is what results keep of one."""
+    return [
+        (name, tuple(value) if isinstance(value, list) else value)
+        for name, value in sorted(options.items())
+    ]
+
+
 def _identity(store: ForeignStore, main: Foreign, spec: MainSpec) -> str:
     digest = hashlib.sha256(
-        repr((store.reader.name, sorted(store.options.items()), main.path, spec.shape)).encode()
+        repr((store.reader.name, _told(store.options), main.path, spec.shape)).encode()
     )
     if main.identity:
         digest.update(main.identity.encode())
