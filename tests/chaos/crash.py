@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tests.chaos import subject, zarr_subject
+from tests.chaos import failing, subject, zarr_subject
 from tests.chaos.children import import_all, in_child
 from usidx.stores import disk, store_at
 from usidx.stores.deleting import delete_group
@@ -36,7 +36,8 @@ class Mode:
     work : "result": a whole life of one; "recovery": completing a claim that was interrupted;
         "compressed": the same in compressed chunks; "export": replacing the file by another;
         "append" and "append plain": adding a Main, in chunks or in one piece; "delete": taking a
-        result away; "stock": a result by plain h5py, to be found bad
+        result away; "failing": a result that says where the step failed; "stock": a result by
+        plain h5py, to be found bad
     ending : of the path
     tears : how many eighths of a write are done when it is the last
     """
@@ -45,7 +46,15 @@ class Mode:
     share: bool = True
     portable: bool = False
     work: Literal[
-        "result", "compressed", "recovery", "export", "append", "append plain", "delete", "stock"
+        "result",
+        "compressed",
+        "recovery",
+        "export",
+        "append",
+        "append plain",
+        "delete",
+        "failing",
+        "stock",
     ] = "result"
     ending: str = ".h5"
     tears: tuple[int, ...] = (0, 1, 4, 7)
@@ -64,6 +73,8 @@ class Mode:
             subject.run(path, share=self.share)
         elif self.work == "compressed":
             subject.run(path, share=self.share, compression="gzip")
+        elif self.work == "failing":
+            failing.run(path)
         elif self.work == "recovery":
             recover(path)
         elif self.work == "delete":
@@ -79,6 +90,8 @@ class Mode:
         """What is wrong afterwards."""
         if self.work == "delete":
             return subject.delete_faults(path)
+        if self.work == "failing":
+            return failing.faults(path) or subject.faults(path)
         if self.work.startswith("append"):
             with open(os.path.join(os.path.dirname(path), _BASE + ".h5"), "rb") as base:
                 return subject.append_faults(path, base.read())
@@ -93,8 +106,8 @@ class ZarrMode:
     ----------
     work : "result": a whole life of one; "durable": the same, waiting for the disk; "new store": in
         a store of its own; "export": a new store; "overwrite": in place of another; "replace": a
-        Main in place of another; "add": one more Main; "delete": taking a result away; "hurried":
-        marks before values, to be found bad
+        Main in place of another; "add": one more Main; "delete": taking a result away; "failing": a
+        result that says where the step failed; "hurried": marks before values, to be found bad
     portable : whether to do without what only Linux has
     ending : of the path
     tears : how many eighths of a write are done when it is the last
@@ -126,6 +139,7 @@ class ZarrMode:
             "replace": lambda: zarr_subject.replace_main(path),
             "add": lambda: zarr_subject.add_main(path),
             "delete": lambda: delete_group(store_at(path), subject.GROUP),
+            "failing": lambda: failing.run(path),
         }
         work[self.work]()
 
@@ -141,6 +155,7 @@ class ZarrMode:
             "replace": lambda: zarr_subject.replaced_main_faults(path),
             "add": lambda: zarr_subject.added_faults(path),
             "delete": lambda: zarr_subject.delete_faults(path),
+            "failing": lambda: failing.faults(path) or zarr_subject.result_faults(path),
         }
         return look[self.work]()
 
@@ -158,6 +173,8 @@ MODES: dict[str, AnyMode] = {
     "compressed": Mode(work="compressed"),
     "compressed-free-space": Mode({"fs_strategy": "fsm", "fs_persist": True}, work="compressed"),
     "compressed-portable": Mode({"userblock_size": 1024}, portable=True, work="compressed"),
+    "failing": Mode(work="failing"),
+    "failing-portable": Mode(work="failing", portable=True),
     "recovery": Mode(work="recovery"),
     "recovery-portable": Mode(work="recovery", portable=True),
     "delete": Mode(work="delete"),
@@ -180,6 +197,7 @@ MODES: dict[str, AnyMode] = {
     "zarr-replace": ZarrMode("replace"),
     "zarr-replace-portable": ZarrMode("replace", portable=True),
     "zarr-add": ZarrMode("add"),
+    "zarr-failing": ZarrMode("failing"),
     "zarr-delete": ZarrMode("delete"),
     "zarr-delete-portable": ZarrMode("delete", portable=True),
 }

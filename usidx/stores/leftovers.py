@@ -36,10 +36,11 @@ def _clear_file(real: str) -> None:
 
 def _clear_folder(real: str) -> None:
     from usidx.stores.hdf5.transaction import PART_SUFFIX
-    from usidx.stores.zarr.staging import tidy
+    from usidx.stores.zarr.staging import tidy, tidy_inside
 
     with held(store_lock(real, "tidying up"), 0.0):
         tidy(real)
+        tidy_inside(real)
         if not os.path.exists(real):  # a new file that was not finished
             with contextlib.suppress(FileNotFoundError):
                 disk.remove(real + PART_SUFFIX)

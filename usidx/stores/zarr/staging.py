@@ -15,7 +15,15 @@ from usidx.errors import (
     UsidError,
 )
 from usidx.stores import disk
-from usidx.stores.zarr.nodes import FILE, entry_of, folder_of, group_node, read_node, write_node
+from usidx.stores.zarr.nodes import (
+    FILE,
+    entry_of,
+    folder_of,
+    group_node,
+    read_node,
+    walk,
+    write_node,
+)
 
 _PARTIAL = ".usidx-partial-"
 _OLD = ".usidx-old-"
@@ -156,7 +164,7 @@ def _is_empty(path: str) -> bool:
 def tidy(target: str) -> None:
     """Mend what a crash between two renames left, and remove what nobody will need.
 
-    Only for who holds the lock of `target`.
+    Only for who holds the lock of `target`; see `tidy_inside`, too.
     """
     parent, name = os.path.split(target)
     for each in os.listdir(parent):
@@ -168,6 +176,21 @@ def tidy(target: str) -> None:
     for each in os.listdir(target) if os.path.isdir(target) else ():
         if each.startswith(FILE) and each.endswith(disk.PARTIAL_SUFFIX):
             disk.remove(os.path.join(target, each))
+
+
+def tidy_inside(root: str) -> None:
+    """The same for groups of the store at `root`, after a process died that held its lock."""
+    for path, _ in list(walk(root)):
+        folder = folder_of(root, path)
+        for each in os.listdir(folder):
+            name, old, _ = each.partition(_OLD)
+            if not (old and name.startswith(".")):
+                continue
+            place, target = os.path.join(folder, each), os.path.join(folder, name[1:])
+            if os.path.lexists(target):
+                _remove(place)
+            else:
+                disk.replace(place, target)
 
 
 def _remove(folder: str) -> None:
