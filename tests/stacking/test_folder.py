@@ -150,6 +150,15 @@ class TestSizes:
         assert np.isnan(early.values[1, 2]).all()
         assert early.values[0, 0, 0, 0] == 1000
 
+    def test_whether_those_between_are_missing_is_not_guessed(self, folder):
+        self.fill(folder, [0, 2, 4])
+        with pytest.raises(LayoutError, match="count in steps of 2"):
+            usidx.stack(folder, sizes={"Y": 2, "X": 3}, missing="nan")
+        with pytest.raises(LayoutError, match=r"X has 3 values \(0 to 4\), not the 6"):
+            usidx.stack(folder, pattern=r"(?P<X>\d+)", sizes={"X": 6}, missing="nan")
+        da = usidx.stack(folder, pattern=r"(?P<X>\d+)", sizes={"X": range(6)}, missing="nan")
+        np.testing.assert_array_equal(da.measured, [True, False] * 3)
+
     def test_too_many(self, folder):
         self.fill(folder, range(7))
         with pytest.raises(LayoutError, match="counted to 7 .* has 6 positions"):

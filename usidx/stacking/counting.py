@@ -36,12 +36,8 @@ def by_count(
     # Files of several frames each fill the grid, or have a dimension of their own for these.
     inside = per_file if cells != files and cells % per_file == 0 else 1
     short = int(places.max() + 1) * inside < cells
-    if short and options.missing != "error" and start not in (None, 0) and options.first is None:
-        raise LayoutError(
-            f"the names count from {start}, and there are fewer than {cells}: whether the first or "
-            f"the last are missing, names do not say; pass first={start}, or the number that the "
-            "first of all has"
-        )
+    if short and options.missing != "error":
+        _check_told(start, step, cells, options)
     snake = options.order == "snake"
     placed = place_counted(places, inside, names, shape, snake=snake)
     axes = tuple(
@@ -50,6 +46,21 @@ def by_count(
     )
     placed = replace(placed, axes=axes)
     return placed if inside == per_file else paged(placed, per_file, options.pages)
+
+
+def _check_told(start: int | None, step: int, cells: int, options: FrameOptions) -> None:
+    """Refuse to guess which frames are missing, where their numbers leave it open."""
+    if start not in (None, 0) and options.first is None:
+        raise LayoutError(
+            f"the names count from {start}, and there are fewer than {cells}: whether the first or "
+            f"the last are missing, names do not say; pass first={start}, or the number that the "
+            "first of all has"
+        )
+    if step > 1:
+        raise LayoutError(
+            f"the names count in steps of {step}, and there are fewer than {cells}: whether those "
+            "between or the last are missing, names do not say; rename them, or give positions=..."
+        )
 
 
 def _in_a_row(

@@ -262,8 +262,8 @@ def _stretched(axis: Axis, wanted: int) -> Axis:
     values = axis.values
     counts = values.dtype.kind == "i" and axis.size < wanted
     step = int(values[1] - values[0]) if counts and axis.size > 1 else 1
-    if counts and int(values[0]) == 0 and (axis.size == 1 or (np.diff(values) == step).all()):
-        return Axis(axis.name, step * np.arange(wanted))
+    if counts and int(values[0]) == 0 and step == 1 and (np.diff(values) == 1).all():
+        return Axis(axis.name, np.arange(wanted))
     shown = f"{values[0]} to {values[-1]}"
     raise LayoutError(
         f"{axis.name} has {axis.size} values ({shown}), not the {wanted} of "
