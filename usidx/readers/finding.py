@@ -24,6 +24,8 @@ BUILT_IN = (
     "numpy_files",
     "detectors",
     "bare",
+    "igor",
+    "nanonis",
     "rosettasciio",
     "xarray_files",
     "hdf5_files",

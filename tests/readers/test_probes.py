@@ -1,0 +1,141 @@
+"""Files of scanning probes, made here as their formats are described, and read by igor2 as well."""
+
+from __future__ import annotations
+
+import pathlib
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+
+import usidx
+from usidx.errors import DamagedStoreError
+from usidx.testing import check_reader
+
+
+def wave(values: Any, *, order: str = "<", labels: list[str] | None = None) -> bytes:
+    """A binary wave of version 5; `values` has its dimensions as Igor counts them."""
+    kinds = {"f4": 2, "f8": 4, "i2": 16, "u2": 80, "c8": 3, "i4": 32}
+    note = b"ScanSize: 2e-06\rChannel: Height\r"
+    raw_labels = b"".join(each.encode().ljust(32, b"\0") for each in labels or [])
+    dims = [*values.shape, *[0] * (4 - values.ndim)]
+    size = 320 + values.nbytes
+    sizes = [0, 0, len(raw_labels), 0]
+    file = struct.pack(
+        f"{order}hhiiii4i4iiii", 5, 0, size, 0, len(note), 0, 0, 0, 0, 0, *sizes, 0, 0, 0
+    )
+    head = struct.pack(
+        f"{order}IIIihh6sh32siI4i4d4d4s16shhdd",
+        0, 0, 0, values.size, kinds[values.dtype.str[1:]], 0, b"", 1, b"Height", 0, 0, *dims,
+        0.5, 0.25, 1, 1, -1.0, 2.0, 0, 0, b"V", b"m\0\0\0m\0\0\0".ljust(16, b"\0"), 0, 0, 0, 0,
+    )  # fmt: skip
+    raw = bytearray(file + head.ljust(320, b"\0"))
+    total = int(np.frombuffer(bytes(raw), f"{order}i2").sum(dtype=np.int64))
+    raw[2:4] = struct.pack(f"{order}H", -total % 65536)
+    data = values.astype(values.dtype.newbyteorder(order)).tobytes(order="F")
+    return bytes(raw) + data + note + raw_labels
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2", "u2", "c8"])
+@pytest.mark.parametrize("shape", [(7,), (4, 5), (4, 5, 3)])
+def test_igor(tmp_path: pathlib.Path, shape: tuple[int, ...], dtype: str, order: str) -> None:
+    values = (100 * np.random.default_rng(0).random(shape)).astype(dtype)
+    path = tmp_path / "a.ibw"
+    path.write_bytes(wave(values, order=order))
+    check_reader(path, values.T if len(shape) < 3 else values.transpose(1, 0, 2))
+    igor2 = pytest.importorskip("igor2.binarywave", reason="igor2 is not installed")
+    np.testing.assert_array_equal(igor2.load(str(path))["wave"]["wData"], values)
+    opened = usidx.open(path)
+    assert opened.attrs["units"] == "V"
+    assert opened.attrs["ScanSize"] == 2e-6
+    if len(shape) > 1:
+        assert opened.usid.position_dims == ("Y", "X")
+        np.testing.assert_allclose(opened.X, -1 + 0.5 * np.arange(4))
+        np.testing.assert_allclose(opened.Y, 2 + 0.25 * np.arange(5))
+        assert opened.X.attrs["units"] == "m"
+
+
+def test_channels_of_igor(tmp_path: pathlib.Path) -> None:
+    values = np.random.default_rng(0).random((4, 5, 2))
+    (tmp_path / "a.ibw").write_bytes(wave(values, labels=["", "Height", "Phase"]))
+    assert [each.path.rpartition("/")[2] for each in usidx.list_mains(tmp_path / "a.ibw")] == [
+        "Height",
+        "Phase",
+    ]
+    np.testing.assert_array_equal(usidx.open(tmp_path / "a.ibw", "Phase"), values[..., 1].T)
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_images_of_nanonis(tmp_path: pathlib.Path, way: str) -> None:
+    images = np.random.default_rng(0).random((3, 4, 6)).astype(">f4")
+    head = (
+        ":NANONIS_VERSION:\n2\n:SCANIT_TYPE:\n              FLOAT            MSBFIRST\n"
+        ":SCAN_PIXELS:\n       6       4\n:SCAN_RANGE:\n 2.0E-8 1.0E-8\n"
+        f":SCAN_OFFSET:\n 1.0E-8 0.0\n:SCAN_DIR:\n{way}\n:BIAS:\n 1.5E-1\n"
+        ":DATA_INFO:\n\tChannel\tName\tUnit\tDirection\tCalibration\tOffset\n"
+        "\t14\tZ\tm\tboth\t1E-9\t0\n\t0\tCurrent\tA\tforward\t1E-9\t0\n\n:SCANIT_END:\n\n\n"
+    )
+    path = tmp_path / "a.sxm"
+    path.write_bytes(head.encode() + b"\x1a\x04" + images.tobytes())
+    names = ["Z_forward", "Z_backward", "Current"]
+    assert [each.path.rpartition("/")[2] for each in usidx.list_mains(path)] == names
+    for name, image in zip(names, images, strict=True):
+        check_reader(path, image, name)
+    forward, backward = usidx.open(path, "Z_forward"), usidx.open(path, "Z_backward")
+    np.testing.assert_allclose(forward.X, 1e-8 + np.linspace(-1e-8, 1e-8, 6))
+    np.testing.assert_allclose(backward.X, forward.X[::-1])
+    first, last = float(forward.Y[0]), float(forward.Y[-1])
+    assert (first > last) == (way == "down")
+    assert forward.attrs["units"] == "m"
+
+
+def grid(spectra: Any, count: int) -> bytes:
+    """A grid of which the first `count` positions were measured."""
+    ny, nx, channels, points = spectra.shape
+    names = ";".join(["Current (A)", "LIX 1 omega (A)"][:channels])
+    head = (
+        f'Grid dim="{nx} x {ny}"\r\nGrid settings=1E-9;0;2E-9;3E-9;0\r\n'
+        'Sweep Signal="Bias (V)"\r\nFixed parameters="Sweep Start;Sweep End"\r\n'
+        'Experiment parameters="X (m);Y (m);Z (m)"\r\n# Parameters (4 byte)=5\r\n'
+        f"Experiment size (bytes)={channels * points * 4}\r\nPoints={points}\r\n"
+        f'Channels="{names}"\r\n:HEADER_END:\r\n'
+    )
+    body = b""
+    for number in range(count):
+        body += np.array([-1, 1, 0, 0, 10 + number], ">f4").tobytes()
+        body += spectra.reshape(-1, channels, points)[number].astype(">f4").tobytes()
+    return head.encode() + body
+
+
+def test_grids_of_nanonis(tmp_path: pathlib.Path) -> None:
+    spectra = np.random.default_rng(0).random((3, 4, 2, 8)).astype("f4")
+    path = tmp_path / "a.3ds"
+    path.write_bytes(grid(spectra, 12))
+    check_reader(path, spectra[:, :, 1], "LIX 1 omega", cut_short=False)
+    opened = usidx.open(path, "Current")
+    np.testing.assert_array_equal(opened, spectra[:, :, 0])
+    np.testing.assert_allclose(opened.Bias, np.linspace(-1, 1, 8))
+    np.testing.assert_allclose(opened.X, np.linspace(0, 2e-9, 4), atol=1e-20)
+    np.testing.assert_array_equal(opened["Z at start"], 10.0 + np.arange(12).reshape(3, 4))
+    path.write_bytes(grid(spectra, 7))
+    partial = usidx.open(path, "Current").values.reshape(12, 8)
+    np.testing.assert_array_equal(partial[:7], spectra[:, :, 0].reshape(12, 8)[:7])
+    assert np.isnan(partial[7:]).all()
+    path.write_bytes(grid(spectra, 0))
+    with pytest.raises(DamagedStoreError, match="before its first spectrum"):
+        usidx.open(path, "Current")
+
+
+def test_spectra_of_nanonis(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.dat"
+    path.write_text(
+        "Experiment\tbias spectroscopy\t\nX (m)\t1E-9\t\n\n[DATA]\n"
+        "Bias calc (V)\tCurrent (A)\tLIX (A)\n-1\t2E-9\t3\n0\t4E-9\t5\n1\t6E-9\t7\n"
+    )
+    check_reader(path, np.array([2e-9, 4e-9, 6e-9]), "Current")
+    opened = usidx.open(path, "LIX")
+    np.testing.assert_array_equal(opened["Bias calc"], [-1, 0, 1])
+    assert opened["Bias calc"].attrs["units"] == "V"
+    assert opened.attrs["X (m)"] == "1E-9"

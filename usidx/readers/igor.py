@@ -1,0 +1,165 @@
+"""Igor Pro's binary waves (.ibw), version 5, as Asylum and other probe microscopes write them.
+
+Of an image or a volume the first two dimensions are positions, of a single trace the points are
+spectroscopic. Where layers have names, as the channels of a scan have, each is a Main.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from usidx.errors import DamagedStoreError, NotUsidError
+from usidx.readers.base import Axis, Foreign, Reader, evenly_spaced, position, spectroscopic
+from usidx.readers.raw import RawArray
+
+# Two structures of the format, without padding: the header of the file, then that of the wave.
+_FILE = "hhiiii4i4iiii"
+_WAVE = "IIIihh6sh32siI4i4d4d4s16shhdd"
+_DATA = 384
+_TYPES = {2: "f4", 4: "f8", 8: "i1", 16: "i2", 32: "i4", 128: "i8"}
+_COMPLEX, _UNSIGNED = 1, 64
+
+
+@dataclass(frozen=True)
+class _Wave:
+    """What the headers of a file say."""
+
+    order: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    steps: tuple[float, ...]
+    starts: tuple[float, ...]
+    data_units: str
+    dim_units: tuple[str, ...]
+    name: str
+    note: str
+    labels: tuple[tuple[str, ...], ...]
+
+
+def _claims(path: str, head: bytes) -> bool:
+    if len(head) < _DATA or head[:2] not in (b"\x05\x00", b"\x00\x05"):
+        return False
+    order = "<" if head[:1] == b"\x05" else ">"
+    # words of both headers add up to nothing
+    return int(np.frombuffer(head[:_DATA], f"{order}i2").sum(dtype=np.int64)) % 65536 == 0
+
+
+def read(path: str) -> Sequence[Foreign]:
+    """The wave in a file."""
+    wave = _headers(path)
+    sizes = [int(n) for n in np.cumprod((1, *wave.shape[:-1]), dtype=np.int64)]
+    strides = tuple(n * wave.dtype.itemsize for n in sizes)
+    name = wave.name or os.path.splitext(os.path.basename(path))[0]
+    # dimension 0 of Igor is the fastest one
+    axes = [_axis(wave, number, len(wave.shape)) for number in range(len(wave.shape))]
+    attrs = _note(wave.note)
+    layers = wave.labels[2] if len(wave.shape) == 3 and len(wave.labels[2]) > 1 else ()
+    if not layers:
+        array = RawArray(path, wave.shape[::-1], wave.dtype, _DATA, strides[::-1])
+        return [Foreign(name, array, tuple(axes[::-1]), name, wave.data_units, attrs)]
+    found = []
+    for number in range(wave.shape[2]):
+        # the first label is of the dimension itself
+        label = layers[number + 1] if number + 1 < len(layers) else f"layer_{number}"
+        place = _DATA + number * strides[2]
+        array = RawArray(path, wave.shape[1::-1], wave.dtype, place, strides[1::-1])
+        main = (label or f"layer_{number}").replace("/", "_")
+        found.append(Foreign(main, array, tuple(axes[1::-1]), main, wave.data_units, attrs))
+    return found
+
+
+def _headers(path: str) -> _Wave:
+    with open(path, "rb") as file:
+        head = file.read(_DATA)
+        if len(head) < _DATA:
+            raise DamagedStoreError(
+                f"{path!r} is cut short: {len(head)} of {_DATA} bytes of header"
+            )
+        order = "<" if head[:1] == b"\x05" else ">"
+        told = struct.unpack_from(order + _FILE, head)
+        of_wave = struct.unpack_from(order + _WAVE, head, 64)
+        formula, note, data_units, dim_units, labels = (
+            told[3], told[4], told[5], told[6:10], told[10:14],
+        )  # fmt: skip
+        kind = of_wave[4]
+        if kind & ~_COMPLEX & ~_UNSIGNED not in _TYPES:
+            raise NotUsidError(f"{path!r} is a wave of text or of other waves, not of numbers")
+        shape = tuple(n for n in of_wave[11:15] if n > 0)
+        dtype = _dtype(order, kind)
+        stop = _DATA + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        if os.fstat(file.fileno()).st_size < stop + formula + note:
+            raise DamagedStoreError(f"{path!r} is cut short: its header needs {stop + note} bytes")
+        file.seek(stop + formula)
+        text = _text(file.read(note))
+        long_units = _text(file.read(data_units))
+        long_dims = [_text(file.read(size)) for size in dim_units]
+        names = [_labels(file.read(size)) for size in labels]
+    short = [_text(of_wave[24][n : n + 4]) for n in range(0, 16, 4)]
+    return _Wave(
+        order=order,
+        shape=shape,
+        dtype=dtype,
+        steps=of_wave[15:19],
+        starts=of_wave[19:23],
+        data_units=long_units or _text(of_wave[23]),
+        dim_units=tuple(long or brief for long, brief in zip(long_dims, short)),
+        name=_text(of_wave[8]),
+        note=text,
+        labels=tuple(names),
+    )
+
+
+def _dtype(order: str, kind: int) -> np.dtype[Any]:
+    code = _TYPES[kind & ~_COMPLEX & ~_UNSIGNED]
+    if kind & _UNSIGNED:
+        code = code.replace("i", "u")
+    if kind & _COMPLEX:
+        code = f"c{2 * int(code[1:])}"
+    return np.dtype(order + code)
+
+
+def _axis(wave: _Wave, number: int, count: int) -> Axis:
+    names = ("X", "Y", "Z", "T") if count > 1 else ("point",)
+    make = position if count > 1 and number < 2 else spectroscopic
+    step = wave.steps[number] or 1.0
+    values = evenly_spaced(wave.shape[number], step, wave.starts[number])
+    return make(names[number], wave.dim_units[number], values)
+
+
+def _labels(raw: bytes) -> tuple[str, ...]:
+    return tuple(_text(raw[at : at + 32]) for at in range(0, len(raw), 32))
+
+
+def _text(raw: bytes) -> str:
+    return raw.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
+
+
+def _note(text: str) -> dict[str, Any]:
+    """The lines "Name: value" of a note as attributes, numbers as numbers."""
+    found: dict[str, Any] = {}
+    for line in text.replace("\r", "\n").splitlines():
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():
+            continue
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            found[name.strip()] = value.strip()
+    return found
+
+
+READERS = (
+    Reader(
+        name="igor",
+        title="Igor Pro, Asylum (.ibw)",
+        extensions=(".ibw",),
+        claims=_claims,
+        read=read,
+    ),
+)
