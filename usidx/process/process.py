@@ -16,7 +16,7 @@ from usidx.process.estimate import Estimate, estimate_of
 from usidx.process.events import BlockDone
 from usidx.process.failures import OnError
 from usidx.process.identity import Labelled
-from usidx.process.inputs import at
+from usidx.process.inputs import at, call
 from usidx.process.place import place_of
 from usidx.process.plan import Plan, bind
 from usidx.process.result import ResultGroup
@@ -90,7 +90,7 @@ class Process:
             arguments = {name: at(value, here, source) for name, value in arguments.items()}
             source = at(source, here, source)
             place = dict.fromkeys(place, 0)
-        result = self.step(source, **arguments)
+        result = call(self.step, source, arguments)
         within = {dim: index for dim, index in place.items() if dim in result.dims}
         if not within:
             raise PlanError(
