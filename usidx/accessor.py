@@ -278,6 +278,12 @@ class UsidTree:
 
         return to_zarr(self._tree, path, **options)
 
+    def rechunk_for(self, access: Literal["maps", "spectra"], into: Path, **options: Any) -> str:
+        """Write all Mains in other chunks; options are those of `usidx.exporting.rechunk_for`."""
+        from usidx.exporting import rechunk_for
+
+        return rechunk_for(self._tree, access, into, **options)
+
     def to_h5usid(self, path: Path, **options: Any) -> str:
         """Write an h5USID file of all Mains; options are those of `usidx.exporting.to_h5usid`."""
         from usidx.exporting import to_h5usid

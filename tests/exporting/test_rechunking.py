@@ -229,6 +229,25 @@ class TestValues:
         assert found.attrs["usid_status"] == "complete"
         xr.testing.assert_identical(found.usid.source.load(), read.load())
 
+    @pytest.mark.parametrize("ending", ENDINGS)
+    def test_a_tree_goes_as_a_whole(self, tmp_path: pathlib.Path, small: None, ending: str) -> None:
+        main = make_main((4, 5, 12), chunks={"Y": 1})
+        path = usidx.to_h5usid([main, main * 2], tmp_path / "scan.h5", compression="lzf")
+        with h5py.File(path, "r+") as file:
+            file[CHANNEL].attrs["operator"] = "Ada"
+            file[CHANNEL]["Image"] = np.arange(6).reshape(2, 3)
+        into = usidx.open_tree(path).usid.rechunk_for("maps", tmp_path / f"a{ending}", memory=6000)
+        assert [each.path for each in usidx.list_mains(into)] == [
+            f"/Measurement_000/Channel_00{number}/Raw_Data" for number in range(2)
+        ]
+        for number in range(2):
+            found = usidx.open(into, f"Channel_00{number}/Raw_Data")
+            np.testing.assert_array_equal(found, main * (number + 1))
+        assert usidx.open_tree(into)[CHANNEL].attrs["operator"] == "Ada"
+        if ending == ".h5":
+            with h5py.File(into) as file:
+                np.testing.assert_array_equal(file[CHANNEL]["Image"], np.arange(6).reshape(2, 3))
+
     def test_what_was_not_computed_stays_so(self, tmp_path: pathlib.Path) -> None:
         store = store_at(make_main((4, 5, 12)).usid.to_zarr(tmp_path / "scan.zarr"))
         source = store.open_main(RAW).spec

@@ -99,6 +99,34 @@ class TestRun:
         assert small == (compression is True or (compression is None and usual))
         assert source.usid.save(source * 3, "Triple", compression=compression) == result
 
+    def test_where_a_step_fails(self, path: str) -> None:
+        source = usidx.open(path)
+        worst = float(plain()[3, 4, 0])
+
+        def double(spectrum: Any) -> Any:
+            if spectrum[0] == worst:
+                raise ValueError("no luck")
+            return spectrum * 2
+
+        lazy = source.usid.map(double, "Bias", output="Bias", dtype="f4", vectorized=False)
+        result = source.usid.save(
+            lazy, "Double", on_error="mark", compression=True, workers=2, processes=False
+        )
+        expected = (plain() * 2).values
+        expected[3, 4] = np.nan
+        np.testing.assert_array_equal(result.open(), expected)
+        assert len(result.failed) == 1
+        if path.endswith(".h5"):
+            with h5py.File(path) as file:
+                assert file[f"{result.path}/Double"].compression == "gzip"
+
+    def test_steps_that_stream(self, path: str) -> None:
+        process = usidx.open(path).usid.process(usidx.steps.fft_filter, high=0.2)
+        small = process.run(compression=True, workers=2, durable=True)
+        plainly = process.run(compression=False, workers=2, fresh=True)
+        np.testing.assert_array_equal(small.open(), plainly.open())
+        assert stored(path, small.path) < stored(path, plainly.path)
+
     @pytest.mark.parametrize("codec", ["gzip", "lzf"])
     def test_other_programs_read_hdf5(self, tmp_path: pathlib.Path, codec: Any) -> None:
         path = plain(order=snake()).usid.to_h5usid(tmp_path / "scan.h5")
