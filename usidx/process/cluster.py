@@ -13,7 +13,7 @@ from typing import Any
 
 from usidx.errors import ClusterError, OptionError, StepError
 from usidx.process.estimate import in_bytes
-from usidx.process.parcel import Ended, Packer, WorkerError, is_under_way, perform
+from usidx.process.parcel import Ended, Packer, WorkerError, get_ready, is_under_way, perform
 from usidx.process.runner import AnyWork, Report, UnitFailedError
 from usidx.process.work import Graph, Unit
 
@@ -27,6 +27,8 @@ _TASK_SECONDS, _MOST_TOGETHER = 0.2, 32
 _LOOK_EVERY = 1.0
 # Seconds that blocks which run when a run is stopped have to come to their end.
 _TO_END = 30.0
+# Workers that are told to get ready; of many more, each has its share of the work to do it in.
+_MOST_AT_ONCE = 64
 PATIENCE = "usidx.workers-timeout"
 
 
@@ -55,6 +57,7 @@ class Cluster:
     _threads: tuple[float, int] = field(default=(float("-inf"), 0), repr=False)
     _alone_since: float | None = field(default=None, repr=False)
     _limit: int | None = field(default=None, repr=False)
+    _ready: list[Any] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         from distributed import Client
@@ -115,6 +118,11 @@ class Cluster:
             raise ClusterError(self._nobody(seconds)) from error
         finally:
             hello.release()
+        # They import what they need while the plan is made here.
+        self._ready = [
+            self.client.submit(get_ready, self.paths, workers=[address], pure=False)
+            for address in list(self.client.nthreads())[:_MOST_AT_ONCE]
+        ]
 
     def _nobody(self, seconds: float) -> str:
         return (

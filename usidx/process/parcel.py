@@ -154,6 +154,16 @@ class Packer:
         return file.getvalue()
 
 
+def get_ready(paths: tuple[str, ...]) -> None:
+    """Import what works on these files and folders need, before there are any."""
+    keep_memory()
+    for path in paths:
+        if os.path.isdir(path):
+            import usidx.stores.zarr.writer
+        else:
+            import usidx.stores.hdf5.block_writer  # noqa: F401
+
+
 def perform(parcel: Parcel, *shared: bytes) -> Ended:
     """Do the works of a parcel, one after the other; what one raises is told, not raised.
 
