@@ -134,7 +134,8 @@ def look(path: str) -> list[str]:
     return subject.faults(path, write=False)
 
 
-def test_killed_runs_go_on(folder: str) -> None:
+def test_killed_runs_go_on(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kill, "SECONDS", 0.03)
     tally = kill.attack(folder, rounds=4, seed=time.time_ns() % 10**6, ways=("threads",))
     assert tally.rounds == 4
     assert tally.bad == 0, tally
@@ -142,12 +143,12 @@ def test_killed_runs_go_on(folder: str) -> None:
 
 
 def test_a_full_disk_loses_nothing(folder: str) -> None:
-    tally, skipped = full_disk.attack(folder, step=8)
+    tally, skipped = full_disk.attack(folder, step=10)
     assert tally.bad == []
     assert tally.refused >= (1 if skipped else 5)
 
 
 def test_two_processes_at_once(folder: str) -> None:
-    for locking, tally in two.attack_both(folder, rounds=4).items():
+    for locking, tally in two.attack_both(folder, rounds=2).items():
         assert tally["bad"] == [], locking
-        assert tally["rounds"] == 4
+        assert tally["rounds"] == 2

@@ -40,7 +40,7 @@ CHANGES = ("write_at", "truncate", "reserve", "sync", "replace", "exchange", "re
 
 @dataclass
 class Known:
-    """What the model knows of a group: the rows that are marked, and whether it is complete."""
+    """What the model knows of a group: the positions that are marked, and if it is complete."""
 
     marked: set[int] = field(default_factory=set)
     complete: bool = False
@@ -50,16 +50,22 @@ def key_of(row: int) -> tuple[slice, ...]:
     return slice(row, row + 1), slice(0, subject.COLUMNS), slice(0, subject.PARAMETERS)
 
 
+def positions_of(row: int) -> range:
+    """Positions of one row of the map, counted over all of it."""
+    return range(row * subject.COLUMNS, (row + 1) * subject.COLUMNS)
+
+
 def observed(store: Store) -> dict[str, Known]:
     """What a store says of its results; raises where what is marked is not right."""
     found = {}
     for record in store.results(subject.MAIN):
         main = store.open_main(f"{record.group}/Fit")
-        done = np.ones((ROWS, 1), bool) if main.completed is None else main.completed[:, :]
-        marked = set(np.flatnonzero(done.all(axis=1)).tolist())
-        assert done.any(axis=1).sum() == len(marked)
-        for row in marked:
-            np.testing.assert_array_equal(main.array[row : row + 1, :, :], subject.fit_values(row))
+        shape = ROWS, subject.COLUMNS
+        done = np.ones(shape, bool) if main.completed is None else main.completed[:, :]
+        for row in np.flatnonzero(done.any(axis=1)):
+            values = main.array[row : row + 1, :, :][:, done[row]]
+            np.testing.assert_array_equal(values, subject.fit_values(row)[:, done[row]])
+        marked = set(np.flatnonzero(done).tolist())
         complete = record.status == "complete" and record.attrs.get("usid_status") == "complete"
         found[record.group] = Known(marked, complete)
     return found
@@ -132,19 +138,19 @@ class Results(RuleBasedStateMachine):
     @rule(data=st.data(), row=st.integers(0, ROWS - 1), mark=st.booleans())
     def write(self, data: st.DataObject, row: int, mark: bool) -> None:
         group = data.draw(st.sampled_from(sorted(self.claims)))
-        if row in self.model[group].marked:
+        if self.model[group].marked.issuperset(positions_of(row)):
             return
         writer = self.claims[group].writers["Fit"]
         writer.write(key_of(row), subject.fit_values(row))
         if mark:
             writer.mark(key_of(row))
-            self.model[group].marked.add(row)
+            self.model[group].marked.update(positions_of(row))
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())
     def complete(self, data: st.DataObject) -> None:
         group = data.draw(st.sampled_from(sorted(self.claims)))
-        if self.model[group].marked == set(range(ROWS)):
+        if len(self.model[group].marked) == ROWS * subject.COLUMNS:
             self.claims.pop(group).complete()
             self.model[group].complete = True
         else:

@@ -55,8 +55,8 @@ def attack(folder: str, *, rounds: int) -> Tally:
         in_child(lambda: slow.make_source(templates[-1]))
     import_all(in_child(lambda: _modules(templates[0], folder)).result)
     for number in range(rounds):
-        template = templates[number // len(KINDS) % 2]
-        kind = KINDS[number % len(KINDS)]
+        template = templates[number % 2]
+        kind = KINDS[(number + number // len(KINDS)) % len(KINDS)]
         portable = number // (2 * len(KINDS)) % 2 == 1
         place = f"round {number} ({kind}, {os.path.splitext(template)[1]})"
         found = _round(number, kind, template, folder, portable, tally)
@@ -78,7 +78,7 @@ def _round(
     path = kill._copied(template, folder)
     source = kill.source_digest(path)
     # short ones end while the other still waits for its turn, long ones do not
-    os.environ["CHAOS_SECONDS"] = "0.02" if number % 3 == 0 else "0.2"
+    os.environ["CHAOS_SECONDS"] = "0.02" if number % 3 == 0 else "0.1"
     if kind == "both resume":
         in_child(lambda: _begin(path))
     _leave_locks(path, portable)
