@@ -356,6 +356,74 @@ def test_maps_fail_at_single_positions(
     assert len(further.failed) > 1
 
 
+def test_other_sources_go_along(
+    one: xr.DataArray, truth: xr.DataArray, tmp_path: pathlib.Path
+) -> None:
+    light = (2 + make_main((16, 20, 32), seed=1, dtype="float32")).assign_attrs(truth.attrs)
+    flat = usidx.open(to_h5usid(light, tmp_path / "flat.h5"))
+    dark = truth.values[5, 6, 0]
+
+    def kernel(block: np.ndarray, light: np.ndarray) -> np.ndarray:
+        if np.any(block[..., 0] == dark):
+            raise ValueError("no light")
+        return block / light
+
+    @step("Flat", version="1", per_position=True)
+    def flattened(spectra: xr.DataArray, *, flat: xr.DataArray) -> xr.DataArray:
+        return xr.apply_ufunc(kernel, spectra, flat, dask="parallelized", output_dtypes=["f4"])
+
+    result = one.usid.process(flattened, flat=flat).run(on_error="mark", memory="200 kB")
+    assert [each.where for each in result.failed] == [{"Y": 5, "X": 6}]
+    wanted = truth.values / light.values
+    wanted[5, 6] = np.nan
+    np.testing.assert_array_equal(result.open(), wanted)
+
+
+def test_a_compound_source(one: xr.DataArray, truth: xr.DataArray) -> None:
+    @step("Ends", version="1", per_position=True)
+    def ends(spectra: xr.DataArray) -> xr.Dataset:
+        return xr.Dataset({"top": spectra.max("Frequency"), "end": spectra.min("Frequency")})
+
+    source = one.usid.process(ends).run().open()
+    dark = source["top"].values.reshape(16, 20)[5, 6]
+
+    def kernel(top: np.ndarray, end: np.ndarray) -> np.ndarray:
+        if np.any(top == dark):
+            raise ValueError("no light")
+        return top - end
+
+    @step("Range", version="1", per_position=True)
+    def between(fields: xr.Dataset) -> xr.DataArray:
+        return xr.apply_ufunc(
+            kernel, fields["top"], fields["end"], dask="parallelized", output_dtypes=["f4"]
+        )
+
+    with pytest.raises(StepError, match=r"failed at Y=5, X=6 \("):
+        source.usid.process(between).run()
+    result = source.usid.process(between).run(on_error="mark")
+    assert [each.where for each in result.failed] == [{"Y": 5, "X": 6}]
+    assert np.isnan(result.open()).sum() == 1
+
+
+def test_a_step_that_takes_no_parts_loses_the_block(one: xr.DataArray, truth: xr.DataArray) -> None:
+    dark = truth.values[5, 6, 0]
+
+    def kernel(block: np.ndarray) -> np.ndarray:
+        if np.any(block[..., 0] == dark):
+            raise ValueError("no light")
+        return block
+
+    @step("Whole", version="1", per_position=True)
+    def whole(spectra: xr.DataArray) -> xr.DataArray:
+        if spectra.sizes["X"] != 20:
+            raise KeyError("only whole rows")
+        return xr.apply_ufunc(kernel, spectra, dask="parallelized", output_dtypes=["f4"])
+
+    result = one.usid.process(whole).run(on_error="mark", **SMALL)
+    assert result.failed.reasons() == {"ValueError: no light": 20}
+    assert {each.where["Y"] for each in result.failed} == {5}
+
+
 def test_trouble_of_the_machine_is_no_failure(one: xr.DataArray) -> None:
     def of(error: BaseException) -> Any:
         def kernel(block: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import warnings
 from collections import deque
@@ -17,7 +16,6 @@ from usidx.errors import StepError
 from usidx.model.dimension import Array
 from usidx.process.failed import named
 from usidx.process.failures import Ended, Outcome, Raised, blank, is_failure, reason_of
-from usidx.process.outputs import drafts_of
 from usidx.process.plan import Plan
 from usidx.process.search import Labelled, Locate, Positions, Search, Tried, write
 from usidx.process.streaming import StreamedWork, stream_of
@@ -157,16 +155,26 @@ def positions_of(plan: Plan, unit: Unit, streamed: bool) -> Positions | None:
     if len({each.cut for each in plan.outputs}) != 1:
         return None
     where = dict(zip(position.dims, unit.commits[0].key, strict=False))
-    arguments = {name: _part(each, where, source) for name, each in plan.arguments.items()}
-    bound = functools.partial(function, **arguments)
-    found = Positions(bound, _culled(source.isel(where)), position.dims, plan.tool)
+    beside = {
+        name: _culled(each.isel(where))
+        for name, each in plan.arguments.items()
+        if isinstance(each, (xr.DataArray, xr.Dataset)) and _has_positions(each, source, where)
+    }
+    others = {name: each for name, each in plan.arguments.items() if name not in beside}
+    part = _culled(source.isel(where))
+    found = Positions(function, part, position.dims, plan.tool, others, beside)
     return found if _makes(found, plan) else None
+
+
+def _has_positions(value: Labelled, source: Labelled, where: Mapping[str, slice]) -> bool:
+    """Whether an argument of a step has the positions of its source, and goes with them."""
+    return all(value.sizes.get(dim) == source.sizes[dim] for dim in where)
 
 
 def _makes(positions: Positions, plan: Plan) -> bool:
     """Whether what is computed of a part is the same part of what the plan makes."""
     try:
-        drafts = drafts_of(positions.function(positions.source.chunk()), plan.tool)
+        drafts = positions.drafts()
     except Exception:
         log.debug("%s does not work on parts of its source", plan.tool, exc_info=True)
         return False
@@ -186,14 +194,6 @@ def _per_position(plan: Plan, streamed: bool) -> tuple[Callable[..., Any] | None
     if plan.step is None and plan.mapped is not None:
         return plan.mapped.function, plan.mapped.source
     return None, plan.labelled
-
-
-def _part(value: Any, where: Mapping[str, slice], source: Labelled) -> Any:
-    """The part of an argument that goes with a part of the source, where it has its positions."""
-    if not isinstance(value, (xr.DataArray, xr.Dataset)):
-        return value
-    alike = all(value.sizes.get(dim) == source.sizes[dim] for dim in where)
-    return _culled(value.isel(where)) if alike else value
 
 
 def _culled(part: Labelled) -> Labelled:

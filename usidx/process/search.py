@@ -6,7 +6,7 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ import xarray as xr
 
 from usidx.model.dimension import Array
 from usidx.process.failures import Outcome, Raised, blank, is_failure, reason_of
-from usidx.process.outputs import drafts_of
+from usidx.process.outputs import Draft, drafts_of
 from usidx.process.program import Chunks, program_of
 from usidx.process.routine import Routine
 from usidx.process.streaming import StreamedWork
@@ -34,22 +34,34 @@ _WORTH = 4
 log = logging.getLogger("usidx")
 
 
+class NotInPartsError(Exception):
+    """A step that takes a whole block does not take a part of it, whatever the values are."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 @dataclass(eq=False)
 class Positions:
     """Computes what a step makes of any box of the positions of a block.
 
     Parameters
     ----------
-    function : the step with its arguments: source -> result
+    function : the step: source, arguments by their names -> result
     source : the part of the source that has the positions of the block, lazily
     dims : names of the position dimensions
     tool : name of the step
+    arguments : of the step, but for those in `beside`
+    beside : arguments that have the positions of the block, too
     """
 
-    function: Callable[[Labelled], Any]
+    function: Callable[..., Any]
     source: Labelled
     dims: tuple[str, ...]
     tool: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, Labelled] = field(default_factory=dict)
     _routines: dict[tuple[int, ...], Routine | None] = field(default_factory=dict, repr=False)
     _uses: Counter[tuple[int, ...]] = field(default_factory=Counter, repr=False)
     _values: Array | None = field(default=None, repr=False)
@@ -65,6 +77,9 @@ class Positions:
     def load(self) -> None:
         """Take the source into memory, so that its parts need not be read again and again."""
         self.source = self.source.load(scheduler="synchronous")
+        self.beside = {
+            name: each.load(scheduler="synchronous") for name, each in self.beside.items()
+        }
         if isinstance(self.source, xr.DataArray):
             self._values = self.source.values
 
@@ -80,19 +95,34 @@ class Positions:
             return routine(self._values[box].copy())
         return self._computed(box)
 
+    def drafts(self, box: Box | None = None) -> tuple[Draft, ...]:
+        """The Mains that come out of the positions of `box`, lazily; of all when None."""
+        box = tuple(slice(0, size) for size in self.shape) if box is None else box
+        where = dict(zip(self.dims, box, strict=True))
+        # a copy: who raises half way may have changed what it was given
+        part, *others = (
+            each.isel(where).copy(deep=True).chunk()
+            for each in (self.source, *self.beside.values())
+        )
+        beside = dict(zip(self.beside, others, strict=True))
+        return drafts_of(self.function(part, **self.arguments, **beside), self.tool)
+
     def _computed(self, box: Box) -> list[Array]:
         from dask.base import compute
 
-        part = self.source.isel(dict(zip(self.dims, box, strict=True))).copy(deep=True)
-        drafts = drafts_of(self.function(part.chunk()), self.tool)
-        lazy = [each.values(tuple((size,) for size in each.spec.shape)) for each in drafts]
+        try:
+            drafts = self.drafts(box)
+            lazy = [each.values(tuple((size,) for size in each.spec.shape)) for each in drafts]
+        except Exception as error:
+            # The step was fine with the whole, before it saw any value.
+            raise NotInPartsError(error) from error
         found = compute(*lazy, scheduler="synchronous")
         return [np.asarray(each) for each in found]
 
     def _routine(self, shape: tuple[int, ...]) -> Routine | None:
         """What is done to parts of a shape wherever they are; None where that depends on it."""
         source = self.source
-        if self._values is None or not isinstance(source, xr.DataArray):
+        if self._values is None or not isinstance(source, xr.DataArray) or self.beside:
             return None
         if source.dims[: len(shape)] != self.dims:
             return None
@@ -102,7 +132,7 @@ class Positions:
         cut = tuple(tuple(filter(None, _cut(part, size))) for part, size in pairs)
         try:
             lazy = source.chunk(dict(zip(self.dims, cut, strict=True)))
-            drafts = drafts_of(self.function(lazy), self.tool)
+            drafts = drafts_of(self.function(lazy, **self.arguments), self.tool)
             results = tuple(
                 each.values(cut + tuple((size,) for size in each.spec.shape[len(cut) :]))
                 for each in drafts
@@ -183,38 +213,20 @@ class Search:
             box = waiting.pop()
             try:
                 values = self.positions(box)
+            except NotInPartsError as error:
+                reason = reason_of(error.error) if self.raised is None else self.raised.reason
+                yield from ((each, reason) for each in (box, *waiting))
+                return
             except Exception as error:
                 if not is_failure(error):
                     raise
                 parts = halves(box)
-                if box == whole and self.raised is not None and self._is_ours(error):
-                    yield box, self.raised.reason
-                elif parts:
+                if parts:
                     waiting += reversed(parts)
                 else:
                     yield box, reason_of(error)
             else:
                 yield box, values
-
-    def _is_ours(self, error: Exception) -> bool:
-        """Whether what fails is our way to compute parts, since the run met another error.
-
-        Then every part fails like that, and the parts tell nothing.
-        """
-        kind = type(error).__name__
-        if self.raised is None or self.raised.kind == kind:
-            return False
-        sizes = self.positions.shape
-        corners = [tuple(slice(0, 1) for _ in sizes), tuple(slice(n - 1, n) for n in sizes)]
-        for corner in corners:
-            try:
-                self.positions(corner)
-            except Exception as other:
-                if type(other).__name__ != kind:
-                    return False
-            else:
-                return False
-        return True
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,7 +308,7 @@ class Locate:
         try:
             self.positions(box)
         except Exception as error:
-            if not is_failure(error):
+            if not is_failure(error) or isinstance(error, NotInPartsError):
                 raise
             return error
         return None
