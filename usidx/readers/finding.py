@@ -26,6 +26,7 @@ BUILT_IN = (
     "bare",
     "igor",
     "nanonis",
+    "pyme",
     "rosettasciio",
     "xarray_files",
     "hdf5_files",

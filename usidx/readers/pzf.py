@@ -1,0 +1,146 @@
+"""PYME's compressed frames (.pzf): a header of 64 bytes, then the values, plain or by Huffman.
+
+Values that were quantised by their square root come back as PYME gives them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from usidx.errors import DamagedStoreError, NotUsidError
+from usidx.model.dimension import Array
+
+MAGIC = b"BD"
+HEADER = np.dtype(
+    [
+        ("id", "S2"), ("version", "u1"), ("format", "u1"), ("compression", "u1"),
+        ("quantization", "u1"), ("order", "S1"), ("reserved", "S1"), ("sequence", "<i8"),
+        ("frame", "<u4"), ("width", "<u4"), ("height", "<u4"), ("depth", "<u4"),
+        ("timestamp", "<u8"), ("offset", "<f4"), ("scale", "<f4"), ("start", "<u4"),
+        ("rest", "S12"),
+    ]
+)  # fmt: skip
+_TYPES = {0: "u1", 1: "<u2", 2: "<f4"}
+_PLAIN, _HUFFMAN = 0, 1
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the header of a frame says.
+
+    Parameters
+    ----------
+    shape, dtype : of the frame; its first axis is PYME's x
+    order : "C" or "F"
+    compression, quantization : by the numbers of the format
+    offset, scale : of quantised values
+    start : bytes before the values
+    sequence, frame : numbers that PYME gave the frame
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    order: str
+    compression: int
+    quantization: int
+    offset: float
+    scale: float
+    start: int
+    sequence: int
+    frame: int
+
+
+def head_of(raw: bytes, place: str) -> Head:
+    """The header of a frame.
+
+    Raises
+    ------
+    DamagedStoreError, NotUsidError : where there is none, or one of another kind
+    """
+    if len(raw) < HEADER.itemsize or not raw.startswith(MAGIC):
+        raise DamagedStoreError(f"{place!r} is no whole frame of PYME: {len(raw)} bytes")
+    told = np.frombuffer(raw, HEADER, 1)[0]
+    kind = int(told["format"])
+    if kind not in _TYPES:
+        raise NotUsidError(f"{place!r} has values of kind {kind}, known are {list(_TYPES)}")
+    shape = tuple(int(told[name]) for name in ("width", "height", "depth"))
+    if int(told["version"]) < 3:
+        start = HEADER.itemsize
+    else:
+        start = int(told["start"])
+    return Head(
+        shape=shape[:2] if shape[2] <= 1 else shape,
+        dtype=np.dtype(_TYPES[kind]),
+        order="F" if told["order"] == b"F" else "C",
+        compression=int(told["compression"]),
+        quantization=int(told["quantization"]),
+        offset=float(told["offset"]),
+        scale=float(told["scale"]),
+        start=start,
+        sequence=int(told["sequence"]),
+        frame=int(told["frame"]),
+    )
+
+
+def frame_of(raw: bytes, place: str) -> Array:
+    """The values of a frame, shape and dtype as its header says.
+
+    Raises
+    ------
+    DamagedStoreError, NotUsidError : where they cannot be decoded
+    """
+    head = head_of(raw, place)
+    stored = np.dtype("u1") if head.quantization else head.dtype
+    size = int(np.prod(head.shape, dtype=np.int64)) * stored.itemsize
+    body = raw[head.start :]
+    if head.compression == _HUFFMAN:
+        body = _huffman(body, size, place)
+    elif head.compression != _PLAIN:
+        raise NotUsidError(
+            f"{place!r} is compressed in a way of PYME that usidx does not know "
+            f"({head.compression}); save it there without compression"
+        )
+    if len(body) < size:
+        raise DamagedStoreError(f"{place!r} is cut short: {len(body)} of {size} bytes of values")
+    values: Array = np.frombuffer(body[:size], stored).reshape(head.shape, order=head.order)  # type: ignore[call-overload]
+    if head.quantization:
+        roots = values.astype(np.float32) * head.scale
+        values = (roots * roots + head.offset).astype(head.dtype)
+    return values.astype(head.dtype.newbyteorder("="))
+
+
+def _huffman(data: bytes, size: int, place: str) -> bytes:
+    """Values coded by Huffman's method: the tree bit by bit, then the code of each byte."""
+    bits = np.unpackbits(np.frombuffer(data, np.uint8)).tolist()
+    bits += [0] * 16
+    try:
+        tree, at = _tree(bits, 0, 0)
+        out = bytearray(size)
+        if isinstance(tree, int):
+            return bytes([tree]) * size
+        for number in range(size):
+            node = tree
+            while not isinstance(node, int):
+                node = node[bits[at]]
+                at += 1
+            out[number] = node
+    except (IndexError, RecursionError) as error:
+        raise DamagedStoreError(f"the code of {place!r} ends too early, or is no code") from error
+    return bytes(out)
+
+
+def _tree(bits: list[int], at: int, depth: int) -> tuple[Any, int]:
+    """(the tree whose description starts at a bit, where it ends): a byte, or a pair of trees."""
+    if depth > 256:
+        raise RecursionError
+    if bits[at]:
+        value = 0
+        for bit in bits[at + 1 : at + 9]:
+            value = 2 * value + bit
+        return value, at + 9
+    left, at = _tree(bits, at + 1, depth + 1)
+    right, at = _tree(bits, at, depth + 1)
+    return (left, right), at
