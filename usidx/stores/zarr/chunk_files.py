@@ -14,6 +14,7 @@ import numpy as np
 from numcodecs.blosc import Blosc  # type: ignore[import-untyped]
 
 from usidx.model.dimension import Array
+from usidx.stores import disk
 from usidx.stores.zarr.create import open_to_write
 from usidx.stores.zarr.draft import Target
 from usidx.stores.zarr.staging import writing
@@ -58,11 +59,9 @@ class ChunkFiles:
         place = os.path.join(self.target.folder, self.names(index))
         with writing(self.target.path):
             os.makedirs(os.path.dirname(place), exist_ok=True)
-            with open(place, "wb", buffering=0) as file:
-                for part in (data.data, int(checksum).to_bytes(4, "little")):
-                    left = memoryview(part)
-                    while left.nbytes:
-                        left = left[file.write(left) :]
+            with disk.opened(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
+                disk.write_at(file, data.data, 0)
+                disk.write_at(file, int(checksum).to_bytes(4, "little"), data.nbytes)
 
 
 def chunk_files(target: Target) -> ChunkFiles:
