@@ -35,7 +35,7 @@ WORKS = {
     "spectrum": "one spectrum",
     "lazy-mean": "mean of all spectra, in memory",
     "stored-mean": "mean of all spectra, stored",
-    "compressed-lazy-mean": "the same of a compressed source",
+    "compressed-lazy-mean": "mean of all spectra, compressed",
     "low-pass": "low-pass, stored",
     "low-pass-cluster": "low-pass on a LocalCluster",
     "kernel": "heavy kernel, stored",
