@@ -26,7 +26,7 @@ def frames(tmp_path: pathlib.Path) -> np.ndarray:
     return values
 
 
-def test_the_example_of_the_talk(call: Any, frames: np.ndarray) -> None:
+def test_filtered_in_one_line(call: Any, frames: np.ndarray) -> None:
     done = call(
         "stack", "map", "out.zarr", "--pattern", r"(?P<Y>\d+)_(?P<X>\d+)", "--units", "X=um",
         "--spacing", "X=0.5", "--filter", "gaussian:sigma=10",
