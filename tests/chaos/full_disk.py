@@ -9,7 +9,6 @@ import contextlib
 import os
 import pathlib
 import re
-import resource
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -257,6 +256,8 @@ def _tried(work: Work, path: str, how: How, ballast: str, largest: int) -> list[
     """Name and text of the error, empty where there was none."""
     try:
         if how == "file":
+            import resource
+
             if os.path.isdir(path):
                 largest = 4096  # of any file: there are many
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))

@@ -264,6 +264,11 @@ CASES = {
     "hdf5-durable": Case(
         subject.make_scan, lambda path: subject.run(path, durable=True), subject.faults
     ),
+    "hdf5-compressed-durable": Case(
+        subject.make_scan,
+        lambda path: subject.run(path, durable=True, compression="gzip"),
+        subject.faults,
+    ),
     "hdf5-export": Case(subject.make_scan, subject.export, subject.export_faults),
     "zarr": Case(
         zarr_subject.make_store,
