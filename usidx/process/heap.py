@@ -16,9 +16,9 @@ _FROM_HEAP, _KEPT = 2**24, 2**25
 def keep_memory() -> bool:
     """Have the C library keep what arrays of a few megabytes were in, for the next ones.
 
-    By itself it gives such memory back to the system at once, and gets it again, page by page, for
-    the next array: about a third of the time of a low-pass. The workers of dask are told to give
-    back even more. False where there is no such library.
+    By itself it gives much of it back to the system at once, and gets it again, page by page, for
+    the next array. The workers of dask are told to give back even more: a low-pass took them twice
+    the processor time. False where there is no such library.
     """
     if not sys.platform.startswith("linux"):
         return False
