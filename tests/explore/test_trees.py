@@ -57,7 +57,7 @@ def test_everything_is_there(path: pathlib.Path, engine: str | None) -> None:
 
 
 def test_ancillaries_on_request(path: pathlib.Path) -> None:
-    tree = usidx.open_tree(path, ancillaries=True)
+    tree = usidx.open_tree(path, ancillaries=True, reader="h5usid")
     assert tree[f"{CHANNEL}/Position_Indices"].shape == (12, 2)
     assert tree[f"{CHANNEL}/Position_Indices"].attrs["labels"] == ["Y", "X"]
     assert "Position_Indices" not in usidx.open_tree(path)[CHANNEL].to_dataset()
@@ -102,7 +102,7 @@ def test_nothing_in_the_samples_is_out_of_reach(samples: pathlib.Path) -> None:
     }
     for path in sorted((samples / "h5usid").glob("*/*.h*5")):
         try:
-            tree = usidx.open_tree(path, ancillaries=True)
+            tree = usidx.open_tree(path, ancillaries=True, reader="h5usid")
         except NotUsidError:
             continue  # not even one Main
         mains = set(usidx.list_mains(path).paths)

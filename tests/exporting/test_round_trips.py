@@ -166,7 +166,7 @@ def test_results_and_lineage(tmp_path: pathlib.Path) -> None:
             assert getattr(again, name) == getattr(record, name), name
         assert again.sources == (("", "/Measurement_000/Channel_000/Raw_Data"),)
         result = usidx.open(now, "Twice")
-        np.testing.assert_array_equal(result, usidx.open(now, "Raw_Data") * np.float64(3.5))
+        np.testing.assert_array_equal(result, usidx.open(now, "Raw_Data") * 3.5)
         assert result.usid.source is not None
         assert result.usid.source.usid.spec.path == "/Measurement_000/Channel_000/Raw_Data"
 

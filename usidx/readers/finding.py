@@ -99,13 +99,14 @@ def store_of(
             if foreign is None:
                 raise _unknown(error) from error
             return foreign
+        _guard(store)
         foreign = None if reader else _foreign(path, None, options)
         # to look for Mains in a large file takes longer than to look whose it is
         return _plain(store, options) if foreign is None or store.candidates() else foreign
-    foreign = _foreign(path, reader, options)
     with contextlib.suppress(NotUsidError):
-        # says what is near where nothing is there, and refuses HDF5 files that reach elsewhere
-        store_at(path, allow_external).candidates()
+        # says what is near where nothing is there
+        _guard(store_at(path, allow_external))
+    foreign = _foreign(path, reader, options)
     assert foreign is not None
     return foreign
 
@@ -120,6 +121,16 @@ def store_behind(opened: Opened) -> Store:
     options = dict(opened.opened_with)
     reader = options.pop("reader", None)
     return store_of(opened.store, opened.allow_external, reader, options)
+
+
+def _guard(store: Store) -> None:
+    """Refuse an HDF5 file that reaches outside itself, or leads nowhere, before readers see it."""
+    from usidx.stores.hdf5 import HDF5Store
+    from usidx.stores.hdf5.read import opened
+
+    if isinstance(store, HDF5Store):
+        with opened(store.path, store.allow_external):
+            pass
 
 
 def _foreign(path: Path, reader: str | None, options: Mapping[str, Any] | None) -> Store | None:
