@@ -252,3 +252,40 @@ class TestGoneOnWith:
 )
 def test_the_same_parameters(ours: Any, theirs: Any, same: bool) -> None:
     assert same_parameters(ours, theirs) is same
+
+
+def test_failures_of_what_was_begun_elsewhere(copied: Any) -> None:
+    path = copied("20_process_results.h5")
+    partial = group(path, 1)
+    source = usidx.open(path, "Channel_000/Raw_Data")
+    raw = source.values
+    expected = 3.0 * raw.mean((2, 3))
+    dark = raw[2, 4, 0, 0]
+    assert np.isnan(partial.open().values.squeeze()[2, 4])
+
+    def kernel(block: np.ndarray) -> np.ndarray:
+        if np.any(block[:, :, 0, 0] == dark):
+            raise ValueError("no light")
+        return block.mean((2, 3))
+
+    def failing(
+        spectra: xr.DataArray, *, gain: float = 2.0, mode: str = "mean", vec: Any = VECTOR
+    ) -> xr.DataArray:
+        return gain * spectra.usid.map(kernel, spectra.usid.spectroscopic_dims, dtype=raw.dtype)
+
+    tool = usidx.step("Mean_Gain", failing, version="1", per_position=True)
+    with h5py.File(path, "r+") as file:  # where a block has no place of its own to be written to
+        inside = file[partial.path]
+        marks = inside["completed_positions"][()]
+        del inside["completed_positions"]
+        inside.create_dataset("completed_positions", data=marks, chunks=(4,))
+    result = source.usid.process(tool, gain=3.0).run(on_error="mark", progress=False)
+    assert result == partial
+    assert [each.where for each in result.failed] == [{"Y": 2, "X": 4}]
+    expected[2, 4] = np.nan
+    np.testing.assert_allclose(result.open().values.squeeze(), expected, rtol=1e-5)
+    dark = np.nan
+    again = result.resume(tool, retry_failed=True)
+    expected[2, 4] = 3.0 * raw[2, 4].mean()
+    np.testing.assert_allclose(again.open().values.squeeze(), expected, rtol=1e-5)
+    assert (again.status, again.record.failed) == ("complete", 0)
