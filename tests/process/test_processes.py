@@ -182,6 +182,10 @@ def test_what_cannot_be_sent_runs_in_threads(source: xr.DataArray, monkeypatch: 
     choice = chosen_for(source.usid.process(joined), False, 2)
     assert choice.executor == Threads(2)
     assert choice.note.endswith("its blocks have work in common")
+    monkeypatch.setattr("usidx.process.executors._MOST_SENT", 100)
+    choice = chosen_for(source.usid.process(largest, rounds=50), False, 2)
+    assert choice.executor == Threads(2)
+    assert "each process would get" in choice.note
     with pytest.raises(OptionError, match="'Locked' cannot run in processes"):
         chosen_for(source.usid.process(made), False, 2, True)
     result = source.usid.process(made).run(workers=2)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from usidx.errors import OptionError
+from usidx.process.estimate import in_bytes
 from usidx.process.pace import Pace, pace_of, recut
 from usidx.process.plan import Plan
 from usidx.process.processes import Processes
@@ -19,6 +20,8 @@ log = logging.getLogger("usidx")
 
 # Seconds until processes have imported what they need, several at once on few processors.
 START_UP = 1.0
+# Bytes that a process may get besides the positions that it computes.
+_MOST_SENT = 2**27
 _OF_DASK = {"processes": True, "multiprocessing": True, "threads": False, "threading": False}
 
 
@@ -147,7 +150,9 @@ def _against_processes(plan: Plan) -> str:
     if works is None:
         return "its blocks have work in common"
     try:
-        cloudpickle.dumps(works)
+        size = len(cloudpickle.dumps(works))
     except Exception as error:
         return f"what it does cannot be sent to a process ({type(error).__name__}: {error})"
+    if size > _MOST_SENT:
+        return f"each process would get {in_bytes(size)} that it refers to"
     return ""
