@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tests.chaos import kill, slow
+from tests.chaos import looking, slow
 from tests.chaos.children import import_all, in_child
 
 SHARES = (0.0, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97)
@@ -86,8 +86,8 @@ def _append(path: str) -> None:
 
 
 def _run_faults(path: str) -> list[str]:
-    (group,) = kill.results_of(path)
-    same = (kill.result_values(path, group) == slow.source_values() ** 2).all()
+    (group,) = looking.results_of(path)
+    same = (looking.result_values(path, group) == slow.source_values() ** 2).all()
     return [] if same else ["the result is wrong"]
 
 
@@ -209,7 +209,7 @@ def _point(
     point: str, template: str, place: str, work: Work, how: How, room: float, tally: Tally
 ) -> None:
     path = _placed(template, place)
-    before = kill.source_digest(path)
+    before = looking.source_digest(path)
     size = os.path.getsize(path) if os.path.isfile(path) else 0
     log = pathlib.Path(os.environ["CHAOS_LOG"])
     log.write_bytes(b"")
@@ -279,11 +279,11 @@ def _after_some(event: Any, done: list[Any], ballast: str) -> None:
 
 def _afterwards(work: Work, path: str, before: str, again: bool) -> list[str]:
     """What is wrong with the source, and with the work once there is room for it."""
-    faults = [] if kill.source_digest(path) == before else ["the source has changed"]
+    faults = [] if looking.source_digest(path) == before else ["the source has changed"]
     if again:
         work.do(path)
     faults += work.check(path)
-    if kill.source_digest(path) != before:
+    if looking.source_digest(path) != before:
         faults.append("going on has changed the source")
     folder = os.path.dirname(path)
     stores = {os.path.basename(path), os.path.basename(_exported(path))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pathlib
 import random
@@ -16,11 +15,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-import h5py
 import numpy as np
-import zarr
 
-from tests.chaos import slow
+from tests.chaos import looking, slow
 from tests.chaos.children import fork, import_all, in_child
 from tests.chaos.cluster_host import Host, cluster
 from usidx.errors import UsidError
@@ -141,9 +138,9 @@ def _undisturbed(folder: str) -> Iterator[Undisturbed]:
             start = time.monotonic()
             group = _must(in_child(lambda p=path, n=name: slow.run(p, n)))  # type: ignore[misc]
             duration = time.monotonic() - start
-            values = result_values(path, group)
+            values = looking.result_values(path, group)
             size = os.path.getsize(path) if os.path.isfile(path) else None
-            yield Undisturbed(template, name, source_digest(path), values, duration, size)
+            yield Undisturbed(template, name, looking.source_digest(path), values, duration, size)
 
 
 def _modules(path: str, name: str) -> list[str]:
@@ -151,7 +148,7 @@ def _modules(path: str, name: str) -> list[str]:
     import distributed  # noqa: F401
 
     group = slow.run(path, name)
-    _partial_faults(path, Undisturbed(path, name, "", result_values(path, group), 0, None))
+    _partial_faults(path, Undisturbed(path, name, "", looking.result_values(path, group), 0, None))
     return list(sys.modules)
 
 
@@ -195,7 +192,7 @@ def _round(
     tally.kills += len(killed)
     if pid in killed:
         os.waitpid(pid, 0)
-    marked = marked_rows(path, case.name)
+    marked = looking.marked_rows(path, case.name)
     share = 0 if marked is None else int(marked.sum())
     if pid not in killed:  # its workers come back
         _wait_to_end(pid, tally)
@@ -300,15 +297,15 @@ def _logged(log: str) -> list[int]:
 
 def _partial_faults(path: str, case: Undisturbed) -> dict[str, Any]:
     faults = []
-    if source_digest(path) != case.source:
+    if looking.source_digest(path) != case.source:
         faults.append(("wrong", "the source has changed"))
-    groups = results_of(path)
+    groups = looking.results_of(path)
     if len(groups) > 1:
         faults.append(("duplicated", f"there are {groups}"))
-    marked = marked_rows(path, case.name)
+    marked = looking.marked_rows(path, case.name)
     rows: list[int] = []
     if marked is not None and marked.any():
-        values = result_values(path, groups[0])
+        values = looking.result_values(path, groups[0])
         same = (values == case.values).reshape(*slow.SHAPE).all(axis=2)
         if not same[marked].all():
             faults.append(("wrong", f"{int((marked & ~same).sum())} marked positions are wrong"))
@@ -319,12 +316,12 @@ def _partial_faults(path: str, case: Undisturbed) -> dict[str, Any]:
 def _resumed_faults(path: str, case: Undisturbed) -> dict[str, Any]:
     group = slow.run(path, case.name)
     faults = []
-    if source_digest(path) != case.source:
+    if looking.source_digest(path) != case.source:
         faults.append(("wrong", "resuming has changed the source"))
-    groups = results_of(path)
+    groups = looking.results_of(path)
     if groups != [group]:
         faults.append(("duplicated", f"there are {groups}"))
-    if result_values(path, group).tobytes() != case.values.tobytes():
+    if looking.result_values(path, group).tobytes() != case.values.tobytes():
         faults.append(("wrong", "the resumed result is another one"))
     if store_at(path).result(group).status != "complete":
         faults.append(("trouble", "resumed, but not complete"))
@@ -345,57 +342,3 @@ def _tail(path: str, case: Undisturbed) -> list[str]:
     if superblock is None or superblock.end != size or size > case.size:
         return [f"the file has {size} bytes, HDF5 knows of {superblock}, it was {case.size}"]
     return []
-
-
-def results_of(path: str) -> list[str]:
-    """Paths of the result groups, as their names are, without usidx."""
-    channel = os.path.dirname(slow.MAIN)
-    if os.path.isdir(path):
-        names = os.listdir(os.path.join(path, channel))
-    else:
-        store_at(path).mains()  # a log that waits is applied before other programs read
-        with h5py.File(path, "r") as file:
-            names = list(file[channel])
-    return sorted(f"/{channel}/{each}" for each in names if each.startswith("Raw_Data-"))
-
-
-def result_values(path: str, group: str) -> np.ndarray[Any, Any]:
-    """Values of the result, without usidx; NaN where a chunk is missing."""
-    tool = group.rsplit("-", 1)[1].rsplit("_", 1)[0]
-    if os.path.isdir(path):
-        folder = os.path.join(path, group.strip("/"), tool)
-        inside = zarr.open_group(folder, mode="r")
-        (values,) = (each[...] for _, each in inside.arrays() if each.ndim == 3)
-        return np.asarray(values)
-    with h5py.File(path, "r") as file:
-        return np.asarray(file[group][tool][()]).reshape(slow.SHAPE)
-
-
-def marked_rows(path: str, name: str) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
-    """Position-shaped marks of the result, by usidx; None where there is none."""
-
-    def look() -> Any:
-        store = store_at(path)
-        found = store.results("/" + slow.MAIN)
-        if not found:
-            return None
-        done = store.open_main(found[0].mains[0]).completed
-        whole = np.ones(slow.SHAPE[:2], bool) if done is None else np.asarray(done[:, :])
-        return whole.tolist()
-
-    marks = _must(in_child(look))
-    return None if marks is None else np.array(marks, bool)
-
-
-def source_digest(path: str) -> str:
-    """Of the bytes of the source: its values in HDF5, every file of it in Zarr."""
-    total = hashlib.sha256()
-    if os.path.isfile(path):
-        store_at(path).mains()
-        with h5py.File(path, "r") as file:
-            main = file[slow.MAIN]
-            total.update(main[()].tobytes() + repr(sorted(main.attrs)).encode())
-    else:
-        for each in sorted(pathlib.Path(path, slow.MAIN).rglob("*")):
-            total.update(each.read_bytes() if each.is_file() else str(each.name).encode())
-    return total.hexdigest()

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos import kill, slow
+from tests.chaos import kill, looking, slow
 from tests.chaos.children import fork, import_all, in_child
 from tests.chaos.cluster_host import ROOT
 from tests.chaos.crash import do_without_linux
@@ -76,7 +76,7 @@ def _round(
     number: int, kind: str, template: str, folder: str, portable: bool, tally: Tally
 ) -> list[str]:
     path = kill._copied(template, folder)
-    source = kill.source_digest(path)
+    source = looking.source_digest(path)
     # short ones end while the other still waits for its turn, long ones do not
     os.environ["CHAOS_SECONDS"] = "0.02" if number % 3 == 0 else "0.1"
     if kind == "both resume":
@@ -110,7 +110,7 @@ def _round(
         found.append("neither got through; the locks of a dead process may have stopped them")
     else:
         tally.taken_over += 2
-    looked = in_child(lambda: [kill.source_digest(path) == source, _faults(path)])
+    looked = in_child(lambda: [looking.source_digest(path) == source, _faults(path)])
     if looked.trouble or not looked.result[0]:
         found.append(looked.trouble or "the source has changed")
     return found + (looked.result[1] if looked.result else [])
@@ -184,11 +184,11 @@ def _faults(path: str) -> list[str]:
 
     found = []
     expected = slow.source_values() ** 2
-    for group in kill.results_of(path):
+    for group in looking.results_of(path):
         status = store_at(path).result(group).status
         if status != "complete":
             found.append(f"{group} is {status}")
-        elif not (kill.result_values(path, group) == expected).all():
+        elif not (looking.result_values(path, group) == expected).all():
             found.append(f"{group} has other values")
     for main in [each for each in store_at(path).mains() if each.path == ADDED]:
         same = (usidx.open(path, main.path).values == slow.source_values()).all()

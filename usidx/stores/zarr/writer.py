@@ -144,11 +144,8 @@ class ZarrWriter:
     def _room_needed(self) -> int:
         """How many bytes the positions that are not marked may take."""
         done = self.done()
-        return (
-            int(np.count_nonzero(~done))
-            * (math.prod(self.shape) // max(1, done.size))
-            * (self.dtype.itemsize)
-        )
+        each = math.prod(self.shape) // max(1, done.size) * self.dtype.itemsize
+        return int(np.count_nonzero(~done)) * each
 
     def missing_chunks(self) -> list[str]:
         """Chunk files that do not exist."""
