@@ -281,7 +281,7 @@ READERS = (
     Reader(
         name="rosettasciio",
         title="electron microscopes and spectrometers through RosettaSciIO",
-        extensions=tuple(sorted({end for each in FORMATS for end in each.extensions})),
+        extensions=(*sorted({end for each in FORMATS for end in each.extensions}), ".h5"),
         claims=_claims,
         read=read,
         requires=("rsciio",),
