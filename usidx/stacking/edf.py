@@ -12,7 +12,7 @@ import numpy as np
 
 from usidx.errors import DamagedStoreError, NotUsidError
 from usidx.model.dimension import Array
-from usidx.stacking.readers import Frames
+from usidx.readers.frames import Frames
 
 _BLOCK = 512
 _LONGEST = 2**20

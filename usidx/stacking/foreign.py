@@ -10,7 +10,7 @@ import numpy as np
 
 from usidx.model.dimension import Array
 from usidx.readers import store_of
-from usidx.stacking.readers import Frames
+from usidx.readers.frames import Frames
 from usidx.stores.choosing import main_called
 
 
