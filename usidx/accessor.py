@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from usidx.explore.history import History
     from usidx.explore.regions import Selections
     from usidx.model.main import MainSpec
-    from usidx.process.groups import ResultList
     from usidx.process.process import Process
-    from usidx.process.result import ResultGroup
+    from usidx.process.results.groups import ResultList
+    from usidx.process.results.result import ResultGroup
     from usidx.step import Step
     from usidx.stores.table import MainTable
 
@@ -169,20 +169,20 @@ class UsidAccessor(Generic[Labelled]):
     @property
     def source(self) -> xr.DataArray | xr.Dataset | None:
         """The Main that this result was computed from, opened; None where this is no result."""
-        from usidx.process.lineage import source_of
+        from usidx.process.results.lineage import source_of
 
         return source_of(self._obj)
 
     @property
     def sources(self) -> tuple[xr.DataArray | xr.Dataset, ...]:
         """Every Main that this result was computed from, opened; () where this is no result."""
-        from usidx.process.lineage import sources_of
+        from usidx.process.results.lineage import sources_of
 
         return sources_of(self._obj)
 
     def results(self, tool: str | None = None) -> ResultList:
         """The result groups of this Main anywhere in its store, of one tool by its exact name."""
-        from usidx.process.lineage import results_of
+        from usidx.process.results.lineage import results_of
 
         return results_of(self._obj, tool)
 

@@ -84,7 +84,7 @@ def opened(path: str) -> xr.DataArray:
 
 def run(path: str, name: str, client: Any = False, **options: Any) -> str:
     """The path of the result group."""
-    from usidx.process import streaming
+    from usidx.process.running import streaming
 
     streaming.PIECE = SHAPE[1] * SHAPE[2] * 4  # of one row
     process = opened(path).usid.process(STEPS[name])

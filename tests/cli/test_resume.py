@@ -13,7 +13,7 @@ import pytest
 
 import usidx
 from usidx.errors import OptionError
-from usidx.process.slurm import read_settings
+from usidx.process.running.slurm import read_settings
 
 STEPS = """
 import os

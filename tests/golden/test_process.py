@@ -15,7 +15,7 @@ import xarray as xr
 
 import usidx
 from usidx.errors import StepError
-from usidx.process.result import ResultGroup
+from usidx.process.results.result import ResultGroup
 from usidx.testing import make_main
 
 pytestmark = pytest.mark.pyusid

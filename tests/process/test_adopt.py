@@ -13,9 +13,9 @@ import xarray as xr
 
 import usidx
 from usidx.errors import PlanError, StepError
-from usidx.process.adopt import same_parameters
 from usidx.process.process import Process
-from usidx.process.result import ResultGroup
+from usidx.process.results.adopt import same_parameters
+from usidx.process.results.result import ResultGroup
 
 CHANNEL = "/Measurement_000/Channel_000"
 VECTOR = (1, 2, 3)

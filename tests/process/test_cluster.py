@@ -16,11 +16,11 @@ import xarray as xr
 import usidx
 from usidx import steps
 from usidx.errors import OptionError, StepError
-from usidx.process.plan import bind
+from usidx.process.planning.plan import bind
+from usidx.process.results.target import request_of, target_of
 from usidx.process.run import plan_for
-from usidx.process.runner import Threads, find_executor
-from usidx.process.target import request_of, target_of
-from usidx.process.work import count_units, graph_of, units_of, works_of
+from usidx.process.running.runner import Threads, find_executor
+from usidx.process.running.work import count_units, graph_of, units_of, works_of
 from usidx.step import step
 
 SMALL = {"memory": "33 kB"}
@@ -65,7 +65,7 @@ def test_workers_write_the_same(client: Any, source: xr.DataArray, truth: xr.Dat
 
 
 def test_a_client_in_scope_is_found(client: Any) -> None:
-    from usidx.process.cluster import Cluster
+    from usidx.process.running.cluster import Cluster
 
     assert isinstance(find_executor(), Threads)
     with client.as_current():

@@ -22,7 +22,7 @@ from distributed import Client, LocalCluster, protocol
 
 import usidx
 from usidx.errors import ClusterError, OptionError, StepError
-from usidx.process.cluster import PATIENCE, Cluster
+from usidx.process.running.cluster import PATIENCE, Cluster
 from usidx.step import step
 
 ROOT = pathlib.Path(usidx.__file__).parents[1]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from dask.base import tokenize
 
-from usidx.process.code import code_digest, function_token
+from usidx.process.planning.code import code_digest, function_token
 
 
 def made(text: str, **values: Any) -> Callable[..., Any]:
@@ -74,7 +74,7 @@ def test_another_session_gives_the_same() -> None:
     text = "def f(x): return x in {'alpha', 'beta', 'gamma'} and np.mean(x)"
     code = (
         "import numpy as np\nfrom dask.base import tokenize\n"
-        "from usidx.process.code import function_token\n"
+        "from usidx.process.planning.code import function_token\n"
         f"{text}\nprint(tokenize(function_token(f)))"
     )
     found = {

@@ -14,7 +14,7 @@ import usidx
 from tests.process.conftest import MAIN
 from usidx.arrays.origin import origin_of
 from usidx.errors import PlanError, SourceChangedError
-from usidx.process import content
+from usidx.process.results import content
 from usidx.step import step
 
 SMALL = {"memory": "33 kB", "workers": 1}

@@ -8,7 +8,7 @@ import time
 import pytest
 import xarray as xr
 
-from usidx.process.events import BlockDone, RunStarted, progress
+from usidx.process.running.events import BlockDone, RunStarted, progress
 from usidx.step import step
 
 
@@ -41,7 +41,7 @@ def test_a_short_run_shows_no_bar_on_a_terminal(
         listen(RunStarted("/g", 0, 10, 1, False))
         listen(BlockDone(0, {}, 10, 0.1, 10, 10))
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr("usidx.process.events._BAR_AFTER", 0.05)
+    monkeypatch.setattr("usidx.process.running.events._BAR_AFTER", 0.05)
     with progress(None, "Slow") as listen:
         listen(RunStarted("/g", 0, 10, 2, False))
         time.sleep(0.1)

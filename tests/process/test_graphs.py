@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 import usidx
 from usidx.errors import PlanError
 from usidx.model.blocks import blocks_of
-from usidx.process import graphs, plan, streaming
-from usidx.process.cutting import cut_at
-from usidx.process.plan import bind
-from usidx.process.work import batches, count_units, graph_of, units_of, works_of
+from usidx.process.planning import graphs, plan
+from usidx.process.planning.cutting import cut_at
+from usidx.process.planning.plan import bind
+from usidx.process.running import streaming
+from usidx.process.running.work import batches, count_units, graph_of, units_of, works_of
 from usidx.step import Step, step
 from usidx.testing import make_main
 

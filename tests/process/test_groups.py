@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import usidx
 from usidx.cli import main as command
-from usidx.process.groups import ResultList
+from usidx.process.results.groups import ResultList
 from usidx.step import step
 
 SMALL = {"memory": "33 kB", "workers": 1}

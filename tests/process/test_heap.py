@@ -8,7 +8,7 @@ import sys
 PROGRAM = """
 import resource, sys
 import numpy as np
-from usidx.process.heap import keep_memory
+from usidx.process.running.heap import keep_memory
 
 if sys.argv[1] == "keep" and not keep_memory():
     print("no such library")

@@ -12,8 +12,8 @@ import xarray as xr
 
 import usidx
 from usidx.errors import PlanError, StepError
-from usidx.process import estimate, measure, streaming
-from usidx.process.budget import memory_of
+from usidx.process.planning.budget import memory_of
+from usidx.process.running import estimate, measure, streaming
 from usidx.step import step
 from usidx.steps import fft_filter, mean
 from usidx.testing import make_main

@@ -86,7 +86,7 @@ def test_failures_are_marked(
     source: xr.DataArray, truth: xr.DataArray, notes: Write, workers: int
 ) -> None:
     process = source.usid.process(failing, notes=notes(BAD))
-    events: list[usidx.process.events.BlockDone] = []
+    events: list[usidx.process.running.events.BlockDone] = []
     result = process.run(memory="66 kB", workers=workers, on_error="mark", on_block=events.append)
     assert (result.status, result.done, result.total) == ("complete", 320, 320)
     assert (result.record.failed, len(result.failed)) == (4, 4)

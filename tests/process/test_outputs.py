@@ -10,7 +10,7 @@ import xarray as xr
 import usidx
 from usidx import steps
 from usidx.errors import PlanError
-from usidx.process.outputs import drafts_of
+from usidx.process.planning.outputs import drafts_of
 from usidx.step import step
 from usidx.testing import make_main
 

@@ -12,11 +12,11 @@ import pytest
 import xarray as xr
 
 import usidx
-from usidx.process.parcel import Packer, WorkerError, is_under_way, perform
-from usidx.process.plan import Plan, bind
-from usidx.process.streaming import stream_of
-from usidx.process.target import request_of, target_of
-from usidx.process.work import batches, count_units, graph_of, units_of, works_of
+from usidx.process.planning.plan import Plan, bind
+from usidx.process.results.target import request_of, target_of
+from usidx.process.running.parcel import Packer, WorkerError, is_under_way, perform
+from usidx.process.running.streaming import stream_of
+from usidx.process.running.work import batches, count_units, graph_of, units_of, works_of
 from usidx.step import step
 from usidx.testing import make_main
 
@@ -116,10 +116,10 @@ def test_a_process_says_what_it_lacks(source: xr.DataArray, monkeypatch: Any) ->
         assert "does not see '/there/is/no/such.h5'" in str(ended.error)
         assert ended.host
 
-        monkeypatch.setattr("usidx.process.parcel.own_version", lambda: "0.0.7")
+        monkeypatch.setattr("usidx.process.running.parcel.own_version", lambda: "0.0.7")
         old = Packer()
         parcel = old.pack(works)
-        monkeypatch.setattr("usidx.process.parcel.own_version", lambda: "0.0.8")
+        monkeypatch.setattr("usidx.process.running.parcel.own_version", lambda: "0.0.8")
         ended = perform(parcel, *old.shared.values())
         assert "it has usidx 0.0.8, and the run was begun with 0.0.7" in str(ended.error)
         assert not any(writer.done().any() for writer in claim.writers.values())

@@ -165,7 +165,7 @@ def test_registered_steps_are_found_for_resuming(
         raise OSError("the cable is out")
 
     with monkeypatch.context() as patched:
-        patched.setattr("usidx.process.work.Commit.checked", broken)
+        patched.setattr("usidx.process.running.work.Commit.checked", broken)
         with pytest.raises(StepError, match="the cable is out"):
             source.usid.process(steps.peak_response).run()
     (partial,) = source.usid.results("Peak_Response")

@@ -19,13 +19,13 @@ import xarray as xr
 
 import usidx
 from usidx.errors import OptionError, StepError
-from usidx.process.events import RunStarted
-from usidx.process.executors import chosen
-from usidx.process.pace import Pace, pace_of, recut
-from usidx.process.plan import bind
-from usidx.process.processes import Processes
-from usidx.process.runner import Threads
-from usidx.process.work import count_units
+from usidx.process.planning.plan import bind
+from usidx.process.running.events import RunStarted
+from usidx.process.running.executors import chosen
+from usidx.process.running.pace import Pace, pace_of, recut
+from usidx.process.running.processes import Processes
+from usidx.process.running.runner import Threads
+from usidx.process.running.work import count_units
 from usidx.step import step
 
 SMALL = {"processes": True, "workers": 2, "memory": "33 kB"}
@@ -143,7 +143,7 @@ def chosen_for(process: Any, *how: Any) -> Any:
 
 def test_processes_are_chosen_where_it_pays(source: xr.DataArray, monkeypatch: Any) -> None:
     process = source.usid.process(largest, rounds=50)
-    monkeypatch.setattr("usidx.process.executors.START_UP", 1e-6)
+    monkeypatch.setattr("usidx.process.running.executors.START_UP", 1e-6)
     choice = chosen_for(process, False, 2)
     assert choice.executor == Processes(2)
     assert choice.note == "runs in 2 processes: the function 'plain' is plain Python"
@@ -152,7 +152,7 @@ def test_processes_are_chosen_where_it_pays(source: xr.DataArray, monkeypatch: A
     with dask.config.set(scheduler="threads"):
         assert chosen_for(process, False, 2).executor == Threads(2)
     assert chosen_for(source.usid.process(sleeping), False, 2).executor == Threads(2)
-    monkeypatch.setattr("usidx.process.executors.START_UP", 1e6)
+    monkeypatch.setattr("usidx.process.running.executors.START_UP", 1e6)
     choice = chosen_for(process, False, 2)
     assert choice.executor == Threads(2)
     assert choice.note == ""
@@ -174,7 +174,7 @@ def test_what_cannot_be_sent_runs_in_threads(source: xr.DataArray, monkeypatch: 
         found = spectra.usid.map(plain, over="Frequency", vectorized=False, dtype="f4", rounds=20)
         return spectra - found.mean(["Y", "X"])
 
-    monkeypatch.setattr("usidx.process.executors.START_UP", 1e-6)
+    monkeypatch.setattr("usidx.process.running.executors.START_UP", 1e-6)
     choice = chosen_for(source.usid.process(made), False, 2)
     assert choice.executor == Threads(2)
     assert "'locked' is plain Python: what it does cannot be sent" in choice.note
@@ -182,7 +182,7 @@ def test_what_cannot_be_sent_runs_in_threads(source: xr.DataArray, monkeypatch: 
     choice = chosen_for(source.usid.process(joined), False, 2)
     assert choice.executor == Threads(2)
     assert choice.note.endswith("its blocks have work in common")
-    monkeypatch.setattr("usidx.process.executors._MOST_SENT", 100)
+    monkeypatch.setattr("usidx.process.running.executors._MOST_SENT", 100)
     choice = chosen_for(source.usid.process(largest, rounds=50), False, 2)
     assert choice.executor == Threads(2)
     assert "each process would get" in choice.note
@@ -339,7 +339,7 @@ def _lives(pid: int) -> bool:
 def test_it_is_said_where_a_run_runs(
     source: xr.DataArray, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from usidx.process.events import progress
+    from usidx.process.running.events import progress
 
     with progress(True, "Largest") as listen:
         listen(RunStarted("/group", 0, 320, 4, False, "runs in 2 processes"))

@@ -12,7 +12,7 @@ import pytest
 from dask.array.optimization import optimize
 from dask.local import get_sync
 
-from usidx.process.rereading import read_anew
+from usidx.process.running.rereading import read_anew
 
 BLOCKS = 40
 SHAPE = (BLOCKS, 6, 8)

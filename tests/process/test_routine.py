@@ -11,7 +11,7 @@ from dask._task_spec import convert_legacy_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from usidx.process.routine import Routine, routine_of
+from usidx.process.running.routine import Routine, routine_of
 
 VALUES = np.random.default_rng(3).random((4, 6))
 

@@ -11,9 +11,9 @@ import pytest
 import xarray as xr
 
 from usidx.errors import OptionError, StepError
-from usidx.process.plan import bind
-from usidx.process.runner import Threads, find_executor
-from usidx.process.work import count_units
+from usidx.process.planning.plan import bind
+from usidx.process.running.runner import Threads, find_executor
+from usidx.process.running.work import count_units
 from usidx.step import step
 from usidx.stores.hdf5.bytes import HDF5Array
 from usidx.stores.zarr.array import ZarrArray

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from usidx.errors import ClusterError
-from usidx.process.slurm import slurm_cluster
+from usidx.process.running.slurm import slurm_cluster
 
 
 @pytest.mark.filterwarnings("ignore")  # of dask-jobqueue, on machines with odd networks

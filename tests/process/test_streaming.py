@@ -12,9 +12,9 @@ import pytest
 import xarray as xr
 
 import usidx
-from usidx.process import streaming
-from usidx.process.plan import bind
-from usidx.process.streaming import Stream, piece_shape, stream_of
+from usidx.process.planning.plan import bind
+from usidx.process.running import streaming
+from usidx.process.running.streaming import Stream, piece_shape, stream_of
 from usidx.steps import fft_filter, mean, peak_response, sho_guess
 from usidx.testing import make_main
 
@@ -145,7 +145,7 @@ def test_means_are_streamed_where_pieces_have_all_they_need(path: str, truth: xr
 
 
 def test_pending_blocks_are_counted_without_making_them(hdf5_path: str) -> None:
-    from usidx.process.work import count_pending, units_of
+    from usidx.process.running.work import count_pending, units_of
 
     class Writer:
         def done(self) -> np.ndarray:

@@ -21,7 +21,7 @@ import xarray as xr
 
 import usidx
 from tests.slurm import machine
-from usidx.process.slurm import slurm_cluster
+from usidx.process.running.slurm import slurm_cluster
 from usidx.step import step
 from usidx.testing import make_main
 

@@ -12,7 +12,7 @@ from usidx.cli.where import Where, going_on, placed, report
 from usidx.demo.wording import as_json, in_time
 
 if TYPE_CHECKING:
-    from usidx.process.result import ResultGroup
+    from usidx.process.results.result import ResultGroup
 
 EXAMPLES = """\b
 Examples:
@@ -65,7 +65,7 @@ def _found(file: str, name: str | None) -> ResultGroup:
     """
     import usidx
     from usidx.errors import AmbiguousMainError, MainNotFoundError, did_you_mean
-    from usidx.process.result import ResultGroup
+    from usidx.process.results.result import ResultGroup
     from usidx.stores import store_at
 
     store = store_at(file)

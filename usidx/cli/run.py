@@ -12,7 +12,7 @@ from usidx.cli.where import Where, going_on, placed, report
 from usidx.demo.wording import as_json, in_time
 
 if TYPE_CHECKING:
-    from usidx.process.result import ResultGroup
+    from usidx.process.results.result import ResultGroup
     from usidx.step import Step
 
 EXAMPLES = """\b

@@ -14,7 +14,7 @@ from usidx.cli.refusals import Refusal, in_one_line
 from usidx.errors import UsidError
 
 if TYPE_CHECKING:
-    from usidx.process.result import ResultGroup
+    from usidx.process.results.result import ResultGroup
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -84,11 +84,11 @@ class Where:
             if self.wait is not None:
                 import dask
 
-                from usidx.process.cluster import PATIENCE
+                from usidx.process.running.cluster import PATIENCE
 
                 stack.enter_context(dask.config.set({PATIENCE: self.wait}))
             if self.slurm is not None:
-                from usidx.process.slurm import read_settings, slurm_cluster
+                from usidx.process.running.slurm import read_settings, slurm_cluster
 
                 settings = read_settings(self.slurm)
                 found["client"] = stack.enter_context(slurm_cluster(settings, self.workers))

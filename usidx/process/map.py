@@ -14,7 +14,7 @@ import xarray as xr
 from usidx.arrays.apply import apply_over, check_dims
 from usidx.errors import OptionError, PlanError
 from usidx.model.dimension import Array, Dimension
-from usidx.process.code import function_token
+from usidx.process.planning.code import function_token
 
 _KEY = "usid_mapped"
 Output = str | Dimension | Sequence[str | Dimension] | Mapping[str, Any] | None

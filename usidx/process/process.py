@@ -11,18 +11,18 @@ import xarray as xr
 
 from usidx.errors import PlanError
 from usidx.model.inputs import in_words
-from usidx.process.connect import connected
-from usidx.process.estimate import Estimate, estimate_of
-from usidx.process.events import BlockDone
-from usidx.process.failures import OnError
-from usidx.process.identity import Labelled
-from usidx.process.inputs import at, call
-from usidx.process.place import place_of
-from usidx.process.plan import Plan, bind
-from usidx.process.result import ResultGroup
+from usidx.process.planning.identity import Labelled
+from usidx.process.planning.inputs import at, call
+from usidx.process.planning.place import place_of
+from usidx.process.planning.plan import Plan, bind
+from usidx.process.results.result import ResultGroup
+from usidx.process.results.target import Path, target_of, twins_of
 from usidx.process.run import Options, plan_for, resume_plan, run_plan
-from usidx.process.runner import find_executor
-from usidx.process.target import Path, target_of, twins_of
+from usidx.process.running.connect import connected
+from usidx.process.running.estimate import Estimate, estimate_of
+from usidx.process.running.events import BlockDone
+from usidx.process.running.failures import OnError
+from usidx.process.running.runner import find_executor
 from usidx.step import Step
 from usidx.stores.compression import Compression
 

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from usidx.errors import PlanError, StepError, UsidError
-from usidx.process.adopt import adopted, is_foreign
-from usidx.process.budget import parse_memory
-from usidx.process.content import check_content
-from usidx.process.estimate import estimate_of
-from usidx.process.events import BlockDone, Event, Listener, RunCompleted, RunStarted, RunStopped
-from usidx.process.events import progress as progress_bar
-from usidx.process.executors import Choice, chosen
-from usidx.process.failures import OnError, check_on_error
-from usidx.process.mending import LocatedError, Mending, located_error
-from usidx.process.pace import recut
-from usidx.process.plan import Plan
-from usidx.process.result import ResultGroup
-from usidx.process.runner import Executor, UnitFailedError, execute
-from usidx.process.target import (
+from usidx.process.planning.budget import parse_memory
+from usidx.process.planning.plan import Plan
+from usidx.process.planning.replanning import Replan
+from usidx.process.results.adopt import adopted, is_foreign
+from usidx.process.results.content import check_content
+from usidx.process.results.result import ResultGroup
+from usidx.process.results.target import (
     Path,
     Target,
     claim_in,
@@ -32,7 +25,22 @@ from usidx.process.target import (
     warn_of_changed_code,
     warn_of_failures,
 )
-from usidx.process.work import Unit, count_pending
+from usidx.process.running.estimate import estimate_of
+from usidx.process.running.events import (
+    BlockDone,
+    Event,
+    Listener,
+    RunCompleted,
+    RunStarted,
+    RunStopped,
+)
+from usidx.process.running.events import progress as progress_bar
+from usidx.process.running.executors import Choice, chosen
+from usidx.process.running.failures import OnError, check_on_error
+from usidx.process.running.mending import LocatedError, Mending, located_error
+from usidx.process.running.pace import recut
+from usidx.process.running.runner import Executor, UnitFailedError, execute
+from usidx.process.running.work import Unit, count_pending
 from usidx.stores.base import Claim, ResultRecord, Store
 from usidx.stores.compression import Compression, check_compression
 
@@ -40,18 +48,6 @@ log = logging.getLogger("usidx")
 
 # Of a worker's memory: the rest is for the worker itself and what dask keeps.
 _SHARE_OF_WORKER = 0.6
-
-
-class Replan(Protocol):
-    """Makes the same plan again, in blocks of another size."""
-
-    def __call__(
-        self,
-        *,
-        memory: int | None = None,
-        workers: int = 1,
-        blocks: Mapping[str, tuple[int, ...]] | None = None,
-    ) -> Plan: ...
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from usidx.process.events import BlockDone
-from usidx.process.failures import OnError
-from usidx.process.further import further_sources
-from usidx.process.identity import Labelled
-from usidx.process.plan import bind_result
-from usidx.process.result import ResultGroup
+from usidx.process.planning.further import further_sources
+from usidx.process.planning.identity import Labelled
+from usidx.process.planning.plan import bind_result
+from usidx.process.results.result import ResultGroup
+from usidx.process.results.target import Path
 from usidx.process.run import Options, run_plan
-from usidx.process.target import Path
+from usidx.process.running.events import BlockDone
+from usidx.process.running.failures import OnError
 from usidx.stores.compression import Compression
 
 

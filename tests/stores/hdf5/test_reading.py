@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 
 import usidx
-from usidx.process.program import stored_of
+from usidx.process.running.program import stored_of
 from usidx.steps import fft_filter
 from usidx.stores.hdf5 import bytes as reading
 from usidx.stores.hdf5.bytes import HDF5Array, Reading

@@ -1,0 +1,1 @@
+"""Blocks computed: here in threads or processes, or on a cluster; and what becomes of failures."""

@@ -1,0 +1,333 @@
+"""Blocks computed piece by piece: a little is read, computed and written, again and again.
+
+A piece is small enough to stay in the processor's cache, and is read into the same memory as the
+one before. Fresh memory for whole blocks costs more than reading and writing them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from usidx.arrays.lazy import to_dask
+from usidx.arrays.views import Readable
+from usidx.model.blocks import Block, blocks_of
+from usidx.model.dimension import Array
+from usidx.process.planning.outputs import drafts_of
+from usidx.process.running.program import Chunks, program_of, stored_of
+from usidx.process.running.routine import Routine
+from usidx.process.running.work import Commit, Unit
+from usidx.step import Step
+
+if TYPE_CHECKING:
+    from usidx.process.planning.plan import Plan
+
+# Bytes of a piece: measured best between 0.5 and 2 MiB, less costs too many calls.
+PIECE = 2**20
+# Results of a block that are no larger are written at once.
+GATHERED = 2**20
+_memory = threading.local()
+
+log = logging.getLogger("usidx")
+
+Put = Callable[[tuple[slice, ...], Array], None]
+Read = Callable[[tuple[slice, ...], Array], Array]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """How the blocks of a plan are computed piece by piece.
+
+    Parameters
+    ----------
+    array : the values of the source, positions first
+    programs : one for each shape that a piece of positions has
+    piece : shape of the pieces of positions
+    names : of the Mains that come out of a program, in that order
+    read_whole : whether a block is read at once, as storage chunks are larger than pieces
+    """
+
+    array: Readable
+    programs: Mapping[tuple[int, ...], Routine]
+    piece: tuple[int, ...]
+    names: tuple[str, ...]
+    read_whole: bool
+
+    def work(self, unit: Unit) -> StreamedWork:
+        """What computes, writes and marks one unit."""
+        return StreamedWork(self, unit.commits)
+
+
+@dataclass(frozen=True)
+class StreamedWork:
+    """A Unit that is computed piece by piece; calling it does everything, on any machine.
+
+    Parameters
+    ----------
+    stream : how; None where it was sent apart, since all units need it
+    commits : what becomes of the values
+    """
+
+    stream: Stream | None
+    commits: tuple[Commit, ...]
+
+    def __call__(self, shared: Mapping[Any, Any] | None = None) -> float:
+        """Seconds that it took."""
+        started = time.perf_counter()
+        stream = self.stream if shared is None or "stream" not in shared else shared["stream"]
+        assert stream is not None
+        reading = getattr(stream.array, "reading", lambda: None)()
+        if reading is None or not self._done_by(stream, reading):
+            self._compute(stream, None)
+        for commit in self.commits:
+            commit.mark()
+        return time.perf_counter() - started
+
+    def _done_by(self, stream: Stream, reading: Any) -> bool:
+        """Whether all was computed from values that were still in their place afterwards."""
+        with reading:
+            try:
+                self._compute(stream, reading.read)
+            except Exception:
+                if reading.holds():
+                    raise
+                return False
+            return bool(reading.holds())
+
+    def _compute(self, stream: Stream, read: Read | None) -> None:
+        """Compute and write all pieces of the block."""
+        where = self.commits[0].key[: len(stream.piece)]
+        with contextlib.ExitStack() as stack:
+            puts = {each.name: stack.enter_context(pieces_of(each)) for each in self.commits}
+            for key, values in _pieces(stream, where, read):
+                shape = tuple(part.stop - part.start for part in key)
+                results = stream.programs[shape](values)
+                for name, result in zip(stream.names, results, strict=True):
+                    if name in puts:
+                        puts[name](key, result)
+
+    def without_stream(self) -> StreamedWork:
+        """The same for a machine that has the stream already."""
+        return replace(self, stream=None)
+
+
+def _pieces(
+    stream: Stream, where: tuple[slice, ...], read: Read | None
+) -> Iterator[tuple[tuple[slice, ...], Array]]:
+    """(slices of the positions, their values) of each piece of a block; valid until the next."""
+    everything = _everything(stream)
+    sizes = tuple(part.stop - part.start for part in where)
+    keys = (block.key for block in blocks_of(sizes, stream.piece))
+    if stream.read_whole:
+        values = stream.array[where + everything]
+        for inside in keys:
+            yield _moved(inside, where), values[inside]
+        return
+    rest = stream.array.shape[len(where) :]
+    for inside in keys:
+        key = _moved(inside, where)
+        shape = tuple(part.stop - part.start for part in key) + rest
+        yield key, read_into(stream.array, key + everything, shape, read)
+
+
+def _everything(stream: Stream) -> tuple[slice, ...]:
+    return tuple(slice(0, size) for size in stream.array.shape[len(stream.piece) :])
+
+
+def _moved(inside: tuple[slice, ...], where: tuple[slice, ...]) -> tuple[slice, ...]:
+    return tuple(
+        slice(base.start + part.start, base.start + part.stop)
+        for part, base in zip(inside, where, strict=True)
+    )
+
+
+def read_into(
+    array: Readable, key: tuple[slice, ...], shape: tuple[int, ...], read: Read | None = None
+) -> Array:
+    """What `key` selects, shape `shape`, in memory that this thread reads into each time."""
+    read = read or getattr(array, "read", None)
+    if read is None:
+        return np.asarray(array[key])
+    nbytes = math.prod(shape) * array.dtype.itemsize
+    memory: Array | None = getattr(_memory, "piece", None)
+    if memory is None or memory.nbytes < nbytes:
+        memory = _memory.piece = np.empty(nbytes, np.uint8)
+    out: Array = read(key, memory[:nbytes].view(array.dtype).reshape(shape))
+    return out
+
+
+@contextlib.contextmanager
+def pieces_of(commit: Commit) -> Iterator[Put]:
+    """A function that takes the pieces of a block, and has them written when the context ends."""
+    rest = tuple(slice(None) for _ in commit.key[commit.n_marks :])
+    expected = tuple(part.stop - part.start for part in commit.key[commit.n_marks :])
+    pieces = getattr(commit.writer, "pieces", None)
+    nbytes = math.prod(Block(commit.key).shape) * np.dtype(commit.writer.dtype).itemsize
+    if pieces is not None and nbytes > GATHERED:
+        with pieces() as write:
+
+            def put(key: tuple[slice, ...], values: Array) -> None:
+                shape = tuple(part.stop - part.start for part in key) + expected
+                write(key + commit.key[commit.n_marks :], commit.checked(values, shape))
+
+            yield put
+        return
+    # A store that takes whole blocks only, or a block that is no more than a piece.
+    first = [part.start for part in commit.key[: commit.n_marks]]
+    shape = tuple(part.stop - part.start for part in commit.key)
+    block = np.empty(shape, commit.writer.dtype)
+
+    def gather(key: tuple[slice, ...], values: Array) -> None:
+        inside = tuple(
+            slice(part.start - start, part.stop - start)
+            for part, start in zip(key, first, strict=True)
+        )
+        block[inside + rest] = commit.checked(values, block[inside].shape)
+
+    yield gather
+    commit.writer.write(commit.key, block)
+
+
+def stream_of(plan: Plan) -> Stream | None:
+    """The Stream of a plan whose step promises that each position is computed from itself alone.
+
+    None where the promise is missing, where the source is not a whole stored Main, or where what
+    dask would compute depends on more than the values of a piece.
+    """
+    cuts = {each.cut for each in plan.outputs}
+    origin, source = plan.source.origin, plan.labelled
+    if plan.step is None or not _promises(plan.step) or len(cuts) != 1:
+        return None
+    if plan.inputs:  # which would be read again for every piece
+        return None
+    if not plan.source.is_whole or origin is None or not isinstance(source, xr.DataArray):
+        return None
+    output = plan.outputs[0]
+    n = output.n_position
+    if source.dims[:n] != output.spec.position.dims or source.shape[:n] != output.spec.shape[:n]:
+        return None
+    each = source.nbytes // math.prod(source.shape[:n])
+    piece = piece_shape(output.block[:n], each)
+    cut = tuple(map(_cut, source.shape[:n], output.block[:n], piece))
+    try:
+        return _stream(plan, source, piece, cut)
+    except Exception:
+        # Whatever is wrong with small pieces, whole blocks may work, or will say it better.
+        log.debug("%s is not computed piece by piece", plan.tool, exc_info=True)
+        return None
+
+
+def _promises(step: Step[..., Any]) -> bool:
+    # Those of usidx mix values in ways that show in dask's tasks: a mean over positions does.
+    return step.per_position or step.place.startswith("usidx.steps.")
+
+
+def _stream(
+    plan: Plan, source: xr.DataArray, piece: tuple[int, ...], cut: tuple[tuple[int, ...], ...]
+) -> Stream | None:
+    assert plan.step is not None
+    array = stored_of(source.data)
+    if array is None or array.shape != source.shape:
+        return None
+    whole = tuple((size,) for size in source.shape[len(piece) :])
+    lazy = source.copy(data=to_dask(array, cut + whole, name=str(source.name)))
+    drafts = drafts_of(plan.step(lazy, **plan.arguments), plan.tool)
+    if any(draft.spec != output.spec for draft, output in zip(drafts, plan.outputs, strict=True)):
+        return None
+    results = tuple(
+        draft.values(cut + tuple((size,) for size in draft.spec.shape[len(cut) :]))
+        for draft in drafts
+    )
+    programs: dict[tuple[int, ...], Routine] = {}
+    for shape, first, last in _shapes(cut):
+        program = program_of(Chunks(first, last, lazy.data, results))
+        if program is None:
+            return None
+        programs[shape] = program
+    return Stream(
+        array, programs, piece, tuple(each.name for each in plan.outputs), _in_chunks(array)
+    )
+
+
+def _in_chunks(array: Readable) -> bool:
+    return not getattr(array, "reads_anywhere", False)
+
+
+def piece_shape(block: Sequence[int], nbytes: int) -> tuple[int, ...]:
+    """Shape of the pieces of a block of positions: equal ones of about `PIECE`, if there are such.
+
+    Parameters
+    ----------
+    block : shape of the positions
+    nbytes : of one position
+
+    Examples
+    --------
+    >>> piece_shape((16, 512), 4096)
+    (1, 256)
+    """
+    shape = list(block)
+    for axis in range(len(shape)):
+        inner = math.prod(shape[axis + 1 :]) * nbytes
+        most = max(1, PIECE // inner)
+        if most >= shape[axis]:
+            break
+        even = max(part for part in range(1, most + 1) if shape[axis] % part == 0)
+        shape[axis] = even if 4 * even > most else most
+        if most > 1:
+            break
+    return tuple(shape)
+
+
+def _cut(size: int, block: int, piece: int) -> tuple[int, ...]:
+    """An axis cut such that each size of a piece is there twice, as far apart as can be.
+
+    What lies between is left whole: dask's description of millions of chunks takes its time, and
+    only those that are looked at need to be there.
+
+    Examples
+    --------
+    >>> _cut(1000, 100, 30)
+    (10, 30, 920, 30, 10)
+    """
+    sizes = set()
+    for length in {min(block, size), size % block} - {0}:
+        sizes |= {min(piece, length), length % piece} - {0}
+    ends = sorted(sizes)
+    between = size - 2 * sum(ends)
+    if between > 0:
+        return (*ends, between, *reversed(ends))
+    found: list[int] = []
+    for start in range(0, size, block):
+        stop = min(start + block, size)
+        found += [min(piece, stop - each) for each in range(start, stop, piece)]
+    return tuple(found)
+
+
+def _shapes(
+    cut: tuple[tuple[int, ...], ...],
+) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
+    """(shape, numbers of the first piece that has it, numbers of the last), for each shape."""
+    ends = []
+    for sizes in cut:
+        along: dict[int, tuple[int, int]] = {}
+        for number, size in enumerate(sizes):
+            first, _ = along.get(size, (number, number))
+            along[size] = (first, number)
+        ends.append(list(along.items()))
+    for each in itertools.product(*ends):
+        yield (
+            tuple(size for size, _ in each),
+            tuple(first for _, (first, _) in each),
+            tuple(last for _, (_, last) in each),
+        )
