@@ -21,8 +21,11 @@ ENTRY_POINTS = "usidx.readers"
 BUILT_IN = (
     "hyperspy",
     "nion",
+    "tiff",
+    "pictures",
     "numpy_files",
     "detectors",
+    "edf",
     "bare",
     "igor",
     "nanonis",
