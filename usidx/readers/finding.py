@@ -15,6 +15,7 @@ from usidx.readers.base import Reader
 from usidx.readers.store import ForeignStore
 from usidx.stores import READERS, store_at
 from usidx.stores.base import Store
+from usidx.stores.remote.url import is_url
 
 ENTRY_POINTS = "usidx.readers"
 # Modules of this room with READERS; where several claim a file, the first of them.
@@ -26,6 +27,7 @@ BUILT_IN = (
     "numpy_files",
     "detectors",
     "edf",
+    "spec",
     "bare",
     "igor",
     "nanonis",
@@ -94,6 +96,12 @@ def store_of(
     OptionError : for a reader that does not exist, or options that it does not take
     StoreNotFoundError, NotUsidError, DamagedStoreError, StoreAccessError
     """
+    if is_url(path):
+        if reader is not None and reader in readers():
+            raise OptionError(
+                f"reader={reader!r} reads files of this machine; download {str(path)!r} first"
+            )
+        return _plain(store_at(path, allow_external, reader), options)
     if reader is None or reader in READERS:
         try:
             store = store_at(path, allow_external, reader)
