@@ -46,6 +46,45 @@ def spectral_dim(spectra: xr.DataArray, along: str | None) -> str:
     return along
 
 
+def frame_dims(data: xr.DataArray, over: Sequence[str] | None) -> tuple[str, str]:
+    """The two dimensions of the frames meant by `over`.
+
+    Parameters
+    ----------
+    over : two dimensions, slowest first; None stands for the two spectroscopic ones with more
+        than one value
+
+    Raises
+    ------
+    PlanError : where there are no such dimensions, or None fits more or less than two
+    """
+    if over is None:
+        roles = known_roles(data)
+        found = [dim for dim, role in roles.items() if role != "position" and data.sizes[dim] > 1]
+        if len(found) == 2:
+            return found[0], found[1]
+        raise PlanError(
+            f"{_name(data)} has {len(found)} spectroscopic dimensions with more than one value "
+            f"({', '.join(found) or 'none'}), and a frame has two; say which with over=[..., ...]"
+        )
+    if isinstance(over, str) or len(set(over)) != 2:
+        raise PlanError(f"over={over!r} must be two dimensions, such as over=['ky', 'kx']")
+    check_dims(data, over)
+    return over[0], over[1]
+
+
+def values_along(array: xr.DataArray, dim: str) -> Array:
+    """The values of a dimension as float64: those of its coordinate, or else 0, 1, 2, ..."""
+    if dim in array.coords:
+        return np.asarray(array.coords[dim].values, dtype=float)
+    return np.arange(array.sizes[dim], dtype=float)
+
+
+def units_along(array: xr.DataArray, dim: str) -> str:
+    """The units of a dimension, "" where none are known."""
+    return str(array.coords[dim].attrs.get("units", "")) if dim in array.coords else ""
+
+
 def check_dims(array: xr.DataArray | xr.Dataset, names: Sequence[str]) -> None:
     """Nothing, where all `names` are dimensions of the array.
 

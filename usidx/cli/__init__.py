@@ -13,6 +13,7 @@ from usidx.cli.refusals import Commands
 from usidx.cli.resume import resume
 from usidx.cli.run import run
 from usidx.cli.stack import stack
+from usidx.cli.steps import steps
 from usidx.cli.validate import validate
 
 EPILOG = """\b
@@ -49,5 +50,5 @@ def main() -> None:
     """Spectra and images in the USID model: look at them, run steps on them, convert them."""
 
 
-for command in (demo, info, tree, history, validate, run, resume, convert, stack, readers):
+for command in (demo, info, tree, history, validate, run, resume, convert, stack, readers, steps):
     main.add_command(command)
