@@ -10,10 +10,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import xarray as xr
 
 import usidx
 from usidx.errors import NotUsidError, UsidError
-from usidx.exporting import to_h5usid
+from usidx.exporting import to_h5usid, to_netcdf, to_zarr
 from usidx.stores import store_at
 from usidx.testing import make_main
 
@@ -52,6 +53,74 @@ def test_they_come_along(path: str, tmp_path: pathlib.Path) -> None:
         assert after[CHANNEL]["Names"].asstr()[()].tolist() == ["Zoë", "b"]
         assert after[CHANNEL]["Fixed"].asstr()[()].tolist() == ["a", "bc"]
         assert after["Notes/Position_Notes"][()].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("export", [to_zarr, to_netcdf])
+def test_they_come_along_to_other_stores(path: str, tmp_path: pathlib.Path, export: Any) -> None:
+    with h5py.File(path, "r+") as file:
+        channel = file[CHANNEL]
+        records = np.zeros(5, channel["Records"].dtype)
+        records["f0"], records["f2"] = np.arange(5), 1j
+        channel["Records"][...] = records
+        channel["Records"].attrs["when"] = np.arange(3, dtype="i2")
+        channel.create_dataset("Big", data=np.arange(4, dtype=">f8"))
+        channel.create_dataset("Half", data=np.arange(4, dtype="f2"))
+    tree = usidx.open_tree(path)
+    written = export(tree, tmp_path / "there")
+    there = usidx.open_tree(written)
+    names = set(tree[CHANNEL].dataset.variables)
+    assert len(names) == 10
+    assert set(there[CHANNEL].dataset.variables) == names
+    for name in names:
+        old, new = tree[CHANNEL][name], there[CHANNEL][name]
+        assert (old.dtype, old.dims) == (new.dtype, new.dims), name
+        assert set(old.attrs) == set(new.attrs)
+        np.testing.assert_array_equal(old.values, new.values)
+    assert there[CHANNEL]["Noise"].attrs["units"] == "V"
+    assert there[CHANNEL]["Records"].attrs["when"].dtype == np.int16
+    assert there["Notes/Position_Notes"].values.tolist() == [0, 1, 2]
+    store = store_at(written)
+    assert store.dataset(f"{CHANNEL}/Records").array[1:3]["f0"].tolist() == [1.0, 2.0]
+    assert store.attrs(f"{CHANNEL}/Noise")["units"] == "V"
+    assert [each.path for each in usidx.list_mains(written)] == [f"{CHANNEL}/Raw_Data"]
+    back = there.usid.to_h5usid(tmp_path / "back.h5")
+    with h5py.File(path, "r") as before, h5py.File(back, "r") as after:
+        for name in names:
+            if name != "Fixed":  # text of a fixed width becomes text
+                assert before[CHANNEL][name].dtype == after[CHANNEL][name].dtype, name
+
+
+@pytest.mark.parametrize("export", [to_zarr, to_netcdf])
+def test_what_cannot_come_along_is_named(path: str, tmp_path: pathlib.Path, export: Any) -> None:
+    with h5py.File(path, "r+") as file:
+        file[CHANNEL].create_dataset("Nested", data=np.zeros(2, [("a", "f4", (2,))]))
+    with pytest.warns(UserWarning, match=f"written without: {CHANNEL}/Nested"):
+        written = export(usidx.open_tree(path), tmp_path / "there")
+    there = usidx.open_tree(written)[CHANNEL]
+    assert "Nested" not in there.dataset
+    assert "One" in there.dataset
+
+
+def test_a_missing_chunk_is_damage(path: str, tmp_path: pathlib.Path) -> None:
+    written = to_zarr(usidx.open_tree(path), tmp_path / "there.zarr")
+    (pathlib.Path(written) / CHANNEL.strip("/") / "Noise/c/0/0").unlink()
+    with pytest.raises(UsidError, match="missing"):
+        usidx.open_tree(written)[CHANNEL]["Noise"].compute()
+
+
+@pytest.mark.parametrize("engine", ["netcdf4", "h5netcdf"])
+def test_plain_xarray_reads_them(path: str, tmp_path: pathlib.Path, engine: str) -> None:
+    tree = usidx.open_tree(path)
+    group = CHANNEL.strip("/")
+    stored = [
+        xr.open_dataset(to_netcdf(tree, tmp_path / "a.nc"), group=group, engine=engine),
+        xr.open_zarr(to_zarr(tree, tmp_path / "a.zarr"), group=group),
+    ]
+    for plain in stored:
+        with plain:
+            assert plain["Noise"].attrs["units"] == "V"
+            np.testing.assert_array_equal(plain["Noise"], np.arange(12.0).reshape(3, 4))
+            assert plain["Names"].values.tolist() == ["Zoë", "b"]
 
 
 def test_they_go_with_their_channel(path: str, tmp_path: pathlib.Path) -> None:

@@ -129,7 +129,7 @@ def test_every_sample(samples: pathlib.Path, tmp_path: pathlib.Path) -> None:
     files = sorted((samples / "h5usid").glob("*/*.h*5"))
     for number, file in enumerate(files):
         try:
-            tree = usidx.open_tree(file)
+            tree = usidx.open_tree(file, reader="h5usid")
         except UsidError:  # broken ones, and those of others
             continue
         paths = [each.path for each in usidx.list_mains(file)]

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Literal
 
 from usidx.exporting.chunking import Chunks, cut
+from usidx.exporting.others import add_others
 from usidx.exporting.parts import Exportable, parts_of
 from usidx.exporting.storing import Progress, blocked, store
 
@@ -29,7 +30,8 @@ def to_netcdf(
     `xarray.open_dataset(path, group=...)` shows it, by netCDF4 and by h5netcdf, and `usidx.open`
     reads back the same Main. A compound Main is one variable for each field. Complex values are
     the type that netCDF4 (there with `auto_complex=True`) and h5netcdf know. Values are computed
-    and written block by block; what is at `path` stays whole until the new file is.
+    and written block by block; what is at `path` stays whole until the new file is. Of a tree the
+    datasets that are no Mains come along; a warning names those that netCDF cannot hold.
 
     netCDF has no type for some attributes, and none for True and False: those are complete in the
     text of the attribute `usid` of each group, from which usidx reads them.
@@ -83,6 +85,7 @@ def to_netcdf(
             sources += [blocked(array, block) for array in part.arrays]
         for name, attrs in parts.groups.items():
             new.set_attrs(name, attrs)
+        add_others(parts.others, new.add_dataset, path)
         # The library writes from one thread of one process.
         store(sources, targets, progress, here=True)
     return path

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
 
 from usidx.arrays.extras import is_extra
+from usidx.errors import OptionError
 
 # Where these have an axis for each dimension of the positions, they are of another kind of store.
 _MARKS = re.compile(r"completed(_.*)?_positions", re.IGNORECASE)
@@ -42,3 +44,28 @@ def others_of(node: xr.DataTree, where: str) -> Iterator[Other]:
         }
         # Not as a variable of the Dataset: coordinates would come with it.
         yield Other(f"{where.rstrip('/')}/{name}", xr.DataArray(variable), attrs)
+
+
+def add_others(others: Iterable[Other], add: Callable[..., None], store: str) -> None:
+    """Write datasets that are no Mains to a new store; what it cannot hold is named in a warning.
+
+    Parameters
+    ----------
+    others : the datasets
+    add : takes the path, values, names of the axes and attributes of one, and refuses it by an
+        OptionError
+    store : what is written, for the warning
+    """
+    left_out = []
+    for other in others:
+        dims = [str(dim) for dim in other.values.dims]
+        try:
+            add(other.path, other.values, dims, other.attrs)
+        except OptionError as error:
+            left_out.append(f"{other.path} ({error})")
+    if left_out:
+        warnings.warn(
+            f"{store!r} cannot hold, and is written without: {'; '.join(left_out)}. An h5USID file "
+            "can (to_h5usid)",
+            stacklevel=3,
+        )

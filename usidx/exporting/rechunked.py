@@ -14,7 +14,7 @@ import numpy as np
 
 from usidx.errors import NoSpaceError, OptionError
 from usidx.exporting.bands import Access, Grid, chunk_for, grid_of
-from usidx.exporting.others import Other
+from usidx.exporting.others import Other, add_others
 from usidx.exporting.parts import Part
 from usidx.model.dimension import Array
 from usidx.stores import disk
@@ -135,7 +135,7 @@ class _NewZarr:
         ]
 
     def add_other(self, other: Other) -> None:
-        """These stores have none."""
+        add_others([other], self.store.add_dataset, self.path)
 
     def check_room(self, values: int, aside: int) -> None:
         _check_free(self.path, self.folder, aside + (values if self.compression is None else 0))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from usidx.errors import OptionError
 from usidx.exporting.chunking import Chunks, cut
+from usidx.exporting.others import add_others
 from usidx.exporting.parts import Exportable, parts_of
 from usidx.exporting.storing import Progress, blocked, store
 
@@ -28,7 +29,8 @@ def to_zarr(
     """Write Mains to a USID-Zarr store, and return its path.
 
     Values are computed and written block by block; memory holds a few blocks at a time. Plain
-    xarray reads the store with its labels and units, `usidx.open` reads back the same Mains.
+    xarray reads the store with its labels and units, `usidx.open` reads back the same Mains. Of a
+    tree the datasets that are no Mains come along; a warning names those that Zarr cannot hold.
 
     Parameters
     ----------
@@ -83,5 +85,6 @@ def to_zarr(
         if group is None:
             for name, attrs in parts.groups.items():
                 new.set_attrs(name, attrs)
+            add_others(parts.others, new.add_dataset, path)
         store(sources, targets, progress)
     return path

@@ -28,7 +28,7 @@ from usidx.stores.base import (
 from usidx.stores.hdf5 import inventory
 from usidx.stores.hdf5.file import open_file
 from usidx.stores.hdf5.place import sample
-from usidx.stores.hdf5.read import opened
+from usidx.stores.hdf5.read import Session, opened
 from usidx.stores.zarr.attributes import unpack
 from usidx.stores.zarr.leaf import check_version, dims_and_shape, dtype_from, spec_from
 from usidx.stores.zarr.records import is_result_name, record_from, shown_status
@@ -123,8 +123,14 @@ def contents(path: str, allow: tuple[str, ...] = ()) -> Contents:
     with opened(path, allow) as session:
         file = session.file
         paths = _paths(file)
+        others = _other_paths(file)
         groups = [
-            StoredGroup(where, _group_attrs(file, where)) for where in _groups_above(file, paths)
+            StoredGroup(
+                where,
+                _group_attrs(file, where),
+                tuple(_other(session, each) for each in others if _parent(each) == where),
+            )
+            for where in _groups_above(paths, others)
         ]
     for each in paths:
         try:
@@ -137,6 +143,8 @@ def contents(path: str, allow: tuple[str, ...] = ()) -> Contents:
 def dataset(path: str, name: str, allow: tuple[str, ...] = ()) -> StoredDataset:
     """The variable at `name`, or the values of the Main there."""
     with opened(path, allow) as session:
+        if "/" + name.strip("/") in _other_paths(session.file):
+            return _other(session, "/" + name.strip("/"))
         is_main = "/" + name.strip("/") in _paths(session.file)
     if not is_main:
         return inventory.dataset(path, name, allow)
@@ -150,7 +158,7 @@ def attrs(path: str, name: str, allow: tuple[str, ...] = ()) -> Mapping[str, Any
     name = "/" + name.strip("/")
     with opened(path, allow) as session:
         found = session.file.get(name)
-        if isinstance(found, h5py.Group):
+        if isinstance(found, h5py.Group) or name in _other_paths(session.file):
             return _group_attrs(session.file, name)
     return inventory.attrs(path, name, allow)
 
@@ -247,13 +255,39 @@ def _paths(file: h5py.File) -> list[str]:
     return [str(each) for each in said if isinstance(file.get(str(each)), h5py.Group)]
 
 
-def _groups_above(file: h5py.File, paths: list[str]) -> Iterator[str]:
+def _other_paths(file: h5py.File) -> list[str]:
+    """Paths of the datasets that are no Mains and are there still."""
+    return [str(each) for each in _entry(file, "/").get("datasets", []) if str(each) in file]
+
+
+def _other(session: Session, path: str) -> StoredDataset:
+    """A dataset that is no Main, in the type that it had."""
+    file = session.file
+    entry = _entry(file, path)
+    kinds = [object if each["dtype"] == "text" else each["dtype"] for each in entry["fields"]]
+    place = f"{path}/" if entry["compound"] else f"{_parent(path).rstrip('/')}/"
+    parts = [file[place + str(each["key"])] for each in entry["fields"]]
+    dtype = np.dtype(kinds[0])
+    if entry["compound"]:
+        names = [str(each["name"]) for each in entry["fields"]]
+        dtype = np.dtype(list(zip(names, kinds, strict=True)))
+    name = path.rpartition("/")[2]
+    labels = [str(each).removeprefix(f"{name}_") for each in entry["dims"]]
+    return StoredDataset(
+        path,
+        JoinedArray(tuple(inventory.stored_array(session, each) for each in parts), dtype),
+        _group_attrs(file, path),
+        tuple("" if label == str(axis) else label for axis, label in enumerate(labels)),
+        chunks=parts[0].chunks,
+    )
+
+
+def _groups_above(mains: list[str], others: list[str]) -> Iterator[str]:
     seen: dict[str, None] = {"/": None}
-    for path in paths:
+    for path in (*mains, *others):
         parts = path.strip("/").split("/")[:-1]
         for depth in range(1, len(parts) + 1):
             seen["/" + "/".join(parts[:depth])] = None
-    mains = set(paths)
     yield from (each for each in seen if each not in mains)
 
 

@@ -20,7 +20,15 @@ from usidx.stores import disk
 from usidx.stores.lock import held, refuse_runs, store_lock
 from usidx.stores.netcdf.read import KEY, VERSION, is_netcdf
 from usidx.stores.zarr.attributes import pack
-from usidx.stores.zarr.leaf import Column, ExtraCoordinate, Leaf, describe
+from usidx.stores.zarr.leaf import Column, ExtraCoordinate, Leaf, describe, fields_of
+from usidx.stores.zarr.values import (
+    Indexed,
+    as_text,
+    check_values,
+    chunk_of,
+    plain_values,
+    row_blocks,
+)
 
 Compression = Literal["zlib", "zstd"] | None
 COMPRESSIONS: tuple[Compression, ...] = ("zlib", "zstd", None)
@@ -58,6 +66,7 @@ class Draft:
         self._file = file
         self._lock = threading.Lock()
         self._mains: list[str] = []
+        self._others: list[str] = []
 
     def add_main(
         self,
@@ -140,13 +149,64 @@ class Draft:
         entry = {"version": VERSION, "kind": "group", "attrs": {**plain, **exact}}
         group.setncattr(KEY, json.dumps(entry))
 
+    def add_dataset(
+        self, path: str, values: Indexed, dims: Sequence[str], attrs: Mapping[str, Any]
+    ) -> None:
+        """Write a dataset that is no Main; records become a group of one variable for each field.
+
+        Parameters
+        ----------
+        path : where it will be in the file
+        values : of any shape, read a few rows at a time
+        dims : names of its axes
+        attrs : of the dataset
+
+        Raises
+        ------
+        OptionError : for values, or attributes, that netCDF has no type for
+        """
+        parent, _, name = path.rpartition("/")
+        check_values(values.dtype, name)
+        plain, exact = pack(attrs, path)
+        if isinstance(attrs.get("units"), str):
+            plain["units"] = attrs["units"]
+        dtype = values.dtype
+        fields = [(name, dtype)] if dtype.names is None else fields_of(dtype, name)
+        keys = [name] if dtype.names is None else [f"field_{n}" for n in range(len(fields))]
+        group = self._file if not parent else self._file.createGroup(parent)
+        group = group if dtype.names is None else group.createGroup(name)
+        try:
+            variables = [
+                _plain_variable(group, key, each, values.shape, dims)
+                for key, (_, each) in zip(keys, fields, strict=True)
+            ]
+        except RuntimeError as error:
+            raise OptionError(f"{path!r} is no name that netCDF can have ({error})") from error
+        for key in row_blocks(values.shape, dtype.itemsize):
+            block = plain_values(values[key])
+            for variable, (field, _) in zip(variables, fields, strict=True):
+                part = block if dtype.names is None else block[field]
+                text = part.dtype.kind in "OSUT"
+                variable[key if key else ...] = as_text(part) if text else part
+        described = [
+            {"name": field, "key": key, "dtype": "text" if each.kind in "OSUT" else each.str}
+            for key, (field, each) in zip(keys, fields, strict=True)
+        ]
+        entry = {"version": VERSION, "kind": "dataset", "attrs": {**plain, **exact}}
+        entry |= {"fields": described, "compound": dtype.names is not None}
+        entry["dims"] = list(dims)
+        target = group if dtype.names is not None else variables[0]
+        _set_attrs(target, plain)
+        target.setncattr(KEY, json.dumps(entry))
+        self._others.append(path)
+
     def close(self) -> None:
         """Write down which Mains there are; the file is whole then."""
         try:
             root = json.loads(self._file.getncattr(KEY))
         except AttributeError:
             root = {"version": VERSION, "attrs": {}}
-        root |= {"kind": "root", "mains": self._mains}
+        root |= {"kind": "root", "mains": self._mains, "datasets": self._others}
         self._file.setncattr(KEY, json.dumps(root))
         self._file.setncattr("Conventions", "CF-1.11")
 
@@ -233,6 +293,29 @@ def _add_column(group: netCDF4.Group, column: Column) -> None:
     if not text:
         variable.set_auto_maskandscale(False)
     variable[...] = values.astype(object if text else kind)
+
+
+def _plain_variable(
+    group: Any, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], dims: Sequence[str]
+) -> Any:
+    """A variable of any shape, with dimensions of its group that are made where they lack."""
+    called: list[str] = []
+    for dim, size in zip(dims, shape, strict=True):
+        there = group.dimensions.get(dim)
+        if there is not None and len(there) != size:
+            dim = f"{name}_{len(called)}_"
+        if dim not in group.dimensions:
+            group.createDimension(dim, size)
+        called.append(dim)
+    text = dtype.kind in "OSUT"
+    kind: Any = str if text else _stored(dtype.newbyteorder("="))
+    checked = not text and bool(shape) and 0 not in shape
+    options = {"fletcher32": True, "chunksizes": chunk_of(shape, dtype.itemsize)} if checked else {}
+    variable = group.createVariable(name, kind, tuple(called), **options)
+    if not text:
+        variable.set_auto_maskandscale(False)
+    _set_attrs(variable, _dtype_attr(dtype))
+    return variable
 
 
 def _set_attrs(target: Any, attrs: Mapping[str, Any]) -> None:

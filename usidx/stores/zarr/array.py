@@ -97,7 +97,7 @@ class ZarrArray:
             values = np.empty(tuple(map(_length, forward)), dtype=self.dtype)
             for place, name in enumerate(self.dtype.names):
                 values[name] = self._read(place, forward)
-        return values[mirrored][dropped]
+        return values[mirrored][dropped] if self.shape else values
 
     def only(self, name: str) -> ZarrArray:
         """One field of a compound Main, read without the others."""

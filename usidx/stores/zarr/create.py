@@ -63,7 +63,7 @@ def create_leaf(
             fill_value=_fill(dtype),
             dimension_names=leaf.dims,
             attributes=attrs,
-            compressors=_codecs(compression, chunks, dtype),
+            compressors=codecs_of(compression, chunks, dtype),
         )
     for column in leaf.columns:
         _create_column(group, column.key, column.dims, column.values, column.attrs)
@@ -113,7 +113,7 @@ def _create_column(
         fill_value="" if text else _fill(values.dtype),
         dimension_names=dims,
         attributes=dict(attrs),
-        compressors="auto" if text else _codecs("zstd", chunks, values.dtype),
+        compressors="auto" if text else codecs_of("zstd", chunks, values.dtype),
         config={"write_empty_chunks": True},
     )
     array[...] = values
@@ -135,7 +135,7 @@ def _fill(dtype: np.dtype[Any]) -> Any:
     return np.nan if dtype.kind == "f" else dtype.type(0)
 
 
-def _codecs(compression: Compression, chunks: tuple[int, ...], dtype: np.dtype[Any]) -> list[Any]:
+def codecs_of(compression: Compression, chunks: tuple[int, ...], dtype: np.dtype[Any]) -> list[Any]:
     """Codecs for the bytes of a chunk; the checksum makes a flipped bit an error."""
     if compression not in COMPRESSIONS:
         raise OptionError(f"compression {compression!r} is none of 'lz4', 'zstd' and None")

@@ -15,6 +15,7 @@ from usidx.errors import NotUsidError, StoreExistsError
 from usidx.model.blocks import blocks_of
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
+from usidx.stores import disk
 from usidx.stores.lock import held, refuse_runs, store_lock
 from usidx.stores.zarr.attributes import pack
 from usidx.stores.zarr.create import Compression, create_leaf, open_to_write
@@ -28,7 +29,9 @@ from usidx.stores.zarr.nodes import (
     unconsolidate,
     write_node,
 )
+from usidx.stores.zarr.plain_dataset import write_dataset
 from usidx.stores.zarr.staging import aside, check_replaceable, place, writing
+from usidx.stores.zarr.values import Indexed
 
 _LOCK_TIMEOUT = 30.0
 
@@ -155,6 +158,33 @@ class Draft:
             node = read_node(folder) or group_node()
             node["attributes"] = {**plain, "usid": {"version": VERSION, "attrs": exact}}
             write_node(folder, node, wait=False)
+
+    def add_dataset(
+        self, path: str, values: Indexed, dims: Sequence[str], attrs: Mapping[str, Any]
+    ) -> None:
+        """Write a dataset that is no Main, unless there is something at `path` already.
+
+        Parameters
+        ----------
+        path : where it will be in the store
+        values : of any shape, read a few rows at a time
+        dims : names of its axes
+        attrs : of the dataset
+
+        Raises
+        ------
+        OptionError : for values, or attributes, that Zarr has no type for
+        """
+        parent, _, _ = path.rpartition("/")
+        with writing(self._root):
+            self._make_groups(parent)
+            folder = folder_of(self._folder, path)
+            if not os.path.lexists(folder):
+                try:
+                    write_dataset(folder, values, dims, attrs)
+                except BaseException:
+                    disk.remove_tree(folder)
+                    raise
 
     def _make_groups(self, path: str) -> None:
         parts = [part for part in path.split("/") if part]

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from usidx.errors import MainNotFoundError, UnsafeStoreError, UsidError
 from usidx.model.names import natural_key
 from usidx.stores.base import Candidate, Contents, ResultRecord, StoredDataset, StoredGroup
@@ -13,6 +15,7 @@ from usidx.stores.zarr import read
 from usidx.stores.zarr.array import open_array
 from usidx.stores.zarr.attributes import unpack
 from usidx.stores.zarr.nodes import Node, children, entry_of, folder_of, read_node, walk
+from usidx.stores.zarr.plain_dataset import DATASET, RECORDS
 
 
 def candidates(root: str, allow: tuple[str, ...] = (), ending: str = "") -> tuple[Candidate, ...]:
@@ -34,6 +37,8 @@ def contents(root: str, allow: tuple[str, ...] = ()) -> Contents:
     """Every group and Main of the store."""
     groups, mains, refused = [], [], {}
     for path, node in walk(root, allow):
+        if entry_of(node).get("kind") == RECORDS:
+            continue  # a dataset of the group above
         if entry_of(node).get("kind") != "main":
             arrays = tuple(_arrays(root, path, allow))
             groups.append(StoredGroup(path, _attrs(node), arrays))
@@ -56,7 +61,7 @@ def dataset(root: str, path: str, allow: tuple[str, ...] = ()) -> StoredDataset:
     """
     path = "/" + path.strip("/")
     node = read_node(folder_of(root, path))
-    if node is not None and node["node_type"] == "array":
+    if node is not None and _is_dataset(node):
         return _dataset(root, path, node, allow)
     if node is None or entry_of(node).get("kind") != "main":
         raise MainNotFoundError(f"{root!r} has no array {path!r}")
@@ -106,22 +111,48 @@ def _attrs(node: Node) -> Mapping[str, Any]:
 
 
 def _arrays(root: str, path: str, allow: tuple[str, ...]) -> Iterator[StoredDataset]:
-    """The arrays right in a group."""
+    """The arrays right in a group, and those of records, which are groups of one for each field."""
     folder = folder_of(root, path)
     for name in sorted(children(folder), key=natural_key):
         node = read_node(os.path.join(folder, name))
-        if node is not None and node["node_type"] == "array":
+        if node is not None and _is_dataset(node):
             yield _dataset(root, f"{path.rstrip('/')}/{name}", node, allow)
+
+
+def _is_dataset(node: Node) -> bool:
+    return bool(node["node_type"] == "array" or entry_of(node).get("kind") == RECORDS)
 
 
 def _dataset(root: str, path: str, node: Node, allow: tuple[str, ...]) -> StoredDataset:
     folder, name = os.path.split(folder_of(root, path))
-    array = open_array(root, folder, (name,), None, absent="fill", allow=allow)
+    entry, said = entry_of(node), _attrs(node)
+    keys: tuple[str, ...] = (name,)
+    dtype: np.dtype[Any] | None = None
+    # what was written whole by usidx has every chunk
+    absent = "error" if entry.get("kind") in (DATASET, RECORDS) else "fill"
+    if node["node_type"] == "group":
+        folder = os.path.join(folder, name)
+        fields = [(str(each["name"]), str(each["key"]), each["dtype"]) for each in entry["fields"]]
+        keys = tuple(key for _, key, _ in fields)
+        dtype = np.dtype([(field, str(kind)) for field, _, kind in fields])
+        node = read_node(os.path.join(folder, keys[0])) or node
+    elif "dtype" in entry:
+        dtype = np.dtype(object if entry["dtype"] == "text" else str(entry["dtype"]))
+    array = open_array(root, folder, keys, dtype, absent=absent, allow=allow)
     labels = node.get("dimension_names") or ()
     return StoredDataset(
         path=path,
         array=array,
-        attrs=_attrs(node),
-        labels=tuple(str(label or "") for label in labels),
+        attrs=said,
+        labels=tuple(
+            _label(str(label or ""), name, axis) if absent == "error" else str(label or "")
+            for axis, label in enumerate(labels)
+        ),
         chunks=array.chunks,
     )
+
+
+def _label(dimension: str, name: str, axis: int) -> str:
+    """What an axis is called, from the name of a dimension that was made of it."""
+    label = dimension.removeprefix(f"{name}_")
+    return "" if label == str(axis) else label

@@ -200,7 +200,9 @@ class _Keys:
 
     def new(self, name: str, *, one_word: bool = False) -> str:
         """A name near `name` that a Zarr node (and, as one word, a list of names) can have."""
-        plain = re.sub(r"[/\\\0]" + (r"|\s" if one_word else ""), "_", name)
+        plain = re.sub(r"[/\\\0]|\s$" + (r"|\s" if one_word else ""), "_", name)
+        if re.match("[ -/:-@[-^`{-~]", plain):  # no name of netCDF begins so
+            plain = f"dim_{plain}"
         if not plain.strip(".") or plain.startswith("__") or plain.casefold() == "zarr.json":
             plain = f"dim_{plain.strip('.').lstrip('_')}"
         key, count = plain, 1
