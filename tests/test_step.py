@@ -85,7 +85,8 @@ def test_registered_steps_are_found_by_tool_and_by_function() -> None:
         steps.registered()
     )
     assert steps.find("FFT_Filter") is steps.find("fft_filter") is steps.fft_filter
-    assert all(isinstance(each, Step) and each.summary for each in steps.registered().values())
+    ours = [each for each in steps.registered().values() if each.place.startswith("usidx.")]
+    assert all(isinstance(each, Step) and each.summary for each in ours)
 
 
 def test_an_unknown_step_is_named_with_its_neighbours() -> None:

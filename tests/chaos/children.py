@@ -33,7 +33,7 @@ class Ended:
     trouble: str
 
 
-def in_child(work: Callable[[], Any], *, timeout: float = 60.0) -> Ended:
+def in_child(work: Callable[[], Any], *, timeout: float = 100.0) -> Ended:
     """What came of `work`, done in a forked child; its result must be plain enough for JSON."""
     reading, writing = os.pipe()
     pid = fork()

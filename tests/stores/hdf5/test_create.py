@@ -32,7 +32,7 @@ from usidx.model.dimension import Dimension
 from usidx.model.layout import Coordinate, Grid, Points
 from usidx.model.main import MainSpec
 from usidx.stores import disk
-from usidx.stores.hdf5 import HDF5Store, encoding
+from usidx.stores.hdf5 import HDF5Store, create, encoding
 from usidx.stores.hdf5.create import create_file, draft
 from usidx.stores.hdf5.transaction import log_path
 from usidx.stores.hdf5.write import claim

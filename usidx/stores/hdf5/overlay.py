@@ -280,6 +280,9 @@ class Overlay(io.RawIOBase):
                 page = self._changed[number] = bytearray(self._page(number))
             page[within : within + count] = source[place - start : place - start + count]
             place += count
+        if self._fills_gaps:
+            # what follows must stay with these bytes, which are not in the file before the commit
+            self._read.add(start, stop)
 
     def _write_new(self, source: memoryview, place: int) -> None:
         if self.error is None and self._descriptor >= 0:
