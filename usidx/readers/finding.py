@@ -28,6 +28,7 @@ BUILT_IN = (
     "detectors",
     "edf",
     "spec",
+    "fabio",
     "bare",
     "igor",
     "nanonis",
