@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ from usidx.model.blocks import block_shape, blocks_of
 from usidx.readers import store_of
 from usidx.stores.base import Store, StoredMain
 from usidx.stores.choosing import main_called, no_mains, resolve, sole_raw
+from usidx.stores.remote.url import located
 from usidx.stores.table import MainTable
 
 Form = Literal["nd", "2d"]
@@ -55,6 +56,7 @@ def list_mains(
     *,
     reader: str | None = None,
     allow_external: Sequence[Path] = (),
+    storage_options: Mapping[str, Any] | None = None,
     **reader_options: Any,
 ) -> MainTable:
     """The Mains of a file, as a table; nothing but metadata is read.
@@ -64,13 +66,14 @@ def list_mains(
     path : an h5USID file, a USID-Zarr store, or a file of another system
     reader : the name of the one that reads it; by the content of the file when None
     allow_external : folders that the store may reach into
+    storage_options : of fsspec, for a URL: keys and the like
     reader_options : of readers of other systems
 
     Raises
     ------
     StoreNotFoundError, NotUsidError, DamagedStoreError, UnsafeStoreError
     """
-    store = store_of(path, allow_external, reader, reader_options)
+    store = store_of(located(path, storage_options), allow_external, reader, reader_options)
     return MainTable(store.path, store.mains())
 
 
@@ -82,6 +85,7 @@ def open(  # the name that people write: usidx.open
     chunks: Chunks = "auto",
     reader: str | None = None,
     allow_external: Sequence[Path] = (),
+    storage_options: Mapping[str, Any] | None = None,
     **reader_options: Any,
 ) -> Labelled:
     """A Main as a lazy, labelled DataArray; a compound one as a Dataset of one variable per field.
@@ -93,7 +97,7 @@ def open(  # the name that people write: usidx.open
     Parameters
     ----------
     path : an h5USID file, a USID-Zarr store, or a file of another system that usidx has a reader
-        for
+        for. Those of USID may be behind a URL that fsspec knows, too
     main : path of the Main, or an ending of it that no other Main has ("Raw_Data",
         "Raw_Data-SHO_Fit_000/Fit"); None for the raw Main, where there is one
     form : "nd" for one axis per dimension, "2d" for the (position, spectroscopic) of the file
@@ -101,6 +105,7 @@ def open(  # the name that people write: usidx.open
         each dimension; None for no dask
     reader : the name of the one that reads it; by the content of the file when None
     allow_external : folders that the store may reach into
+    storage_options : of fsspec, for a URL: keys and the like
     reader_options : of readers of other systems, such as `nav_shape` for bare frames
 
     Raises
@@ -110,7 +115,9 @@ def open(  # the name that people write: usidx.open
     OptionError : for `form`, `chunks` or `reader`
     """
     check_form(form)
-    stored = main_called(store_of(path, allow_external, reader, reader_options), main)
+    stored = main_called(
+        store_of(located(path, storage_options), allow_external, reader, reader_options), main
+    )
     return labelled(stored, form=form, chunks=chunks)
 
 
@@ -122,6 +129,7 @@ def open_tree(
     ancillaries: bool = False,
     reader: str | None = None,
     allow_external: Sequence[Path] = (),
+    storage_options: Mapping[str, Any] | None = None,
     **reader_options: Any,
 ) -> xr.DataTree:
     """Everything in a store as a DataTree: each Main a leaf at its own path.
@@ -133,11 +141,11 @@ def open_tree(
     Parameters
     ----------
     ancillaries : whether those of the Mains are among the variables of the groups
-    path, form, chunks, reader, allow_external, reader_options : as for `open`, and so are the
-        errors
+    path, form, chunks, reader, allow_external, storage_options, reader_options : as for `open`,
+        and so are the errors
     """
     check_form(form)
-    store = store_of(path, allow_external, reader, reader_options)
+    store = store_of(located(path, storage_options), allow_external, reader, reader_options)
     nodes = tree_datasets(store, form=form, chunks=chunks, ancillaries=ancillaries)
     tree = xr.DataTree.from_dict(nodes)
     tree.encoding["source"] = store.path

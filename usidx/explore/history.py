@@ -15,6 +15,7 @@ from usidx.arrays.labels import origin_of
 from usidx.errors import MainNotFoundError, PlanError
 from usidx.explore.steps import HistoryStep, Place, joined, step_at
 from usidx.model.provenance import dump_parameters
+from usidx.stores.remote.url import absolute
 
 __all__ = ["History", "HistoryStep", "history", "history_of"]
 
@@ -150,7 +151,7 @@ def history(
     allow_external : folders that this store may reach into; others that it was made of may not
     opened_with : arguments of `usidx.open` that this Main takes
     """
-    store, main = os.path.abspath(store), "/" + main.strip("/")
+    store, main = absolute(store), "/" + main.strip("/")
     names: dict[Place, Place] = {}
     found: dict[Place, HistoryStep] = {}
     pending: list[tuple[Place, bool]] = [((store, main), False)]

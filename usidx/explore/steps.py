@@ -11,6 +11,7 @@ from usidx.errors import MainNotFoundError, UsidError
 from usidx.model.inputs import InputFacts, in_words, load_inputs, load_opened
 from usidx.readers import store_of
 from usidx.stores.base import ResultRecord, Store
+from usidx.stores.remote.url import absolute
 
 Place = tuple[str, str]
 
@@ -135,7 +136,7 @@ def _said(store: Store, group: str) -> Mapping[str, Any]:
 def _made(
     path: str, main: str, record: ResultRecord
 ) -> tuple[HistoryStep, Mapping[Place, Mapping[str, Any]]]:
-    sources = tuple((os.path.abspath(store or path), where) for store, where in record.sources)
+    sources = tuple((absolute(store or path), where) for store, where in record.sources)
     note = "" if sources else str(record.attrs.get("usid_derived") or _untold(record))
     told, place = record.attrs.get("usid_field"), record.attrs.get("usid_step")
     step = HistoryStep(

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from usidx.errors import NotUsidError, OptionError, StoreNotFoundError, did_you_mean
 from usidx.stores.base import Store
 from usidx.stores.leftovers import clear_leftovers
+from usidx.stores.remote.url import is_url
 
 _ZARR_FILES = ("zarr.json", ".zgroup")
 
@@ -40,6 +41,10 @@ def store_at(
             f"reader={reader!r} does not exist{did_you_mean(str(reader), READERS)}; there are "
             f"{', '.join(READERS)}"
         )
+    if is_url(path):
+        from usidx.stores.remote.finding import store_afar
+
+        return store_afar(path, reader)
     where = os.path.abspath(os.path.expanduser(os.fspath(path)))
     folders = tuple(os.path.abspath(os.path.expanduser(os.fspath(each))) for each in allow_external)
     clear_leftovers(where)

@@ -20,8 +20,10 @@ import h5py
 from usidx.errors import DamagedStoreError, UnsafeStoreError
 from usidx.stores.hdf5.addresses import out_of_bounds
 from usidx.stores.hdf5.extents import absurdity
+from usidx.stores.hdf5.file import size_of
 from usidx.stores.hdf5.heaps import endless_heap
 from usidx.stores.hdf5.links import MOST_LEVELS, Links, cycles, walk
+from usidx.stores.remote.url import absolute
 
 # Files that were found clean, so that listing and opening look at a file once.
 _MOST_REMEMBERED = 256
@@ -87,10 +89,10 @@ def check(file: h5py.File, allow_external: Sequence[str] = ()) -> None:
 
 
 def _check(file: h5py.File, allow_external: tuple[str, ...], seen: set[str]) -> None:
-    path = os.path.abspath(file.filename)
+    path = absolute(file.filename)
     state = _state(file, path)
     with _clean_lock:
-        if state in _clean:
+        if state is not None and state in _clean:
             _clean.move_to_end(state)
             return
     look = _Look.at(file)
@@ -98,7 +100,8 @@ def _check(file: h5py.File, allow_external: tuple[str, ...], seen: set[str]) -> 
     refused = [each for each in found if not _allowed(each, path, allow_external)]
     if refused:
         raise UnsafeStoreError(_refusal(path, refused, allow_external))
-    heap = endless_heap(int(file.id.get_vfd_handle()), look.size)
+    # of a file behind a URL each heap is looked at when HDF5 asks for it
+    heap = None if state is None else endless_heap(int(file.id.get_vfd_handle()), look.size)
     if heap is not None:
         raise DamagedStoreError(
             f"{path!r} is damaged: HDF5 would read the heap of texts at byte {heap} forever. Get "
@@ -109,7 +112,7 @@ def _check(file: h5py.File, allow_external: tuple[str, ...], seen: set[str]) -> 
             f"{path!r} is made such that reading it may never end: {_listed(look.dangers)}. No "
             "program that measures writes such a file; get the original again"
         )
-    if not found:
+    if not found and state is not None:
         with _clean_lock:
             _clean[state] = None
             while len(_clean) > _MOST_REMEMBERED:
@@ -121,7 +124,9 @@ def _check(file: h5py.File, allow_external: tuple[str, ...], seen: set[str]) -> 
                 _check(other, allow_external, seen)
 
 
-def _state(file: h5py.File, path: str) -> tuple[object, ...]:
+def _state(file: h5py.File, path: str) -> tuple[object, ...] | None:
+    if file.driver == "fileobj":
+        return None
     now = os.fstat(int(file.id.get_vfd_handle()))
     return (path, now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns)
 
@@ -167,7 +172,7 @@ class _Look:
     @classmethod
     def at(cls, file: h5py.File) -> _Look:
         """Everything that there is to find in an open file."""
-        look = cls(os.fstat(int(file.id.get_vfd_handle())).st_size)
+        look = cls(size_of(file))
         for address, obj in walk(file, look.links):
             if isinstance(obj, h5py.h5d.DatasetID):
                 look._at_dataset(address, obj)

@@ -22,6 +22,7 @@ from typing import Any
 from usidx.errors import NoSpaceError, ReadOnlyStoreError, StoreLockedError, StoreNotFoundError
 from usidx.stores import disk
 from usidx.stores.alive import is_alive
+from usidx.stores.remote.url import refuse_to_write
 
 STORE_SUFFIX = ".usidx-lock"
 RUN_SUFFIX = ".usidx-run"
@@ -66,6 +67,7 @@ class Holder:
 
 def store_lock(store: str, what: str = "") -> StoreLock:
     """The lock of a whole store, for changes of its metadata; `what` tells others what is done."""
+    refuse_to_write(store)
     real = os.path.realpath(store)
     return StoreLock(real + STORE_SUFFIX, repr(store), what)
 

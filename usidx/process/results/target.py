@@ -15,6 +15,7 @@ from usidx.process.results.adopt import foreign_twins, is_foreign
 from usidx.process.results.content import of_the_same_values
 from usidx.process.results.sources import source_attrs, sources_of
 from usidx.stores.base import Claim, OutputRequest, ResultRecord, ResultRequest, Store
+from usidx.stores.remote.url import is_there, is_url, refuse_to_write
 
 Path = str | os.PathLike[str]
 _HDF5_ENDINGS = (".h5", ".hdf5", ".hf5")
@@ -56,9 +57,11 @@ def target_of(into: Path | None, source: Source) -> Target:
             )
         assert source.origin is not None
         return Target(store_behind(source.origin), True)
+    refuse_to_write(os.fspath(into))
     path = os.path.abspath(os.path.expanduser(os.fspath(into)))
     if os.path.exists(path):
-        return Target(store_at(path), home is not None and os.path.samefile(path, home))
+        is_home = home is not None and not is_url(home) and os.path.samefile(path, home)
+        return Target(store_at(path), is_home)
     return Target(_new_store(path), False)
 
 
@@ -86,7 +89,7 @@ def claim_in(target: Target, request: ResultRequest, *, durable: bool = False) -
     StoreLockedError, NoSpaceError, ... : as `Store.claim`
     """
     path = target.store.path
-    if os.path.exists(path) or path.endswith(".zarr"):  # which makes itself
+    if is_there(path) or path.endswith(".zarr"):  # which makes itself
         return target.store.claim(request, durable=durable)
     import h5py
 
@@ -109,7 +112,7 @@ def twins_of(plan: Plan, store: Store) -> tuple[ResultRecord, ...]:
     They have its fingerprint and were made of the values that its sources have now, or are those
     of other programs that `adopt` recognises, which come after.
     """
-    if not os.path.exists(store.path):
+    if not is_there(store.path):
         return ()
     known = store.results(plan.source.path)
     found = [each for each in known if each.fingerprint == plan.fingerprint]

@@ -18,6 +18,7 @@ from usidx.stores.base import (
     StoredMain,
 )
 from usidx.stores.region import Region
+from usidx.stores.remote.url import absolute, refuse_to_write
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class HDF5Store:
     allow_external: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", os.path.abspath(os.fspath(self.path)))
+        object.__setattr__(self, "path", absolute(self.path))
         folders = (os.path.abspath(os.fspath(folder)) for folder in self.allow_external)
         object.__setattr__(self, "allow_external", tuple(folders))
 
@@ -102,6 +103,7 @@ class HDF5Store:
         """Create a result group with reserved space, all of it or nothing, and hold it."""
         from usidx.stores.hdf5 import write
 
+        refuse_to_write(self.path)
         return write.claim(self.path, request, durable=durable)
 
     def reopen(
@@ -110,4 +112,5 @@ class HDF5Store:
         """Hold a partial result group, to go on with it."""
         from usidx.stores.hdf5 import write
 
+        refuse_to_write(self.path)
         return write.reopen(self.path, group, durable=durable, failures=failures, retry=retry)

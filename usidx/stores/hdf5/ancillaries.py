@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +16,7 @@ from usidx.model.layout import Layout
 from usidx.model.rules import AncillaryFacts, MainFacts, dimension_texts
 from usidx.stores.hdf5 import attributes
 from usidx.stores.hdf5.extents import absurdity
+from usidx.stores.hdf5.file import size_of
 from usidx.stores.hdf5.place import plain_dtype, to_bytes
 from usidx.stores.hdf5.walk import Address, Catalog, address_of
 
@@ -115,7 +115,7 @@ class Ancillaries:
                 dtype=plain_dtype(target.dtype),
                 labels=attributes.read_texts(target, "labels"),
                 units=attributes.read_texts(target, "units"),
-                absurd=absurdity(target.id, _file_size(target), spare=_SPARE_BYTES) or "",
+                absurd=absurdity(target.id, size_of(target.file), spare=_SPARE_BYTES) or "",
             )
         return replace(self._described[address], attribute=attribute, odd=referred.odd)
 
@@ -143,13 +143,6 @@ class Ancillaries:
                 self._known[digest] = layout
             self._layouts[key] = layout
         return self._layouts[key]
-
-
-def _file_size(dataset: h5py.Dataset) -> int:
-    file = dataset.file
-    if file.driver == "fileobj":  # within a transaction
-        return int(file.id.get_filesize())
-    return os.fstat(int(file.id.get_vfd_handle())).st_size
 
 
 def _digest(

@@ -22,6 +22,7 @@ from usidx.model.dimension import Array
 from usidx.stores.hdf5.fletcher import agrees
 from usidx.stores.hdf5.place import is_plain
 from usidx.stores.hdf5.selection import Comb, as_rows
+from usidx.stores.remote.objects import read_ranges
 
 _DEFLATE = h5py.h5z.FILTER_DEFLATE
 _SHUFFLE = h5py.h5z.FILTER_SHUFFLE
@@ -30,6 +31,8 @@ _KNOWN = (_DEFLATE, _SHUFFLE, _FLETCHER)
 _CHECKSUM_BYTES = 4
 # No filter adds so much to a chunk: what claims more is not even read.
 _CLUTTER_BYTES = 2**26
+# Of a file behind a URL so much is fetched at once.
+_AT_ONCE = 32 * 2**20
 # So many chunks that are so small are read faster by HDF5: a loop in Python costs more than a lock.
 _MANY, _SMALL = 4096, 16 * 2**10
 
@@ -145,12 +148,13 @@ def copy_chunks(
     places = _places(dataset, touched)
     if places is None:
         return False
-    descriptor, dtype = int(dataset.file.id.get_vfd_handle()), dataset.dtype
+    most = 2 * pipeline.nbytes + _CLUTTER_BYTES
+    dtype, contents = dataset.dtype, _contents(dataset, places, most)
     for each, where, place in zip(itertools.product(*parts), touched, places, strict=True):
         try:
-            if place.nbytes > 2 * pipeline.nbytes + _CLUTTER_BYTES:
+            if place.nbytes > most:
                 raise ValueError(f"it is said to take {place.nbytes} bytes")
-            raw = os.pread(descriptor, place.nbytes, place.offset)
+            raw = next(contents)
             values = np.frombuffer(pipeline.decode(raw, place.skipped), dtype).reshape(chunk)
         except (ValueError, zlib.error) as error:
             raise DamagedStoreError(
@@ -162,10 +166,38 @@ def copy_chunks(
     return True
 
 
+def _contents(dataset: h5py.Dataset, places: Sequence[Stored], most: int) -> Iterator[bytes]:
+    """The bytes of each chunk as they are stored, none of which has more than `most`."""
+    from usidx.stores.hdf5.afar import raw_of
+
+    raw = raw_of(dataset)
+    if raw is None:
+        descriptor = int(dataset.file.id.get_vfd_handle())
+        for place in places:
+            yield os.pread(descriptor, place.nbytes, place.offset)
+        return
+    bounds = [0]
+    size = 0
+    for number, place in enumerate(places):
+        size += place.nbytes
+        if place.nbytes > most:
+            bounds.append(number)
+            break  # nobody asks for it
+        if size > _AT_ONCE:
+            bounds.append(number + 1)
+            size = 0
+    else:
+        bounds.append(len(places))
+    for start, stop in itertools.pairwise(bounds):
+        wanted = [(each.offset, each.offset + each.nbytes) for each in places[start:stop]]
+        if wanted:
+            yield from map(bytes, read_ranges(raw.url, wanted))
+
+
 def _pipeline_of(dataset: h5py.Dataset) -> Pipeline | None:
     """The filters of a dataset; None where they, or its type, are left to HDF5."""
     file = dataset.file
-    if dataset.chunks is None or dataset.is_virtual or file.driver != "sec2":
+    if dataset.chunks is None or dataset.is_virtual or file.driver not in ("sec2", "fileobj"):
         return None
     # Not every release of HDF5 counts the user block in the place of a chunk.
     if not hasattr(os, "pread") or file.userblock_size or not is_plain(dataset):

@@ -70,7 +70,7 @@ def copy_by_offset(
         index = tuple(slice(each.start, each.stop, each.step) for each in selection.ranges)
         out[...] = values.reshape(shape)[index]
     else:
-        rows = _stored_rows(selection.ranges, folds)
+        rows = rows_of(selection.ranges, folds)
         _pick(values, rows, out.reshape([_length(each) for each in rows]))
     return None
 
@@ -105,7 +105,7 @@ def _read_into(raw: BinaryIO, out: Array) -> None:
         done += count
 
 
-def _stored_rows(ranges: Ranges, folds: Sequence[Fold]) -> list[Rows]:
+def rows_of(ranges: Ranges, folds: Sequence[Fold]) -> list[Rows]:
     """For each axis of the stored array, the rows that the N-D ranges mean."""
     found: list[Rows] = []
     first = 0
@@ -150,7 +150,7 @@ def copy_through_hdf5(
     ------
     DamagedStoreError : where a chunk is not what its filters made
     """
-    rows = _stored_rows(selection.ranges, folds)
+    rows = rows_of(selection.ranges, folds)
     out = out.reshape([_length(each) for each in rows])
     if copy_chunks(dataset, rows, field, out):
         return

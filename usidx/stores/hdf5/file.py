@@ -21,6 +21,7 @@ from usidx.errors import (
 from usidx.stores import disk
 from usidx.stores.hdf5.log import log_path
 from usidx.stores.hdf5.transaction import recover
+from usidx.stores.remote.url import Url
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # A writer of ours holds the file for milliseconds; another program may hold it for hours.
@@ -48,6 +49,13 @@ class FileIdentity(NamedTuple):
         return (self.device, self.inode) == (other.device, other.inode)
 
 
+def size_of(file: h5py.File) -> int:
+    """Size of an open HDF5 file in bytes."""
+    if file.driver == "fileobj":  # within a transaction, or behind a URL
+        return int(file.id.get_filesize())
+    return os.fstat(int(file.id.get_vfd_handle())).st_size
+
+
 def is_hdf5(path: str) -> bool:
     """Whether the file has the HDF5 signature where HDF5 looks for it: at 0, 512, 1024, ..."""
     with open(path, "rb", buffering=0) as file:
@@ -73,6 +81,12 @@ def open_file(path: str, *, timeout: float = LOCK_TIMEOUT) -> Iterator[h5py.File
     StoreNotFoundError, StoreAccessError, NotUsidError, DamagedStoreError : as they say
     StoreLockedError : where another program keeps the file open for writing longer than `timeout` s
     """
+    if isinstance(path, Url):
+        from usidx.stores.hdf5.afar import open_afar
+
+        with open_afar(path) as file:
+            yield file
+        return
     with ExitStack() as stack:
         file = _opened_whole(path, timeout, stack)
         with understandable(path):
@@ -145,6 +159,9 @@ def _open_unlocked(path: str, timeout: float) -> h5py.File:
 @contextmanager
 def understandable(path: str) -> Iterator[None]:
     """Raise what h5py raises in the `with` block as the UsidError that it means for `path`."""
+    if isinstance(path, Url):
+        yield  # `open_afar` does so
+        return
     try:
         yield
     except UsidError:

@@ -30,6 +30,11 @@ def endless_heap(descriptor: int, size: int) -> int | None:
     return None
 
 
+def starts_endless_heap(data: bytes) -> bool:
+    """Whether some bytes that HDF5 asked for are the start of a heap that has no end."""
+    return data.startswith(_SIGNATURE) and _is_endless(data, 0)
+
+
 def _is_endless(data: bytes, start: int) -> bool:
     if start + _HEAD.size > len(data):
         return False

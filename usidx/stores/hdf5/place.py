@@ -174,6 +174,8 @@ def _probes(watched: list[h5py.Dataset]) -> tuple[Probe, ...]:
     if not hasattr(os, "pread"):
         return ()
     file = watched[0].file
+    if file.driver == "fileobj":
+        return ()
     descriptor = int(file.id.get_vfd_handle())
     size = os.fstat(descriptor).st_size
     found = []

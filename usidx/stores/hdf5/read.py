@@ -28,6 +28,7 @@ from usidx.stores.hdf5.place import REFERENCES, Place, find_place, to_bytes
 from usidx.stores.hdf5.results import Results
 from usidx.stores.hdf5.selection import Fold
 from usidx.stores.hdf5.walk import Catalog, find
+from usidx.stores.remote.url import Url
 
 __all__ = [
     "candidates",
@@ -71,7 +72,7 @@ class Session:
 def opened(path: str, allow_external: Sequence[str] = ()) -> Iterator[Session]:
     """The open file, after a look at what it reaches; nothing was opened in it yet."""
     with open_file(path) as file:
-        guard.check(file, allow_external)
+        guard.check(file, () if isinstance(path, Url) else allow_external)
         session = Session(file, path, allow_external)
         try:
             yield session
@@ -223,6 +224,17 @@ def block_array(
     ----------
     layouts : how each axis unfolds
     """
+    from usidx.stores.hdf5.afar import FarArray, identity_of, raw_of
+
+    raw = raw_of(dataset)
+    if raw is not None:
+        return FarArray(
+            path=raw.url,
+            dataset=str(dataset.name),
+            folds=tuple(Fold(layout.shape, layout.order) for layout in layouts),
+            place=place,
+            identity=identity_of(raw.version),
+        )
     return HDF5Array(
         # behind an external link this is another file than the one that was asked for
         path=os.path.abspath(dataset.file.filename),

@@ -24,6 +24,7 @@ from usidx.stores.hdf5.walk import (
     find,
     has_attribute,
 )
+from usidx.stores.remote.url import is_url
 
 Source = tuple[str, str]
 
@@ -257,6 +258,8 @@ def _told_parts(
 
 def _other_store(told: str, store: str) -> str:
     """Path of another file that a group names: as told, else beside this file after a move."""
+    if is_url(told):
+        return told
     folder = os.path.dirname(os.path.abspath(store))
     path = os.path.join(folder, told)
     beside = os.path.join(folder, re.split(r"[\\/]", told)[-1])

@@ -18,6 +18,7 @@ from usidx.stores.base import (
     StoredMain,
 )
 from usidx.stores.region import Region
+from usidx.stores.remote.url import absolute, refuse_to_write
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class ZarrStore:
     allow_external: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", os.path.abspath(os.fspath(self.path)))
+        object.__setattr__(self, "path", absolute(self.path))
         object.__setattr__(self, "allow_external", tuple(map(os.fspath, self.allow_external)))
 
     def mains(self) -> tuple[MainEntry, ...]:
@@ -99,6 +100,7 @@ class ZarrStore:
         """Create a result group, all of it or nothing, and hold it."""
         from usidx.stores.zarr import write
 
+        refuse_to_write(self.path)
         return write.claim(self.path, request, durable=durable)
 
     def reopen(
@@ -107,4 +109,5 @@ class ZarrStore:
         """Hold a partial result group, to go on with it."""
         from usidx.stores.zarr import write
 
+        refuse_to_write(self.path)
         return write.reopen(self.path, group, durable=durable, failures=failures, retry=retry)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.abc.store import Store
 from zarr.storage import LocalStore
 
 from usidx.errors import (
@@ -28,10 +29,11 @@ from usidx.errors import (
 from usidx.model.blocks import axis_range
 from usidx.model.dimension import Array
 from usidx.stores.base import Key
+from usidx.stores.remote.url import Url
 from usidx.stores.zarr.nodes import FILE, Node, Stamp, check_inside, entry_of, read_node, stamp_of
 
 _SAMPLED_CHUNKS = 8
-_SAMPLED_BYTES = 65536
+SAMPLED_BYTES = 65536
 
 
 @dataclass(frozen=True)
@@ -125,18 +127,14 @@ class ZarrArray:
         """Size and first bytes of a few chunk files, evenly spread, by which contents are known."""
         for place, name in enumerate(self.keys):
             handle, _ = self._open(place)
-            sizes = handle.shards or handle.chunks
-            grid = [max(1, -(-size // part)) for size, part in zip(self.shape, sizes, strict=True)]
-            count = math.prod(grid)
-            for number in sorted({count * n // _SAMPLED_CHUNKS for n in range(_SAMPLED_CHUNKS)}):
-                index = tuple(int(each) for each in np.unravel_index(number, grid))
+            for index in sampled_chunks(handle, self.shape):
                 chunk = handle.metadata.encode_chunk_key(index)
                 file = os.path.join(self.folder, name, chunk)
                 check_inside(self.root, file, self.allow)
                 try:
                     with open(file, "rb") as stream:
                         size = os.fstat(stream.fileno()).st_size
-                        yield f"{name}/{chunk}:{size}:".encode() + stream.read(_SAMPLED_BYTES)
+                        yield f"{name}/{chunk}:{size}:".encode() + stream.read(SAMPLED_BYTES)
                 except FileNotFoundError:
                     yield f"{name}/{chunk}:absent".encode()
 
@@ -146,11 +144,7 @@ class ZarrArray:
         dtype = self.dtype if self.dtype.names is None else self.dtype[place]
         try:
             handle, before = self._open(place)
-            # Marks first: what is marked by now was written before, so its chunks must be there.
-            done = self._marks() if self.absent == "unmarked" else None
-            self._refuse_missing(handle, name, key, done)
-            values = stored_marks(handle, key) if self.absent == "marks" else handle[key]
-            values = np.asarray(values)
+            values = self._values(handle, name, key)
         except UsidError:
             raise
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
@@ -161,13 +155,21 @@ class ZarrArray:
         # zarr's dtypes compare equal to NumPy's own and yet are others to what hashes them
         return values.view(dtype) if values.dtype == dtype else values.astype(dtype)
 
+    def _values(self, handle: zarr.Array[Any], name: str, key: tuple[slice, ...]) -> Array:
+        # Marks first: what is marked by now was written before, so its chunks must be there.
+        done = self._marks() if self.absent == "unmarked" else None
+        self._refuse_missing(handle, name, key, done)
+        return np.asarray(stored_marks(handle, key) if self.absent == "marks" else handle[key])
+
     def _open(self, place: int) -> tuple[zarr.Array[Any], tuple[Stamp, Stamp]]:
-        name = self.keys[place]
-        stamps = self._stamps(name)
-        handle, signature = _opened(self.folder, name, stamps)
+        stamps = self._stamps(self.keys[place])
+        return self._opened_with(place, stamps), stamps
+
+    def _opened_with(self, place: int, stamps: tuple[Stamp, Stamp]) -> zarr.Array[Any]:
+        handle, signature = _opened(self.folder, self.keys[place], stamps)
         if signature != self.signatures[place]:
             raise self._changed()
-        return handle, stamps
+        return handle
 
     def _stamps(self, name: str) -> tuple[Stamp, Stamp]:
         try:
@@ -193,7 +195,7 @@ class ZarrArray:
         """
         folder = os.path.join(self.folder, name)
         checked: set[str] = set()
-        for index in _touched(handle, key):
+        for index in touched(handle, key):
             chunk = handle.metadata.encode_chunk_key(index)
             file = os.path.join(folder, chunk)
             parent = os.path.dirname(file)
@@ -206,7 +208,7 @@ class ZarrArray:
             except FileNotFoundError:
                 if self.absent in ("fill", "marks"):
                     continue
-                if done is not None and not done[_region(index, handle)[: done.ndim]].any():
+                if done is not None and not done[region_of(index, handle)[: done.ndim]].any():
                     continue
                 raise DamagedStoreError(
                     f"chunk {chunk!r} of {folder!r} is missing though it was written; "
@@ -248,7 +250,7 @@ def stored_marks(handle: zarr.Array[Any], key: tuple[slice, ...] | None = None) 
     except (ValueError, RuntimeError):
         marks = np.zeros(handle.shape, dtype=bool)
     for index in np.ndindex(*(-(-n // part) for n, part in zip(handle.shape, handle.chunks))):
-        region = _region(index, handle)
+        region = region_of(index, handle)
         with contextlib.suppress(ValueError, RuntimeError):
             marks[region] = np.asarray(handle[region]).astype(bool)
     return marks if key is None else marks[key]
@@ -310,7 +312,7 @@ def open_array(
     if len(shapes) != 1 or dtype is None:
         raise DamagedStoreError(f"the fields {', '.join(keys)} of {folder!r} differ in shape")
     ((shape, chunks),) = shapes
-    return ZarrArray(
+    return _kind_at(folder)(
         root=root,
         folder=folder,
         keys=keys,
@@ -325,6 +327,22 @@ def open_array(
     )
 
 
+def _kind_at(folder: str) -> type[ZarrArray]:
+    if not isinstance(folder, Url):
+        return ZarrArray
+    from usidx.stores.zarr.afar import FarZarrArray
+
+    return FarZarrArray
+
+
+def _store_at(place: str) -> Store:
+    if not isinstance(place, Url):
+        return LocalStore(place, read_only=True)
+    from usidx.stores.zarr.afar import objects_at
+
+    return objects_at(place)
+
+
 @lru_cache(maxsize=512)
 def _opened(folder: str, name: str, stamps: tuple[Stamp, Stamp]) -> tuple[zarr.Array[Any], str]:
     """(array, signature), opened once per process for as long as the metadata stay the same."""
@@ -333,7 +351,7 @@ def _opened(folder: str, name: str, stamps: tuple[Stamp, Stamp]) -> tuple[zarr.A
     if leaf is None or node is None:
         raise FileNotFoundError(place)
     try:
-        handle = zarr.open_array(LocalStore(place, read_only=True), mode="r")
+        handle = zarr.open_array(_store_at(place), mode="r")
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedStoreError(
             f"the metadata of {place!r} cannot be understood: {error}"
@@ -341,7 +359,7 @@ def _opened(folder: str, name: str, stamps: tuple[Stamp, Stamp]) -> tuple[zarr.A
     return handle, signature_of(leaf, node)
 
 
-def _touched(handle: zarr.Array[Any], key: tuple[slice, ...]) -> Iterator[tuple[int, ...]]:
+def touched(handle: zarr.Array[Any], key: tuple[slice, ...]) -> Iterator[tuple[int, ...]]:
     """Indices of the chunk files that hold the values of `key`."""
     return itertools.product(
         *(
@@ -351,9 +369,18 @@ def _touched(handle: zarr.Array[Any], key: tuple[slice, ...]) -> Iterator[tuple[
     )
 
 
-def _region(index: tuple[int, ...], handle: zarr.Array[Any]) -> tuple[slice, ...]:
+def region_of(index: tuple[int, ...], handle: zarr.Array[Any]) -> tuple[slice, ...]:
     sizes = handle.shards or handle.chunks
     return tuple(slice(i * size, (i + 1) * size) for i, size in zip(index, sizes, strict=True))
+
+
+def sampled_chunks(handle: zarr.Array[Any], shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Indices of a few chunk files of an array of `shape`, evenly spread."""
+    sizes = handle.shards or handle.chunks
+    grid = [max(1, -(-size // part)) for size, part in zip(shape, sizes, strict=True)]
+    count = math.prod(grid)
+    for number in sorted({count * n // _SAMPLED_CHUNKS for n in range(_SAMPLED_CHUNKS)}):
+        yield tuple(int(each) for each in np.unravel_index(number, grid))
 
 
 def _own_dtype(handle: zarr.Array[Any]) -> np.dtype[Any]:

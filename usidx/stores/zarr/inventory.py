@@ -124,7 +124,8 @@ def _is_dataset(node: Node) -> bool:
 
 
 def _dataset(root: str, path: str, node: Node, allow: tuple[str, ...]) -> StoredDataset:
-    folder, name = os.path.split(folder_of(root, path))
+    parent, _, name = path.rpartition("/")
+    folder = folder_of(root, parent)
     entry, said = entry_of(node), _attrs(node)
     keys: tuple[str, ...] = (name,)
     dtype: np.dtype[Any] | None = None

@@ -10,6 +10,8 @@ from typing import Any
 from usidx.errors import DamagedStoreError, MainNotFoundError, UnsafeStoreError
 from usidx.model.names import natural_key
 from usidx.stores import disk
+from usidx.stores.remote import objects
+from usidx.stores.remote.url import Url
 
 Node = dict[str, Any]
 FILE = "zarr.json"
@@ -38,8 +40,14 @@ def read_node(folder: str) -> Node | None:
     """
     file = os.path.join(folder, FILE)
     try:
-        with open(file, "rb") as stream:
-            node = json.load(stream)
+        if isinstance(file, Url):
+            text = objects.read(file)
+            if text is None:
+                return None
+            node = json.loads(text)
+        else:
+            with open(file, "rb") as stream:
+                node = json.load(stream)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, RecursionError) as error:
@@ -76,18 +84,43 @@ def entry_of(node: Node) -> Mapping[str, Any]:
 
 def stamp_of(folder: str) -> Stamp:
     """(inode, time of change in ns, size) of a node's metadata: other ones once it is replaced."""
-    status = os.stat(os.path.join(folder, FILE))
+    file = os.path.join(folder, FILE)
+    if isinstance(file, Url):
+        version = objects.version_of(file)
+        return version.tag, 0, version.size
+    status = os.stat(file)
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def children(folder: str) -> list[str]:
     """Names of the nodes right below a group, in no order."""
+    if isinstance(folder, Url):
+        return objects.names_in(folder) if objects.lists(folder) else _told_children(folder)
     with os.scandir(folder) as entries:
         return [
             each.name
             for each in entries
             if each.is_dir() and os.path.exists(os.path.join(each.path, FILE))
         ]
+
+
+def _told_children(folder: Url) -> list[str]:
+    """The same where nothing can be listed, from the copies that `consolidate` made."""
+    place, below = folder, ""
+    node = read_node(place)
+    while node is not None:
+        copies = node.get("consolidated_metadata")
+        if isinstance(copies, dict):
+            names = [name.removeprefix(below) for name in copies.get("metadata", {})
+                     if name.startswith(below)]  # fmt: skip
+            return list(dict.fromkeys(name.split("/")[0] for name in names))
+        below = f"{place.name}/{below}"
+        place = place.parent
+        node = read_node(place)
+    raise DamagedStoreError(
+        f"what is in {str(folder)!r} cannot be listed, and no consolidated metadata tell it; "
+        "download the store and open the copy"
+    )
 
 
 def walk(root: str, allow: Sequence[str] = (), path: str = "/") -> Iterator[tuple[str, Node]]:
@@ -119,7 +152,7 @@ def check_inside(root: str, place: str, allow: Sequence[str] = ()) -> None:
     ------
     UnsafeStoreError : where it is outside, and in none of the folders `allow`
     """
-    if any(is_inside(home, place) for home in (root, *allow)):
+    if isinstance(place, Url) or any(is_inside(home, place) for home in (root, *allow)):
         return
     real = os.path.realpath(place)
     raise UnsafeStoreError(

@@ -10,6 +10,7 @@ from typing import Any
 from usidx.errors import DamagedStoreError, NotUsidError
 from usidx.model.provenance import load_parameters
 from usidx.stores.base import ResultRecord, Status
+from usidx.stores.remote.url import is_url
 
 _RESULT_NAME = re.compile(r"(.+)-([^-]+)_([0-9]{3,})")
 _PROGRAM_ATTRS = frozenset(
@@ -101,6 +102,8 @@ def sources_from(attrs: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _found(root: str, store: str, path: str) -> tuple[str, str]:
     """A source in another store: as told, else beside this one, where both were moved together."""
+    if is_url(store):
+        return store, path
     beside = os.path.join(os.path.dirname(root), re.split(r"[\\/]", store)[-1])
     moved = bool(store) and not os.path.exists(store) and os.path.exists(beside)
     return (beside if moved else store), path
