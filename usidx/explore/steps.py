@@ -173,7 +173,7 @@ def _moved(record: ResultRecord) -> str:
     """What is to be said where the source is read from another place than the group tells."""
     told = record.attrs.get("source_file_path")
     found = next((store for store, _ in record.sources if store), None)
-    if not isinstance(told, str) or found is None:
+    if not isinstance(told, str) or found is None or found == told:
         return ""
     there = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(record.store)), told))
     return "" if there == os.path.normpath(found) else f"its source was in {told}, which has moved"

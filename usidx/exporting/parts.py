@@ -315,7 +315,7 @@ def _result_attrs(record: ResultRecord, sources: tuple[tuple[str, str], ...]) ->
 def _with_origin(part: Part, origin: Origin | None) -> Part:
     """`part` with where it comes from, and what is computed of it where that is not all."""
     if origin is not None:
-        part = replace(part, origin=(origin.store, origin.main))
+        part = replace(part, origin=(str(origin.store), origin.main))
     if origin is None or origin.result is None or origin.form != "nd":
         return part
     stored = store_behind(origin).open_main(origin.main)
@@ -336,7 +336,7 @@ def _sources(
     }
     sources = []
     for store, path in record.sources:
-        full = store or record.store
+        full = str(store or record.store)
         here = along.get((os.path.realpath(full), path))
         sources.append((full, path) if here is None else ("", here))
     return tuple(sources)

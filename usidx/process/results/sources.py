@@ -93,7 +93,7 @@ def _facts(each: Input, places: tuple[Place, ...], store: str) -> InputFacts:
 
 def _place(origin: Origin, store: str) -> Place:
     same = os.path.realpath(origin.store) == os.path.realpath(store)
-    return ("" if same else origin.store, origin.main)
+    return ("" if same else str(origin.store), origin.main)
 
 
 def is_derived(record: ResultRecord) -> bool:
