@@ -7,16 +7,21 @@ core. `registered()` has them by the name of their tool.
 from usidx.step import find_step as find
 from usidx.step import register, registered
 from usidx.steps.filters import fft_filter
+from usidx.steps.masks import apply_masks, disk_detector, point_detector, ring_detector
 from usidx.steps.reductions import mean, peak_response, statistics
 from usidx.steps.sho import sho_guess
 
 __all__ = [
+    "apply_masks",
+    "disk_detector",
     "fft_filter",
     "find",
     "mean",
     "peak_response",
+    "point_detector",
     "register",
     "registered",
+    "ring_detector",
     "sho_guess",
     "statistics",
 ]
