@@ -231,6 +231,12 @@ class UsidArray(UsidAccessor[xr.DataArray]):
 
         return from_real(self._obj, dim=dim, restore=restore)
 
+    def to_edf(self, path: Path, **options: Any) -> str:
+        """Write frames as an EDF file; options are those of `usidx.exporting.to_edf`."""
+        from usidx.exporting import to_edf
+
+        return to_edf(self._obj, path, **options)
+
     def map(
         self, function: Callable[..., Any], over: str | Sequence[str], **options: Any
     ) -> xr.DataArray:

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from usidx.arrays.columns import INDEX_OF, ORDER
 from usidx.arrays.roles import dims_by_role
-from usidx.errors import (
-    LayoutError,
-    NoSpaceError,
-    OptionError,
-    ReadOnlyStoreError,
-    StoreExistsError,
-    StoreNotFoundError,
-    UsidError,
-    did_you_mean,
-)
+from usidx.errors import LayoutError, OptionError, did_you_mean
+from usidx.exporting.aside import aside
 from usidx.exporting.storing import Progress, told
 from usidx.model.blocks import block_shape, chunks_of
 from usidx.model.dimension import Array
-from usidx.stores import disk
 
 Form = Literal["long", "matrix"]
 Labelled = xr.DataArray | xr.Dataset
 
-_PART_SUFFIX = ".usidx-part"
 _BLOCK_BYTES = 2 * 2**20
 # Blocks that are computed together: what they share is computed once.
 _AT_ONCE = 4
@@ -86,7 +75,7 @@ def to_csv(
             "for a line for each value, 'matrix' for one for each position"
         )
     table = _table_of(obj)
-    with _aside(path, overwrite) as file, told(progress) as tell:
+    with aside(path, overwrite, text=True) as file, told(progress) as tell:
         lines = table.long_header() if form == "long" else table.matrix_header()
         file.write(lines)
         blocks = list(table.blocks())
@@ -309,41 +298,3 @@ def _quoted(text: str) -> str:
     if _QUOTED & set(text) or text != text.strip():
         return '"' + text.replace('"', '""') + '"'
     return text
-
-
-@contextlib.contextmanager
-def _aside(path: str, overwrite: bool) -> Iterator[IO[str]]:
-    """A text file that takes its name when the `with` block ends, and is gone where it fails."""
-    real = os.path.realpath(path)
-    folder = os.path.dirname(real)
-    if not os.path.isdir(folder):
-        raise StoreNotFoundError(f"there is no folder {folder!r} to write {path!r} into; make it")
-    if os.path.lexists(real) and not (overwrite and os.path.isfile(real)):
-        what = "is a folder" if os.path.isdir(real) else "is there already"
-        raise StoreExistsError(f"{path!r} {what}; pass overwrite=True to replace a file")
-    part = f"{real}.{os.getpid()}{_PART_SUFFIX}"
-    try:
-        with open(part, "w", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            disk.sync(file.fileno())
-        disk.replace(part, real)
-    except UsidError:
-        raise
-    except OSError as error:
-        understood = _understandable(path, error)
-        if understood is None:
-            raise
-        raise understood from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            disk.remove(part)
-    disk.sync_folder(folder)
-
-
-def _understandable(path: str, error: OSError) -> UsidError | None:
-    if error.errno in disk.NO_ROOM:
-        return NoSpaceError(f"there is no room to write {path!r} ({disk.room(path)} free)")
-    if error.errno in disk.READ_ONLY:
-        return ReadOnlyStoreError(f"{path!r} cannot be written ({error.strerror})")
-    return None

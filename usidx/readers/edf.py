@@ -71,12 +71,15 @@ def _main(
     axes = _signal(found)
     if len(found) > 1:
         axes = (position("frame", values=np.asarray(numbers)), *axes)
+    # as usidx writes them; other headers say "units" of anything
+    both = {"quantity", "units"} <= set(attrs)
+    quantity, units = ("quantity", "units") if both else ("", "")
     return Foreign(
         name,
         array,
         axes,
-        "Intensity",
-        "counts",
+        str(attrs.pop(quantity, "Intensity")),
+        str(attrs.pop(units, "counts")),
         attrs,
         chunks=tuple(array.shape) if packed else None,
         coordinates=coordinates,

@@ -241,7 +241,8 @@ def _image(path: str, header: Mapping[str, str], start: int) -> EdfImage:
 
 def along(texts: Sequence[str | None]) -> Array | None:
     """Texts as numbers, NaN for None; None where one is no number."""
-    numbers = [np.nan if each is None else number_of(each) for each in texts]
+    none = (None, "nan", "NaN")
+    numbers = [np.nan if each in none else number_of(str(each)) for each in texts]
     if any(isinstance(each, str) for each in numbers):
         return None
     return np.asarray(numbers)
