@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from usidx.errors import OptionError
 from usidx.exporting.chunking import Chunks, cut
 from usidx.exporting.others import add_others
 from usidx.exporting.parts import Exportable, parts_of
+from usidx.exporting.resuming import fingerprint_of, remaining
 from usidx.exporting.storing import Progress, blocked, store
-
-if TYPE_CHECKING:
-    import dask.array
 
 
 def to_zarr(
@@ -25,6 +23,7 @@ def to_zarr(
     compression: Literal["lz4", "zstd"] | None = "lz4",
     chunks: Chunks = None,
     progress: Progress = False,
+    resume: bool | str = False,
 ) -> str:
     """Write Mains to a USID-Zarr store, and return its path.
 
@@ -47,6 +46,10 @@ def to_zarr(
     chunks : size of a stored chunk along the dimensions (those left out are whole); when None the
         chunks of a dask array are kept where they suit
     progress : True for a bar, or a function that is called with (blocks done, blocks in all)
+    resume : go on where the same export of the same arrays was interrupted, be it by a crash, and
+        keep what is written when this one is, beside `path` under a name that begins with a dot.
+        Text is one more thing that has to be the same, such as what a file says of its age. What is
+        left of any other export to `path` is removed
 
     Raises
     ------
@@ -69,11 +72,19 @@ def to_zarr(
     parts = parts_of(obj, group)
     if group is not None and len(parts.mains) != 1:
         raise OptionError(f"group={group!r} takes one Main, the tree has {len(parts.mains)}")
-    with draft(path, group=group, overwrite=overwrite) as new:
-        sources: list[dask.array.Array] = []
+    if resume and group is not None:
+        raise OptionError("only the export of a whole store is gone on with (resume), not a group")
+    cuts = [cut(part, chunks) for part in parts.mains]
+    sources = [
+        blocked(array, block)
+        for part, (block, _) in zip(parts.mains, cuts, strict=True)
+        for array in part.arrays
+    ]
+    options = (resume, compression, [chunk for _, chunk in cuts])
+    fingerprint = fingerprint_of(parts, sources, options) if resume else None
+    with draft(path, group=group, overwrite=overwrite, resume=fingerprint) as new:
         targets: list[Any] = []
-        for part in parts.mains:
-            block, chunk = cut(part, chunks)
+        for part, (_, chunk) in zip(parts.mains, cuts, strict=True):
             targets += new.add_main(
                 part.spec,
                 chunk,
@@ -81,10 +92,9 @@ def to_zarr(
                 completed=part.completed,
                 compression=compression,
             )
-            sources += [blocked(array, block) for array in part.arrays]
         if group is None:
             for name, attrs in parts.groups.items():
                 new.set_attrs(name, attrs)
             add_others(parts.others, new.add_dataset, path)
-        store(sources, targets, progress)
+        store(*remaining(sources, targets), progress)
     return path

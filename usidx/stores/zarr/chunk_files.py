@@ -62,6 +62,10 @@ class ChunkFiles:
             with disk.opened(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
                 disk.write_at(file, data.data, 0)
                 disk.write_at(file, int(checksum).to_bytes(4, "little"), data.nbytes)
+            if self.target.journal is not None:
+                end = int(checksum).to_bytes(4, "little")
+                whole = google_crc32c.extend(checksum, end)
+                self.target.journal.add(place, data.nbytes + len(end), whole)
 
 
 def chunk_files(target: Target) -> ChunkFiles:

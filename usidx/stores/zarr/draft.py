@@ -19,7 +19,7 @@ from usidx.stores import disk
 from usidx.stores.lock import held, refuse_runs, store_lock
 from usidx.stores.zarr.attributes import pack
 from usidx.stores.zarr.create import Compression, create_leaf, open_to_write
-from usidx.stores.zarr.leaf import VERSION, ExtraCoordinate
+from usidx.stores.zarr.leaf import VERSION, ExtraCoordinate, describe
 from usidx.stores.zarr.nodes import (
     consolidate,
     entry_of,
@@ -31,6 +31,7 @@ from usidx.stores.zarr.nodes import (
 )
 from usidx.stores.zarr.plain_dataset import write_dataset
 from usidx.stores.zarr.staging import aside, check_replaceable, place, writing
+from usidx.stores.zarr.unfinished import Journal, is_whole, sweep, unfinished
 from usidx.stores.zarr.values import Indexed
 
 _LOCK_TIMEOUT = 30.0
@@ -45,6 +46,7 @@ class Target:
     folder : of the Zarr array
     path : of the store that it will be part of, for messages
     shape, dtype, chunks : of the array
+    journal : that chunks are entered in; None where nobody will go on with the store
     """
 
     folder: str
@@ -52,6 +54,22 @@ class Target:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     chunks: tuple[int, ...]
+    journal: Journal | None = None
+
+    def present(self) -> set[tuple[int, ...]]:
+        """Indices of the chunks that are whole, of a store that is gone on with; all are read."""
+        from usidx.stores.zarr.chunk_files import chunk_files
+
+        known = {} if self.journal is None else self.journal.chunks()
+        if not known:
+            return set()
+        names = chunk_files(self).names
+        grid = [-(-size // chunk) for size, chunk in zip(self.shape, self.chunks, strict=True)]
+        return {
+            index
+            for index in np.ndindex(*grid)
+            if is_whole(os.path.join(self.folder, names(index)), known)
+        }
 
     def __setitem__(self, key: tuple[slice, ...], values: Array) -> None:
         from usidx.stores.zarr.chunk_files import chunk_files
@@ -98,8 +116,12 @@ class Target:
 class Draft:
     """A store that is being made aside; nobody sees it before it is put in place."""
 
-    def __init__(self, folder: str, root: str, leaf: str | None) -> None:
+    def __init__(
+        self, folder: str, root: str, leaf: str | None, journal: Journal | None = None
+    ) -> None:
         self._folder = folder
+        self._journal = journal
+        self._made: set[str] = set()
         self._root = root
         self._leaf = leaf
 
@@ -124,25 +146,34 @@ class Draft:
         compression : "lz4", "zstd" or None
         """
         folder = self._folder if self._leaf is not None else folder_of(self._folder, spec.path)
-        if os.path.exists(folder):
+        there = os.path.exists(folder) and self._journal is not None
+        if spec.path in self._made or (os.path.exists(folder) and not there):
             raise StoreExistsError(
                 f"{spec.path!r} is given twice; give each Main a path of its own"
             )
+        self._made.add(spec.path)
         with writing(self._root, lambda: spec.nbytes):
+            if there and entry_of(read_node(folder) or group_node()).get("kind") != "main":
+                disk.remove_tree(folder)  # its metadata were not all there
+                there = False
             if self._leaf is None:
                 self._make_groups(spec.parent)
-            leaf = create_leaf(
-                folder,
-                spec,
-                chunks,
-                extras=extras,
-                compression=compression,
-                marked=completed is not None,
+            leaf = (
+                describe(spec, extras)
+                if there
+                else create_leaf(
+                    folder,
+                    spec,
+                    chunks,
+                    extras=extras,
+                    compression=compression,
+                    marked=completed is not None,
+                )
             )
             if completed is not None:
                 open_to_write(os.path.join(folder, leaf.marks))[...] = completed.astype(np.uint8)
         return tuple(
-            Target(os.path.join(folder, key), self._root, spec.shape, dtype, chunks)
+            Target(os.path.join(folder, key), self._root, spec.shape, dtype, chunks, self._journal)
             for key, dtype in leaf.fields
         )
 
@@ -179,6 +210,9 @@ class Draft:
         with writing(self._root):
             self._make_groups(parent)
             folder = folder_of(self._folder, path)
+            if self._journal is not None and path not in self._made:
+                disk.remove_tree(folder)  # it may not be whole
+            self._made.add(path)
             if not os.path.lexists(folder):
                 try:
                     write_dataset(folder, values, dims, attrs)
@@ -201,7 +235,9 @@ class Draft:
 
 
 @contextlib.contextmanager
-def draft(path: str, *, group: str | None, overwrite: bool) -> Iterator[Draft]:
+def draft(
+    path: str, *, group: str | None, overwrite: bool, resume: str | None = None
+) -> Iterator[Draft]:
     """A store to be filled inside the `with` block; it replaces the old one at the end of it.
 
     Until then the store at `path` stays as it is, and if the block fails for good. The store is
@@ -212,6 +248,8 @@ def draft(path: str, *, group: str | None, overwrite: bool) -> Iterator[Draft]:
     path : of the store
     group : path in the store of the one Main that is added; None for a whole new store
     overwrite : whether a store (or with `group`, a Main) that is there already may be replaced
+    resume : fingerprint of what a whole new store is made of: what was made of it before, and not
+        finished, is gone on with; what was made of anything else is removed
 
     Raises
     ------
@@ -224,9 +262,13 @@ def draft(path: str, *, group: str | None, overwrite: bool) -> Iterator[Draft]:
     target = root if group is None else folder_of(root, group)
     with held(store_lock(root, "exporting"), _LOCK_TIMEOUT):
         _check_target(path, root, target, overwrite)
-        with aside(root) as folder:
+        if group is None:
+            sweep(root, resume)
+        with contextlib.ExitStack() as stack:
+            journal = None if resume is None else stack.enter_context(unfinished(root, resume))
+            folder = stack.enter_context(aside(root)) if journal is None else journal.folder
             new = os.path.join(folder, "new")
-            made = Draft(new, path, group)
+            made = Draft(new, path, group, journal)
             if group is None:
                 with writing(path):
                     made._make_groups("/")
@@ -237,6 +279,8 @@ def draft(path: str, *, group: str | None, overwrite: bool) -> Iterator[Draft]:
                 _check_target(path, root, target, overwrite)
                 if group is not None:
                     unconsolidate(root)
+                if journal is not None:
+                    journal.end()
                 place(new, root, group or "/", replace=overwrite)
                 if group is not None:
                     consolidate(root)

@@ -77,7 +77,7 @@ def aside(target: str) -> Iterator[str]:
     try:
         yield folder
     finally:
-        _remove(folder)
+        remove_aside(folder)
 
 
 def swap_in(source: str, target: str, *, replace: bool) -> None:
@@ -172,7 +172,7 @@ def tidy(target: str) -> None:
         if each.startswith(f".{name}{_OLD}") and not os.path.lexists(target):
             disk.replace(place, target)
         elif each.startswith((f".{name}{_OLD}", f".{name}{_PARTIAL}")):
-            _remove(place)
+            remove_aside(place)
     for each in os.listdir(target) if os.path.isdir(target) else ():
         if each.startswith(FILE) and each.endswith(disk.PARTIAL_SUFFIX):
             disk.remove(os.path.join(target, each))
@@ -188,12 +188,12 @@ def tidy_inside(root: str) -> None:
                 continue
             place, target = os.path.join(folder, each), os.path.join(folder, name[1:])
             if os.path.lexists(target):
-                _remove(place)
+                remove_aside(place)
             else:
                 disk.replace(place, target)
 
 
-def _remove(folder: str) -> None:
+def remove_aside(folder: str) -> None:
     disk.remove_tree(folder)
     if os.path.lexists(folder):
         _log.warning("%r could not be removed; it is not needed any more", folder)
