@@ -6,6 +6,7 @@ core. `registered()` has them by the name of their tool.
 
 from usidx.step import find_step as find
 from usidx.step import register, registered
+from usidx.steps.diffraction import center_of_mass, curl_divergence, pick, radial_profile
 from usidx.steps.filters import fft_filter
 from usidx.steps.masks import apply_masks, disk_detector, point_detector, ring_detector
 from usidx.steps.reductions import mean, peak_response, statistics
@@ -13,12 +14,16 @@ from usidx.steps.sho import sho_guess
 
 __all__ = [
     "apply_masks",
+    "center_of_mass",
+    "curl_divergence",
     "disk_detector",
     "fft_filter",
     "find",
     "mean",
     "peak_response",
+    "pick",
     "point_detector",
+    "radial_profile",
     "register",
     "registered",
     "ring_detector",
