@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from usidx.errors import OptionError, PlanError
+from usidx.errors import OptionError
 from usidx.model.blocks import DEFAULT_BUDGET, MOST_BLOCKS, block_shape
 
 # A kernel makes copies of its own, of what goes in and comes out: three times as much in all was
@@ -83,26 +83,6 @@ def run_of(chunks: Sequence[tuple[int, ...]], n_position: int) -> tuple[int, ...
     return largest if even else None
 
 
-def check_fits(name: str, cost: int, memory: int | None, workers: int) -> None:
-    """Nothing, where one position at a time can be computed within `memory`.
-
-    Raises
-    ------
-    PlanError : saying how much is needed
-    """
-    need = memory_of(cost)
-    if memory is not None and need * workers > memory:
-        fewer = memory // need
-        advice = f"memory='{_rounded_up(need * workers)}'"
-        if fewer >= 1:
-            advice += f" or workers={fewer}"
-        raise PlanError(
-            f"the smallest block of {name!r} needs {_rounded_up(need)} to compute, {workers} at "
-            f"once {_rounded_up(need * workers)}, more than memory={memory} bytes; give {advice}, "
-            "or an array with smaller chunks"
-        )
-
-
 def parse_memory(memory: int | float | str | None) -> int | None:
     """Bytes, from a number of them or text such as "4GB".
 
@@ -130,6 +110,13 @@ def parse_memory(memory: int | float | str | None) -> int | None:
     return count
 
 
-def _rounded_up(count: int) -> str:
+def in_text(count: int) -> str:
+    """A number of bytes the way `memory` is given, never less.
+
+    Examples
+    --------
+    >>> in_text(1_500), in_text(10_000_001)
+    ('2 kB', '11 MB')
+    """
     unit, name = (10**6, "MB") if count >= 10**7 else (10**3, "kB")
     return f"{-(-count // unit)} {name}"

@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import xarray as xr
 
 from usidx.arrays.folding import fold_chunks
 from usidx.arrays.lazy import to_dask
+from usidx.arrays.roles import known_roles
+from usidx.model.blocks import block_shape
 from usidx.model.layout import Layout
 from usidx.process.planning.budget import run_of
 from usidx.process.planning.identity import Labelled, Source, opened_in
@@ -147,6 +150,40 @@ def natural_run(source: Labelled, position: Layout) -> tuple[int, ...] | None:
     others = [str(dim) for dim in array.dims if dim not in position.dims]
     ordered = array.transpose(*position.dims, *others)
     return run_of(ordered.chunks or (), len(position.dims))
+
+
+def runs_within(source: Labelled, room: int) -> dict[str, int] | None:
+    """Sizes of chunks of at most `room` bytes, for a stored source that comes in larger runs.
+
+    None for a source that is cut in any other way, and where such chunks do not help: where a
+    position is larger, or a chunk of the storage, which is read as a whole.
+    """
+    dims = [dim for dim, role in known_roles(source).items() if role == "position"]
+    arrays = [source] if isinstance(source, xr.DataArray) else list(source.data_vars.values())
+    for array in arrays:
+        others = [str(dim) for dim in array.dims if dim not in dims]
+        chunks = array.transpose(*dims, *others).chunks or ()
+        if run_of(chunks, len(dims)) is None or _read_as_a_whole(array) > room:
+            return None
+    shape = tuple(source.sizes[dim] for dim in dims)
+    each = sum(array.nbytes for array in arrays) // max(1, math.prod(shape))
+    if not dims or not each or each > room:
+        return None
+    run = block_shape((*shape, each), len(dims), 1, budget=room, most=2**24)
+    return dict(zip(dims, run, strict=False))
+
+
+def _read_as_a_whole(lazy: xr.DataArray) -> int:
+    """Bytes that are read and decoded together, whatever is wanted of them."""
+    array: Any = stored_of(lazy.data)
+    while (inner := getattr(array, "array", None)) is not None:
+        array = inner
+    if array is None or getattr(array, "reads_anywhere", False):
+        return 0
+    chunks = getattr(array, "chunks", None) or getattr(
+        getattr(array, "place", None), "chunks", None
+    )
+    return math.prod(chunks) * int(array.dtype.itemsize) if chunks else 0
 
 
 def is_flat(source: Labelled, position: Layout) -> bool:

@@ -8,27 +8,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
 from usidx.arrays.labels import spec_of
 from usidx.errors import PlanError, UsidError
 from usidx.model.blocks import MOST_BLOCKS, Block, blocks_of, chunks_of
-from usidx.model.layout import Layout
 from usidx.model.main import MainSpec
 from usidx.model.names import clean_tool
 from usidx.model.provenance import canonical, fingerprint
 from usidx.process.map import Mapped, mapped_of
-from usidx.process.planning.budget import check_fits, run_shape, values_budget
+from usidx.process.planning.costs import checked_cost, finer_chunks, shapes_of
 from usidx.process.planning.cutting import (
     Remaking,
     better_side,
-    is_flat,
     natural_run,
     opened_in_runs,
 )
 from usidx.process.planning.identity import Labelled, Source, identify, is_lazy, opened_in, token_of
-from usidx.process.planning.inputs import Input, call, given, read_at_once
+from usidx.process.planning.inputs import Input, call, given
 from usidx.process.planning.outputs import Draft, drafts_of
 from usidx.step import Step
 
@@ -174,8 +171,13 @@ def bind(
     lazy = labelled if is_lazy(labelled) else _chunked(labelled, source)
     bound = bound.along(lazy)
     drafts = _run(step, lazy, bound.arguments, source)
-    shapes = _shapes(drafts, lazy, memory, workers, blocks or {}, bound.inputs)
+    wanted = dict(blocks or {})
+    anew = source.origin is not None
+    shapes = shapes_of(drafts, lazy, memory, workers, wanted, bound.inputs, cut_anew=anew)
     better = better_side(lazy, source, drafts, shapes)
+    finer = None
+    if better is None:
+        finer = finer_chunks(drafts, lazy, source, memory, workers, bound.inputs)
     remaking = None
     if better is not None and any(each.count > MOST_BLOCKS for each in _outputs(drafts, shapes)):
 
@@ -183,10 +185,20 @@ def bind(
             return _run(step, part, bound.along(part).arguments, source)
 
         remaking = Remaking(made, lazy, source, *better)
-    elif better is not None:
-        lazy = opened_in_runs(lazy, source, *better)
+    elif better is not None or finer is not None:
+        if better is not None:
+            lazy = opened_in_runs(lazy, source, *better)
+        elif finer is not None:
+            lazy = opened_in(source, finer)
         bound = bound.along(lazy)
         drafts = _run(step, lazy, bound.arguments, source)
+        # of outputs that the source is cut like; others take smaller chunks now
+        settled = {
+            each.spec.name: shape
+            for each, shape in zip(drafts, shapes, strict=True)
+            if natural_run(lazy, each.spec.position) is not None
+        }
+        shapes = shapes_of(drafts, lazy, memory, workers, settled | wanted, bound.inputs)
     identities = [source.identity, *(each.identity for each in bound.inputs)]
     outputs = _outputs(drafts, shapes)
     return Plan(
@@ -198,8 +210,15 @@ def bind(
         labelled=lazy,
         outputs=outputs,
         fingerprint=fingerprint(step.name, step.version, stored, identities),
-        cost=_checked_cost(
-            outputs, lazy, source, memory, workers, bound.inputs, cut_anew=remaking is not None
+        cost=checked_cost(
+            source.name,
+            drafts,
+            shapes,
+            lazy,
+            memory,
+            workers,
+            bound.inputs,
+            cut_anew=remaking is not None,
         ),
         arguments=bound.arguments,
         inputs=bound.inputs,
@@ -234,7 +253,7 @@ def bind_result(
     tool, stored = clean_tool(tool), canonical(parameters)
     source = identify(labelled)
     drafts = drafts_of(result, tool)
-    shapes = _shapes(drafts, labelled, memory, workers, blocks or {})
+    shapes = shapes_of(drafts, labelled, memory, workers, blocks or {})
     outputs = _outputs(drafts, shapes)
     identities = [source.identity, token_of(result)]
     return Plan(
@@ -246,7 +265,7 @@ def bind_result(
         labelled=labelled,
         outputs=outputs,
         fingerprint=fingerprint(tool, version, stored, identities),
-        cost=_checked_cost(outputs, labelled, source, memory, workers),
+        cost=checked_cost(source.name, drafts, shapes, labelled, memory, workers),
         further=further,
         mapped=mapped_of(result),
     )
@@ -293,102 +312,8 @@ def _chunked(labelled: Labelled, source: Source) -> Labelled:
     return labelled.chunk("auto") if labelled.nbytes > 2**27 else labelled.chunk()
 
 
-def _shapes(
-    drafts: tuple[Draft, ...],
-    source: Labelled,
-    memory: int | None,
-    workers: int,
-    wanted: Mapping[str, tuple[int, ...]],
-    inputs: tuple[Input, ...] = (),
-) -> list[tuple[int, ...]]:
-    """Shape of the blocks of each output: those with the same positions are cut alike."""
-    budget = values_budget(memory, workers)
-    runs: dict[tuple[Any, ...], tuple[int, ...]] = {}
-    for draft in drafts:
-        position = draft.spec.position
-        if draft.spec.name in wanted:
-            runs[_side(position)] = wanted[draft.spec.name][: len(position.dims)]
-    for draft in drafts:
-        position = draft.spec.position
-        if _side(position) not in runs:
-            alike = [each for each in drafts if _side(each.spec.position) == _side(position)]
-            written = sum(_bytes_per_position(each.spec) for each in alike)
-            more, beside = read_at_once(inputs, position)
-            runs[_side(position)] = run_shape(
-                position.shape,
-                written + more + -(-_read_at_once(source, position) // position.size),
-                max(1, budget - beside),
-                natural=natural_run(source, position),
-                strict=memory is not None,
-            )
-    return [runs[_side(each.spec.position)] + each.spec.spectroscopic.shape for each in drafts]
-
-
-def _side(position: Layout) -> tuple[Any, ...]:
-    return position.dims, position.shape
-
-
 def _outputs(drafts: tuple[Draft, ...], shapes: list[tuple[int, ...]]) -> tuple[Output, ...]:
     return tuple(Output(each.spec, each, shape) for each, shape in zip(drafts, shapes, strict=True))
-
-
-def _checked_cost(
-    outputs: tuple[Output, ...],
-    labelled: Labelled,
-    source: Source,
-    memory: int | None,
-    workers: int,
-    inputs: tuple[Input, ...] = (),
-    *,
-    cut_anew: bool = False,
-) -> int:
-    # less than a chunk is not read of an array that somebody else made
-    least = 0 if cut_anew else _chunk_bytes(labelled)
-    cost = max(_cost_of(each, labelled, outputs, inputs, least) for each in outputs)
-    check_fits(source.name, cost, memory, workers)
-    return cost
-
-
-def _cost_of(
-    output: Output,
-    source: Labelled,
-    outputs: tuple[Output, ...],
-    inputs: tuple[Input, ...],
-    least: int,
-) -> int:
-    """Bytes read and written for one block of the outputs that are cut like `output`."""
-    position = output.spec.position
-    positions = math.prod(output.block[: output.n_position])
-    written = sum(_bytes_per_position(each.spec) for each in outputs if each.cut == output.cut)
-    read = positions * -(-_read_at_once(source, position) // position.size)
-    more, beside = read_at_once(inputs, position)
-    return positions * (written + more) + beside + max(read, least)
-
-
-def _read_at_once(source: Labelled, position: Layout) -> int:
-    """Bytes of the source that all positions of an output need in memory together.
-
-    All of it where the output has the positions of the source. Where it has others, the source is
-    reduced: dask does that chunk by chunk.
-    """
-    sizes = source.sizes
-    alike = all(sizes.get(dim) == size for dim, size in zip(*_side(position), strict=True))
-    if alike or is_flat(source, position):
-        return source.nbytes
-    return _chunk_bytes(source)
-
-
-def _chunk_bytes(source: Labelled) -> int:
-    """Bytes of the largest chunk of the source."""
-    arrays = [source] if isinstance(source, xr.DataArray) else list(source.data_vars.values())
-    return sum(
-        math.prod(max(each) for each in array.chunks or ()) * array.dtype.itemsize
-        for array in arrays
-    )
-
-
-def _bytes_per_position(spec: MainSpec) -> int:
-    return spec.spectroscopic.size * np.dtype(spec.dtype).itemsize
 
 
 def _sizes(labelled: Labelled) -> str:
