@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 import xarray as xr
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from usidx.arrays.ancillaries import Sides
     from usidx.explore.history import History
     from usidx.explore.regions import Selections
@@ -160,6 +162,24 @@ class UsidAccessor(Generic[Labelled]):
 
         return to_netcdf(self._obj, path, **options)
 
+    def to_hspy(self, path: Path, **options: Any) -> str:
+        """Write a file that HyperSpy opens; options are those of `usidx.exporting.to_hspy`."""
+        from usidx.exporting import to_hspy
+
+        return to_hspy(self._obj, path, **options)
+
+    def to_npy(self, path: Path, **options: Any) -> str:
+        """Write a .npy file; options are those of `usidx.exporting.to_npy`."""
+        from usidx.exporting import to_npy
+
+        return to_npy(self._obj, path, **options)
+
+    def to_dataframe(self, **options: Any) -> DataFrame:
+        """A table with a row for each value; options of `usidx.exporting.to_dataframe`."""
+        from usidx.exporting import to_dataframe
+
+        return to_dataframe(self._obj, **options)
+
     def rechunk_for(self, access: Literal["maps", "spectra"], into: Path, **options: Any) -> str:
         """Write a store in other chunks; options are those of `usidx.exporting.rechunk_for`."""
         from usidx.exporting import rechunk_for
@@ -231,6 +251,24 @@ class UsidArray(UsidAccessor[xr.DataArray]):
 
         return from_real(self._obj, dim=dim, restore=restore)
 
+    def to_hyperspy(self) -> Any:
+        """A lazy HyperSpy signal, where it is installed; see `usidx.exporting.to_hyperspy`."""
+        from usidx.exporting import to_hyperspy
+
+        return to_hyperspy(self._obj)
+
+    def to_sidpy(self) -> Any:
+        """A lazy sidpy Dataset, where it is installed; see `usidx.exporting.to_sidpy`."""
+        from usidx.exporting import to_sidpy
+
+        return to_sidpy(self._obj)
+
+    def to_libertem(self, context: Any = None) -> Any:
+        """A LiberTEM data set, where it is installed; see `usidx.exporting.to_libertem`."""
+        from usidx.exporting import to_libertem
+
+        return to_libertem(self._obj, context)
+
     def to_edf(self, path: Path, **options: Any) -> str:
         """Write frames as an EDF file; options are those of `usidx.exporting.to_edf`."""
         from usidx.exporting import to_edf
@@ -283,6 +321,12 @@ class UsidTree:
         from usidx.exporting import to_zarr
 
         return to_zarr(self._tree, path, **options)
+
+    def to_hspy(self, path: Path, **options: Any) -> str:
+        """Write a file of all Mains for HyperSpy; options of `usidx.exporting.to_hspy`."""
+        from usidx.exporting import to_hspy
+
+        return to_hspy(self._tree, path, **options)
 
     def rechunk_for(self, access: Literal["maps", "spectra"], into: Path, **options: Any) -> str:
         """Write all Mains in other chunks; options are those of `usidx.exporting.rechunk_for`."""

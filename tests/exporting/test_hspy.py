@@ -1,0 +1,139 @@
+"""HyperSpy's files, as usidx writes them."""
+
+from __future__ import annotations
+
+import pathlib
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+import usidx
+from usidx.errors import OptionError, StoreExistsError
+from usidx.testing import make_main
+
+SAMPLES = ["eels_si.hspy", "stem4d.hspy", "complex2d.hspy"]
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_what_hyperspy_wrote_comes_back(
+    samples: pathlib.Path, tmp_path: pathlib.Path, name: str
+) -> None:
+    source = usidx.open(samples / "peers" / "hyperspy" / name)
+    back = usidx.open(source.usid.to_hspy(tmp_path / "a.hspy"))
+    xr.testing.assert_equal(back, source)
+    assert back.dtype == source.dtype
+    assert back.usid.position_dims == source.usid.position_dims
+    for dim in source.dims:
+        assert back[dim].attrs["units"] == source[dim].attrs["units"]
+    for key, value in source.attrs.items():
+        if key.startswith("metadata.") and key != "metadata.General.title":
+            assert back.attrs[key] == value
+
+
+def test_layout_of_the_file(samples: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """What is in the file, compared with what HyperSpy wrote itself."""
+    original = samples / "peers" / "hyperspy" / "eels_si.hspy"
+    path = usidx.open(original).usid.to_hspy(tmp_path / "a.hspy")
+    with h5py.File(original) as theirs, h5py.File(path) as ours:
+        assert dict(ours.attrs) == dict(theirs.attrs)
+        wanted, found = (file["Experiments/EELS SI test"] for file in (theirs, ours))
+        for axis in ("axis-0", "axis-1", "axis-2"):
+            assert dict(found[axis].attrs) == dict(wanted[axis].attrs)
+        assert dict(found["attributes"].attrs) == dict(wanted["attributes"].attrs)
+        assert found["metadata/General"].attrs["authors"] == "Test Author"
+        assert found["original_metadata/vendor"].attrs["label"] == "µm test"
+        assert found["data"].chunks is not None
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_rosettasciio_reads_it(tmp_path: pathlib.Path, lazy: bool) -> None:
+    hspy = pytest.importorskip("rsciio.hspy", reason="RosettaSciIO is an extra")
+    steps = np.geomspace(1.0, 50.0, 16)
+    main = make_main((4, 5, 16)).assign_coords(temperature=(("Y", "X"), np.ones((4, 5))))
+    main["Frequency"] = ("Frequency", steps, main["Frequency"].attrs)
+    main.attrs |= {"names": ["a", "b"], "metadata.General.authors": "A. Nonymous"}
+    (signal,) = hspy.file_reader(str(main.usid.to_hspy(tmp_path / "a.hspy")), lazy=lazy)
+    np.testing.assert_array_equal(np.asarray(signal["data"]), main.values)
+    y, x, frequency = signal["axes"]
+    assert (y["name"], y["units"], y["navigate"], y["scale"]) == ("Y", "um", True, 0.5)
+    assert x["size"] == 5
+    assert frequency["_type"] == "DataAxis"
+    assert frequency["navigate"] is False
+    np.testing.assert_array_equal(frequency["axis"], steps)
+    assert signal["metadata"]["General"]["authors"] == "A. Nonymous"
+    assert signal["metadata"]["Signal"]["quantity"] == "Cantilever Vertical Deflection (V)"
+    told = signal["original_metadata"]["usid"]
+    assert told["attributes"]["names"] == ["a", "b"]
+    np.testing.assert_array_equal(
+        np.asarray(told["coordinates"]["temperature"]["values"]), np.ones((4, 5))
+    )
+    if lazy:
+        hspy._api._close_tracked_handles(str(tmp_path / "a.hspy"))
+
+
+def test_values_that_go_up_and_down(tmp_path: pathlib.Path) -> None:
+    main = make_main((2, 3, 8))
+    bias = np.array([0.0, 1, 2, 1, 0, -1, -2, -1])
+    main["Frequency"] = ("Frequency", bias, main["Frequency"].attrs)
+    path = main.usid.to_hspy(tmp_path / "a.hspy")
+    with h5py.File(path) as file:
+        group = file["Experiments/Raw_Data"]
+        assert group["axis-2"].attrs["_type"] == "UniformDataAxis"
+        assert (group["axis-2"].attrs["offset"], group["axis-2"].attrs["scale"]) == (0.0, 1.0)
+        kept = group["original_metadata/usid/coordinates/Frequency"]
+        np.testing.assert_array_equal(kept["values"], bias)
+        assert kept.attrs["units"] == "Hz"
+
+
+def test_single_precision_axes_are_uniform(tmp_path: pathlib.Path) -> None:
+    main = make_main((2, 3, 8))
+    values = np.linspace(0.1, 0.8, 8, dtype="f4")
+    main["Frequency"] = ("Frequency", values, main["Frequency"].attrs)
+    back = usidx.open(main.usid.to_hspy(tmp_path / "a.hspy"))
+    np.testing.assert_allclose(back["Frequency"], values, rtol=1e-6)
+
+
+def test_several_mains(tmp_path: pathlib.Path) -> None:
+    from usidx.exporting import to_hspy
+
+    first, second = make_main(seed=0), make_main(seed=1)
+    path = to_hspy([first, second], tmp_path / "a.hspy", compression="gzip")
+    with h5py.File(path) as file:
+        assert list(file["Experiments"]) == ["Raw_Data", "Raw_Data_1"]
+        np.testing.assert_array_equal(file["Experiments/Raw_Data_1/data"], second)
+
+
+def test_blocks_are_computed_one_by_one(tmp_path: pathlib.Path) -> None:
+    main, told = make_main((8, 5, 16)).chunk({"Y": 2}), []
+    main.usid.to_hspy(tmp_path / "a.hspy", progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    np.testing.assert_array_equal(usidx.open(tmp_path / "a.hspy"), main)
+
+
+def test_failures_leave_what_was_there(tmp_path: pathlib.Path) -> None:
+    main = make_main()
+    path = pathlib.Path(main.usid.to_hspy(tmp_path / "a.hspy"))
+    before = path.read_bytes()
+    with pytest.raises(StoreExistsError):
+        main.usid.to_hspy(path)
+
+    def failing(block: np.ndarray) -> np.ndarray:
+        raise ValueError("no")
+
+    broken = main.chunk().copy(data=main.chunk().data.map_blocks(failing, dtype=main.dtype))
+    with pytest.raises(ValueError, match="no"):
+        broken.usid.to_hspy(path, overwrite=True)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+    pair = xr.Dataset({"a": main, "b": main})
+    with pytest.raises(OptionError, match="compound"):
+        pair.usid.to_hspy(tmp_path / "b.hspy")
+
+
+def test_it_replaces_the_file_that_it_reads(tmp_path: pathlib.Path) -> None:
+    path = make_main().usid.to_hspy(tmp_path / "a.hspy")
+    opened = usidx.open(path)
+    (opened + 1).usid.to_hspy(path, overwrite=True)
+    np.testing.assert_array_equal(usidx.open(path), make_main() + 1)

@@ -1,0 +1,179 @@
+"""Mains as objects of other libraries, lazily, where these are installed; usidx needs none."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from usidx.errors import MissingDependencyError, OptionError
+from usidx.exporting.parts import parts_of
+from usidx.exporting.signals import Signal, signal_of
+
+if TYPE_CHECKING:
+    import dask.array
+
+_INSTALLS = {
+    "hyperspy": ("hyperspy", "to_hspy(path) writes a file that it opens, without it"),
+    "sidpy": ("sidpy", "to_h5usid(path) writes a file that pyUSID opens, without it"),
+    "libertem": ("libertem", "to_npy(path) writes a file that it opens, without it"),
+}
+_MOST_SIGNAL_AXES = 2
+
+
+def to_hyperspy(obj: xr.DataArray) -> Any:
+    """A HyperSpy signal of a Main, lazily; positions are navigation axes.
+
+    Axes and metadata are those of `to_hspy`.
+
+    Parameters
+    ----------
+    obj : a Main
+
+    Raises
+    ------
+    MissingDependencyError : where HyperSpy is not installed
+    LayoutError : where a dimension has no role
+    OptionError : for a compound Main
+    """
+    signals = _imported("hyperspy", "hyperspy.api").signals
+    signal = _signal(obj)
+    kinds = {1: "Signal1D", 2: "Signal2D"}
+    kind = kinds.get(len(signal.axes) - signal.n_navigation, "BaseSignal")
+    if signal.values.dtype.kind == "c":
+        kind = "ComplexSignal" if kind == "BaseSignal" else f"Complex{kind}"
+    made = getattr(signals, kind)(
+        _lazy(signal.values),
+        axes=[_axis(each) for each in signal.axes],
+        metadata=dict(signal.metadata),
+        original_metadata=dict(signal.original_metadata),
+    )
+    return made.as_lazy()
+
+
+def _axis(axis: Any) -> dict[str, Any]:
+    told = {
+        "name": axis.name,
+        "units": axis.units or None,
+        "navigate": axis.is_navigation,
+        "size": axis.size,
+    }
+    if axis.values is not None:
+        del told["size"]
+        return {**told, "_type": "DataAxis", "axis": axis.values}
+    return {**told, "_type": "UniformDataAxis", "offset": axis.offset, "scale": axis.scale}
+
+
+def to_sidpy(obj: xr.DataArray) -> Any:
+    """A sidpy Dataset of a Main, lazily, with its dimensions and metadata.
+
+    Parameters
+    ----------
+    obj : a Main
+
+    Raises
+    ------
+    MissingDependencyError : where sidpy is not installed
+    LayoutError : where a dimension has no role
+    OptionError : for a compound Main
+    """
+    sidpy = _imported("sidpy", "sidpy")
+    signal = _signal(obj)
+    made = sidpy.Dataset.from_array(_lazy(signal.values), title=signal.title)
+    made.quantity = str(obj.attrs.get("quantity") or "generic")
+    made.units = str(obj.attrs.get("units") or "generic")
+    n_signal = len(signal.axes) - signal.n_navigation
+    made.data_type = _data_type(signal.n_navigation, n_signal)
+    for number, axis in enumerate(signal.axes):
+        dim = signal.values.dims[number]
+        values = signal.values[dim].values if dim in signal.values.coords else range(axis.size)
+        dimension = sidpy.Dimension(
+            values,
+            name=axis.name.replace(" ", "_"),
+            quantity=axis.name,
+            units=axis.units or "generic",
+            dimension_type=_dimension_type(axis.is_navigation, signal.n_navigation, n_signal),
+        )
+        made.set_dimension(number, dimension)
+    made.metadata = dict(signal.metadata)
+    made.original_metadata = dict(signal.original_metadata)
+    return made
+
+
+def _data_type(n_navigation: int, n_signal: int) -> str:
+    known = {
+        (0, 1): "spectrum",
+        (0, 2): "image",
+        (1, 1): "line_plot",
+        (1, 2): "image_stack",
+        (2, 1): "spectral_image",
+        (2, 2): "image_4d",
+    }
+    return known.get((n_navigation, n_signal), "unknown")
+
+
+def _dimension_type(is_navigation: bool, n_navigation: int, n_signal: int) -> str:
+    """Frames of a stack are in time; frames of a scan in reciprocal space, as sidpy has them."""
+    if is_navigation:
+        return "temporal" if (n_navigation, n_signal) == (1, 2) else "spatial"
+    if n_signal == _MOST_SIGNAL_AXES:
+        return "reciprocal" if n_navigation > 1 else "spatial"
+    return "spectral"
+
+
+def to_libertem(obj: xr.DataArray, context: Any = None) -> Any:
+    """A LiberTEM data set of a Main, for its UDFs: positions are navigation, the rest is signal.
+
+    Parameters
+    ----------
+    obj : a Main
+    context : the `libertem.api.Context` that is to compute with it; when None one that computes in
+        this thread. Values are read by dask in the processes of the context
+
+    Raises
+    ------
+    MissingDependencyError : where LiberTEM is not installed
+    LayoutError : where a dimension has no role
+    OptionError : for a compound Main, and one without positions or without spectra
+    """
+    api = _imported("libertem", "libertem.api")
+    signal = _signal(obj)
+    n_signal = len(signal.axes) - signal.n_navigation
+    if not n_signal or not signal.n_navigation:
+        raise OptionError(
+            f"{signal.title!r} has no {'positions' if n_signal else 'spectra'}, and LiberTEM works "
+            "on a signal at each position; give it an axis with .expand_dims and assign_roles"
+        )
+    values = _lazy(signal.values)
+    # frames are whole there
+    whole = dict.fromkeys(range(signal.n_navigation, values.ndim), -1)
+    context = api.Context.make_with("inline") if context is None else context
+    return context.load("dask", values.rechunk(whole), sig_dims=n_signal)
+
+
+def _signal(obj: xr.DataArray) -> Signal:
+    if not isinstance(obj, xr.DataArray):
+        raise OptionError(
+            f"a {type(obj).__name__} is no Main with one value for each place; give one of its "
+            "fields: dataset['field']"
+        )
+    (part,) = parts_of(obj).mains
+    return signal_of(part)
+
+
+def _lazy(values: xr.DataArray) -> dask.array.Array:
+    lazy = values if values.chunks is not None else values.chunk()
+    found: dask.array.Array = lazy.data
+    return found
+
+
+def _imported(package: str, module: str) -> Any:
+    install, other = _INSTALLS[package]
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"this needs {package}, which is not installed ({error}); pip install {install}. "
+            f".usid.{other}"
+        ) from error
