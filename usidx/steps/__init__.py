@@ -9,17 +9,23 @@ from usidx.step import register, registered
 from usidx.steps.diffraction import center_of_mass, curl_divergence, pick, radial_profile
 from usidx.steps.filters import fft_filter
 from usidx.steps.masks import apply_masks, disk_detector, point_detector, ring_detector
+from usidx.steps.fitting import curve_fit
 from usidx.steps.reductions import mean, peak_response, statistics
 from usidx.steps.sho import sho_guess
+from usidx.steps.spectra import derivative, integrate, normalize, savgol, smooth
 
 __all__ = [
+    "curve_fit",
     "apply_masks",
     "center_of_mass",
     "curl_divergence",
+    "derivative",
     "disk_detector",
     "fft_filter",
     "find",
+    "integrate",
     "mean",
+    "normalize",
     "peak_response",
     "pick",
     "point_detector",
@@ -27,6 +33,8 @@ __all__ = [
     "register",
     "registered",
     "ring_detector",
+    "savgol",
     "sho_guess",
+    "smooth",
     "statistics",
 ]
