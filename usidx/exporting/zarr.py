@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from usidx.errors import OptionError
@@ -11,6 +12,7 @@ from usidx.exporting.others import add_others
 from usidx.exporting.parts import Exportable, parts_of
 from usidx.exporting.resuming import fingerprint_of, remaining
 from usidx.exporting.storing import Progress, blocked, store
+from usidx.stores.remote.url import Url, located
 
 
 def to_zarr(
@@ -22,8 +24,10 @@ def to_zarr(
     extend: bool = False,
     compression: Literal["lz4", "zstd"] | None = "lz4",
     chunks: Chunks = None,
+    access: Literal["spectra", "maps", "both"] | None = None,
     progress: Progress = False,
     resume: bool | str = False,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> str:
     """Write Mains to a USID-Zarr store, and return its path.
 
@@ -34,7 +38,7 @@ def to_zarr(
     Parameters
     ----------
     obj : a Main, a Dataset (one compound Main, each variable a field) or a DataTree of those
-    path : of the store
+    path : of the store; a URL of fsspec, such as "s3://bucket/scan.zarr", for a whole new one
     group : path in the store of the one Main that is written; a store that exists is added to.
         None writes a whole new store.
     overwrite : replace what is there; it stays whole until the new one is. The arrays may come
@@ -45,11 +49,15 @@ def to_zarr(
     compression : "lz4" is fast, "zstd" small, None stores the bytes as they are
     chunks : size of a stored chunk along the dimensions (those left out are whole); when None the
         chunks of a dask array are kept where they suit
+    access : what is to be read quickly, instead of `chunks`: "spectra" or "maps" each in one
+        piece, or "both" by tiles, of which each takes a few. Values are sorted as by
+        `usidx.exporting.rechunk_for`, in bounded memory
     progress : True for a bar, or a function that is called with (blocks done, blocks in all)
     resume : go on where the same export of the same arrays was interrupted, be it by a crash, and
         keep what is written when this one is, beside `path` under a name that begins with a dot.
         Text is one more thing that has to be the same, such as what a file says of its age. What is
         left of any other export to `path` is removed
+    storage_options : of fsspec, for a URL: keys and the like
 
     Raises
     ------
@@ -61,7 +69,23 @@ def to_zarr(
     """
     from usidx.stores.zarr.draft import draft
 
-    path = os.fspath(path)
+    path = os.fspath(located(path, storage_options))
+    if isinstance(path, Url):
+        from usidx.exporting.uploading import upload
+
+        if extend or resume:
+            raise OptionError(
+                f"extend={extend}, resume={resume}: a store behind a URL is written whole, at once"
+            )
+        return upload(
+            obj,
+            path,
+            group=group,
+            overwrite=overwrite,
+            compression=compression,
+            chunks=chunks,
+            progress=progress,
+        )
     if extend:
         from usidx.exporting.extending import extend_zarr, is_there
 
@@ -69,6 +93,14 @@ def to_zarr(
             raise OptionError("a store is extended, or written anew (overwrite, group), not both")
         if is_there(path):
             return extend_zarr(obj, path, progress=progress)
+    if access is not None:
+        from usidx.exporting.rechunking import rechunk_to_zarr
+
+        if chunks is not None or resume or group is not None:
+            raise OptionError("access says the chunks, of a whole store that is written in one go")
+        return rechunk_to_zarr(
+            obj, access, path, overwrite=overwrite, compression=compression, progress=progress
+        )
     parts = parts_of(obj, group)
     if group is not None and len(parts.mains) != 1:
         raise OptionError(f"group={group!r} takes one Main, the tree has {len(parts.mains)}")

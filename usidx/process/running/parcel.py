@@ -28,6 +28,7 @@ from usidx.process.running.heap import keep_memory
 from usidx.process.running.search import Locate, Search, Tried
 from usidx.process.running.streaming import Stream, StreamedWork
 from usidx.process.running.work import Work, is_data
+from usidx.stores.remote.url import is_there
 
 AnyWork = Work | StreamedWork | Search | Locate | Tried
 # An array that every block reads through is sent once, from this size on.
@@ -213,7 +214,7 @@ def _opened(name: str, content: bytes) -> Any:
             f"it has usidx {own}, and the run was begun with {version}; install the same there"
         )
     for path in paths:
-        if not os.path.exists(path):
+        if not is_there(path):
             raise WorkerError(
                 f"it does not see {path!r}; put the file on a disk that all machines have at the "
                 "same path, or run on workers of this machine"

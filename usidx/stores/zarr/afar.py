@@ -6,6 +6,7 @@ each chunk, so what was missing is noted while zarr reads.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,12 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, StorePath, WrapperStore
 
-from usidx.errors import DamagedStoreError, MainNotFoundError, StoreAccessError
+from usidx.errors import (
+    DamagedStoreError,
+    MainNotFoundError,
+    SourceChangedError,
+    StoreAccessError,
+)
 from usidx.model.dimension import Array
 from usidx.stores.remote.objects import filesystem, read_ranges, version_of
 from usidx.stores.remote.url import Url
@@ -113,8 +119,10 @@ class FarZarrArray(ZarrArray):
         name = self.keys[place]
         with _last_lock:
             stamps = _last.get((self.folder, name))
-        if stamps is None:
-            stamps = self._stamps(name)
+        if stamps is not None:
+            with contextlib.suppress(SourceChangedError):
+                return self._opened_with(place, stamps), stamps
+        stamps = self._stamps(name)
         return self._opened_with(place, stamps), stamps
 
     def _check_same(self, place: int) -> None:

@@ -1,0 +1,60 @@
+"""Writing USID-Zarr stores behind URLs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from usidx.exporting.chunking import Chunks, cut
+from usidx.exporting.others import add_others
+from usidx.exporting.parts import Exportable, parts_of
+from usidx.exporting.storing import Progress, blocked, store
+
+if TYPE_CHECKING:
+    import dask.array
+
+    from usidx.stores.remote.url import Url
+
+
+def upload(
+    obj: Exportable,
+    url: Url,
+    *,
+    group: str | None,
+    overwrite: bool,
+    compression: Literal["lz4", "zstd"] | None,
+    chunks: Chunks,
+    progress: Progress,
+) -> str:
+    """Write Mains to a USID-Zarr store behind a URL, and return the URL.
+
+    Parameters
+    ----------
+    url : of the store
+    obj, overwrite, compression, chunks, progress : as of `usidx.exporting.to_zarr`
+    group : None, as such a store is written whole
+
+    Raises
+    ------
+    StoreExistsError, StoreAccessError, LayoutError, InvalidMainError, OptionError
+    """
+    from usidx.stores.zarr.uploading import draft_afar
+
+    parts = parts_of(obj, group)
+    with draft_afar(url, group=group, overwrite=overwrite) as new:
+        sources: list[dask.array.Array] = []
+        targets: list[Any] = []
+        for part in parts.mains:
+            block, chunk = cut(part, chunks)
+            targets += new.add_main(
+                part.spec,
+                chunk,
+                extras=part.extras,
+                completed=part.completed,
+                compression=compression,
+            )
+            sources += [blocked(array, block) for array in part.arrays]
+        for name, attrs in parts.groups.items():
+            new.set_attrs(name, attrs)
+        add_others(parts.others, new.add_dataset, str(url))
+        store(sources, targets, progress)
+    return str(url)

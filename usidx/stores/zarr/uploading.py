@@ -1,0 +1,232 @@
+"""A whole new store behind a URL: its chunks first, and what makes it a store last.
+
+There is no renaming there. What describes the store is made in a folder of this machine, chunks go
+where they will be, and the metadata of the root, without which nobody finds the rest, come last. A
+store that is replaced stays until the new one is whole, at a URL beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.core.metadata import ArrayV3Metadata
+from zarr.storage import StorePath
+
+from usidx.errors import OptionError, StoreAccessError, StoreExistsError, UsidError
+from usidx.model.dimension import Array
+from usidx.model.main import MainSpec
+from usidx.stores.remote.objects import filesystem, lists, reached
+from usidx.stores.remote.url import Url
+from usidx.stores.zarr.afar import objects_at
+from usidx.stores.zarr.create import Compression
+from usidx.stores.zarr.draft import Draft
+from usidx.stores.zarr.leaf import ExtraCoordinate
+from usidx.stores.zarr.nodes import FILE, consolidate, read_node
+from usidx.stores.zarr.values import Indexed
+
+# There while a store is written, so that what an export left is known.
+UNFINISHED = "usidx-unfinished"
+
+
+@dataclass(frozen=True)
+class FarTarget:
+    """An array behind a URL that dask stores blocks into; it pickles and holds nothing open.
+
+    Parameters
+    ----------
+    url : of the Zarr array
+    metadata : of it, as JSON, which are not there yet
+    shape, dtype, chunks : of the array
+    """
+
+    url: Url
+    metadata: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunks: tuple[int, ...]
+
+    def __setitem__(self, key: tuple[slice, ...], values: Array) -> None:
+        block = np.asarray(values).astype(self.dtype, copy=False)
+        place = StorePath(objects_at(self.url, read_only=False))
+        metadata = ArrayV3Metadata.from_dict(json.loads(self.metadata))
+        with reached(self.url):
+            array: zarr.Array[Any] = zarr.Array(zarr.AsyncArray(metadata, place))
+            array.with_config({"write_empty_chunks": True})[key] = block
+
+
+class FarDraft:
+    """A store that is being made behind a URL; nobody sees it before its root is put there.
+
+    Parameters
+    ----------
+    draft : of everything but the values of Mains, in a folder of this machine
+    folder : that folder
+    home : the URL that the values go to
+    """
+
+    def __init__(self, draft: Draft, folder: str, home: Url) -> None:
+        self._draft = draft
+        self._folder = folder
+        self._home = home
+
+    def add_main(
+        self,
+        spec: MainSpec,
+        chunks: tuple[int, ...],
+        *,
+        extras: Sequence[ExtraCoordinate] = (),
+        completed: Array | None = None,
+        compression: Compression = "lz4",
+    ) -> tuple[FarTarget, ...]:
+        """Make a Main without values, and say where they go; parameters as of `Draft.add_main`."""
+        targets = self._draft.add_main(
+            spec, chunks, extras=extras, completed=completed, compression=compression
+        )
+        return tuple(
+            FarTarget(
+                self._home.joined(*os.path.relpath(each.folder, self._folder).split(os.sep)),
+                json.dumps(read_node(each.folder)),
+                each.shape,
+                each.dtype,
+                each.chunks,
+            )
+            for each in targets
+        )
+
+    def set_attrs(self, path: str, attrs: Mapping[str, Any]) -> None:
+        """Give the group at `path`, which is made where there is none, its attributes."""
+        self._draft.set_attrs(path, attrs)
+
+    def add_dataset(
+        self, path: str, values: Indexed, dims: Sequence[str], attrs: Mapping[str, Any]
+    ) -> None:
+        """Write a dataset that is no Main; parameters as of `Draft.add_dataset`."""
+        self._draft.add_dataset(path, values, dims, attrs)
+
+
+@contextlib.contextmanager
+def draft_afar(url: Url, *, group: str | None, overwrite: bool) -> Iterator[FarDraft]:
+    """A store to be filled inside the `with` block, which is at the URL at the end of it.
+
+    Parameters
+    ----------
+    url : of the store
+    group : None, as stores behind URLs are written whole
+    overwrite : whether a store that is there may be replaced
+
+    Raises
+    ------
+    OptionError : for a group, and for URLs that nothing can be written to
+    StoreExistsError : where there is something and `overwrite` is False, or it is no Zarr store
+    StoreAccessError, StoreNotFoundError : where it cannot be written
+    """
+    if group is not None:
+        raise OptionError(f"group={group!r}: a store behind a URL is written whole")
+    if not lists(url):
+        raise OptionError(f"nothing can be written to {str(url)!r}; use s3:// or another storage")
+    replaced = _check(url, overwrite)
+    home = Url(f"{url}.usidx-{uuid.uuid4().hex[:12]}", url.options) if replaced else url
+    with tempfile.TemporaryDirectory(prefix="usidx-") as folder:
+        made = Draft(folder, str(url), None)
+        made.set_attrs("/", {})
+        _put(home, {UNFINISHED: b""})
+        try:
+            yield FarDraft(made, folder, home)
+            consolidate(folder)
+            _upload(folder, home)
+        except BaseException:
+            with contextlib.suppress(UsidError):
+                _remove(home)
+            raise
+    if replaced:
+        _replace(home, url)
+
+
+def _check(url: Url, overwrite: bool) -> bool:
+    """Whether there is something at the URL, which may be replaced."""
+    there = _objects(url)
+    if not there:
+        return False
+    if FILE not in there and UNFINISHED not in there:
+        raise StoreExistsError(
+            f"there is something at {str(url)!r} that is no Zarr store, so it is not replaced by "
+            "one, not even with overwrite=True; choose another URL"
+        )
+    if not overwrite:
+        what = "" if FILE in there else ", left by an export that was interrupted"
+        raise StoreExistsError(
+            f"{str(url)!r} is there already{what}; pass overwrite=True to replace it"
+        )
+    return True
+
+
+def _objects(url: Url) -> set[str]:
+    """Keys of everything below a URL; the empty one for an object at the URL itself."""
+    fs, path = filesystem(url)
+    with reached(url):
+        fs.invalidate_cache()
+        try:
+            found = fs.find(path)
+        except FileNotFoundError:
+            return set()
+    home = path.strip("/")
+    return {each.strip("/").removeprefix(home).strip("/") for each in found}
+
+
+def _put(url: Url, contents: Mapping[str, bytes]) -> None:
+    fs, _ = filesystem(url)
+    with reached(url):
+        fs.pipe({filesystem(url.joined(key))[1]: data for key, data in contents.items()})
+
+
+def _remove(url: Url) -> None:
+    fs, path = filesystem(url)
+    with reached(url), contextlib.suppress(FileNotFoundError):
+        fs.rm(path, recursive=True)
+
+
+def _upload(folder: str, home: Url) -> None:
+    """Put everything that is in a folder below a URL, the metadata of the root last."""
+    for place, _, files in os.walk(folder):
+        for name in files:
+            file = os.path.join(place, name)
+            key = "/".join(os.path.relpath(file, folder).split(os.sep))
+            if key != FILE:
+                with open(file, "rb") as stream:
+                    _put(home, {key: stream.read()})
+    with open(os.path.join(folder, FILE), "rb") as stream:
+        _put(home, {FILE: stream.read()})
+    fs, path = filesystem(home.joined(UNFINISHED))
+    with reached(home):
+        fs.rm(path)
+
+
+def _replace(new: Url, old: Url) -> None:
+    """Put the store at `new`, which is whole, where the one at `old` is."""
+    try:
+        fs, _ = filesystem(old)
+        before, now = _objects(old), _objects(new)
+        _put(old, {UNFINISHED: b""})
+        with reached(old):
+            if FILE in before:
+                fs.rm(filesystem(old.joined(FILE))[1])
+            for key in sorted(now - {FILE}):
+                fs.copy(filesystem(new.joined(key))[1], filesystem(old.joined(key))[1])
+            for key in sorted(before - now - {FILE, UNFINISHED}):
+                fs.rm(filesystem(old.joined(key))[1])
+            fs.copy(filesystem(new.joined(FILE))[1], filesystem(old.joined(FILE))[1])
+            fs.rm(filesystem(old.joined(UNFINISHED))[1])
+    except UsidError as error:
+        raise StoreAccessError(
+            f"{str(old)!r} could not be replaced: {error}. The new store is whole, at {str(new)!r}"
+        ) from error
+    _remove(new)
