@@ -6,19 +6,22 @@ core. `registered()` has them by the name of their tool.
 
 from usidx.step import find_step as find
 from usidx.step import register, registered
+from usidx.steps.background import baseline
 from usidx.steps.diffraction import center_of_mass, curl_divergence, pick, radial_profile
 from usidx.steps.filters import fft_filter
-from usidx.steps.masks import apply_masks, disk_detector, point_detector, ring_detector
 from usidx.steps.fitting import curve_fit
+from usidx.steps.masks import apply_masks, disk_detector, point_detector, ring_detector
+from usidx.steps.maxima import peaks
 from usidx.steps.reductions import mean, peak_response, statistics
 from usidx.steps.sho import sho_guess
 from usidx.steps.spectra import derivative, integrate, normalize, savgol, smooth
 
 __all__ = [
-    "curve_fit",
     "apply_masks",
+    "baseline",
     "center_of_mass",
     "curl_divergence",
+    "curve_fit",
     "derivative",
     "disk_detector",
     "fft_filter",
@@ -27,6 +30,7 @@ __all__ = [
     "mean",
     "normalize",
     "peak_response",
+    "peaks",
     "pick",
     "point_detector",
     "radial_profile",
