@@ -85,6 +85,25 @@ def test_values_that_go_up_and_down(tmp_path: pathlib.Path) -> None:
         kept = group["original_metadata/usid/coordinates/Frequency"]
         np.testing.assert_array_equal(kept["values"], bias)
         assert kept.attrs["units"] == "Hz"
+    back = usidx.open(path)  # usidx knows them again
+    np.testing.assert_array_equal(back["Frequency"], bias)
+    assert back["Frequency"].attrs["units"] == "Hz"
+
+
+def test_what_hyperspy_has_no_place_for_comes_back(tmp_path: pathlib.Path) -> None:
+    heights = np.arange(12.0).reshape(4, 3)
+    main = make_main((4, 3, 2)).assign_coords(
+        height=(("Y", "X"), heights, {"units": "nm", "usid_role": "position"}),
+        Frequency=("Frequency", ["real", "imag"], {"usid_role": "spectroscopic"}),
+    )
+    main.attrs |= {"operator": "A. Nonymous", "gains": [1.0, 2.0]}
+    back = usidx.open(main.usid.to_hspy(tmp_path / "a.hspy"))
+    np.testing.assert_array_equal(back["height"], heights)
+    assert back["height"].attrs["units"] == "nm"
+    assert list(back["Frequency"].values) == ["real", "imag"]
+    assert back.attrs["operator"] == "A. Nonymous"
+    assert list(back.attrs["gains"]) == [1.0, 2.0]
+    assert "original_metadata" not in back.attrs
 
 
 def test_single_precision_axes_are_uniform(tmp_path: pathlib.Path) -> None:
@@ -127,6 +146,9 @@ def test_failures_leave_what_was_there(tmp_path: pathlib.Path) -> None:
         broken.usid.to_hspy(path, overwrite=True)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+    words = xr.DataArray([["a", "b"]], dims=("Y", "X")).usid.assign_roles(["Y", "X"])
+    with pytest.raises(OptionError, match="numbers"):
+        words.usid.to_hspy(tmp_path / "b.hspy")
     pair = xr.Dataset({"a": main, "b": main})
     with pytest.raises(OptionError, match="compound"):
         pair.usid.to_hspy(tmp_path / "b.hspy")

@@ -75,7 +75,7 @@ def signal_of(part: Part) -> Signal:
 
     Raises
     ------
-    OptionError : for a compound Main
+    OptionError : for a compound Main, and values that are no numbers
     """
     spec = part.spec
     if len(part.arrays) != 1 or spec.dtype.names is not None:
@@ -83,6 +83,8 @@ def signal_of(part: Part) -> Signal:
             f"{spec.path!r} is compound, and a signal has one number for each place; write its "
             "fields one by one: dataset['field']"
         )
+    if spec.dtype.kind not in "biufc":
+        raise OptionError(f"{spec.path!r} has values of {spec.dtype}, and a signal has numbers")
     values, kept = part.arrays[0], {}
     empty = {str(each) for each in np.ravel(spec.attrs.get(EMPTY_SIDES, []))}
     axes: list[SignalAxis] = []

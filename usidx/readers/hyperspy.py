@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 
 from usidx.errors import DamagedStoreError, NotUsidError
-from usidx.readers.base import Axis, Foreign, Reader, evenly_spaced, position, spectroscopic
+from usidx.model.layout import Coordinate
+from usidx.readers.base import (
+    Axis,
+    Foreign,
+    Reader,
+    evenly_spaced,
+    position,
+    spectroscopic,
+    text_of,
+)
 from usidx.readers.hierarchies import (
     HDF5_SIGNATURE,
     as_text,
@@ -32,6 +41,8 @@ from usidx.readers.hierarchies import (
 from usidx.stores.base import BlockArray
 
 Values = Callable[[str, str], tuple[BlockArray, tuple[int, ...] | None]]
+_OWN = "usid."
+_OWN_ATTRIBUTES = "usid.attributes."
 _NOTHING = ("_None_", "", None, "<undefined>")
 
 
@@ -56,8 +67,10 @@ def read(path: str) -> Sequence[Foreign]:
     ]
 
 
-def _described(path: str, name: str, group: Any) -> tuple[list[Axis], dict[str, Any]]:
-    """(axes, metadata) of one signal."""
+def _described(
+    path: str, name: str, group: Any
+) -> tuple[list[Axis], dict[str, Any], tuple[Coordinate, ...]]:
+    """(axes, metadata, further coordinates) of one signal."""
     attrs: dict[str, Any] = {}
     if "attributes" in group and bool(group["attributes"].attrs.get("ragged", False)):
         raise NotUsidError(
@@ -69,12 +82,45 @@ def _described(path: str, name: str, group: Any) -> tuple[list[Axis], dict[str, 
         attrs = {key: value for key, value in attrs.items() if value not in ("_None_",)}
     if "original_metadata" in group:
         original = flattened(group["original_metadata"])
+        # what usidx wrote, which HyperSpy has no place for, is restored
+        for key in [key for key in original if key.startswith(_OWN_ATTRIBUTES)]:
+            attrs[key.removeprefix(_OWN_ATTRIBUTES)] = original.pop(key)
+        original = {key: each for key, each in original.items() if not key.startswith(_OWN)}
         if original:
             attrs["original_metadata"] = as_text(original)
     shape = group["data"].shape
-    return [
-        _axis(path, group[f"axis-{axis}"], axis, size) for axis, size in enumerate(shape)
-    ], attrs
+    axes = [_axis(path, group[f"axis-{axis}"], axis, size) for axis, size in enumerate(shape)]
+    axes, coordinates = _restored(group, axes)
+    return axes, attrs, coordinates
+
+
+def _restored(group: Any, axes: list[Axis]) -> tuple[list[Axis], tuple[Coordinate, ...]]:
+    """(the axes, further coordinates) with what usidx wrote beside a signal: see `to_hspy`."""
+    place = "original_metadata/usid/coordinates"
+    if place not in group:
+        return axes, ()
+    sizes = {each.dimension.name: each.dimension.size for each in axes}
+    found: dict[str, Coordinate] = {}
+    for name in group[place]:
+        said = group[place][name]
+        kept = [said[each] for each in ("values", "_list_values") if each in said]
+        dims = [text_of(each) for each in np.ravel(said["_list_dims"][...])] if kept else []
+        if not kept or tuple(kept[0].shape) != tuple(sizes.get(dim, -1) for dim in dims):
+            continue
+        values = np.asarray(kept[0][...])
+        if values.dtype.kind == "O":
+            values = np.array([text_of(each) for each in values.ravel()]).reshape(values.shape)
+        units = text_of(said.attrs.get("units", ""))
+        found[name] = Coordinate(name, units, tuple(dims), values)
+    own = {name: each for name, each in found.items() if each.dims == (name,)}
+    restored = []
+    for each in axes:
+        old = each.dimension
+        if old.name in own:
+            make = position if each.role == "position" else spectroscopic
+            each = make(old.name, old.units, own[old.name].values)
+        restored.append(each)
+    return restored, tuple(each for name, each in found.items() if name not in own)
 
 
 def _axis(path: str, group: Any, number: int, size: int) -> Axis:
@@ -102,7 +148,12 @@ def _axis(path: str, group: Any, number: int, size: int) -> Axis:
 
 
 def _signal(
-    path: str, name: str, values: Values, axes: list[Axis], attrs: Mapping[str, Any]
+    path: str,
+    name: str,
+    values: Values,
+    axes: list[Axis],
+    attrs: Mapping[str, Any],
+    coordinates: tuple[Coordinate, ...],
 ) -> Foreign:
     array, _ = values(path, f"Experiments/{name}/data")
     if array.dtype.kind not in "biufc":
@@ -119,6 +170,7 @@ def _signal(
         quantity=quantity or "Intensity",
         units=units,
         attrs=attrs,
+        coordinates=coordinates,
     )
 
 
