@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import pathlib
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -198,3 +199,38 @@ def test_numbers() -> None:
     assert [number_of(each) for each in ("-3", "0.5", ".5", "1e5", "007", "-", "e", "", "1 2")] == [
         -3, 0.5, 0.5, 1e5, "007", "-", "e", "", "1 2",
     ]  # fmt: skip
+
+
+def test_headers_that_lie(tmp_path: pathlib.Path) -> None:
+    told = {"Dim_1": 2, "Dim_2": 2, "DataType": "UnsignedByte"}
+    negative = edf(tmp_path / "a.edf", [b"abcd"], **told, EDF_BinarySize=-516)
+    np.testing.assert_array_equal(usidx.open(negative), [[97, 98], [99, 100]])
+    for number, wrong in enumerate(({"Dim_1": 2**62}, {"Dim_1": -2}, {"Dim_2": "x"})):
+        with pytest.raises(DamagedStoreError):
+            usidx.open(edf(tmp_path / f"{number}.edf", [bytes(4)], **{**told, **wrong}))
+    (tmp_path / "b.edf").write_bytes(b"{ EDF_DataFormatVersion = 2 ;\n EDF_BinarySize = -9 ;\n}\n")
+    with pytest.raises(DamagedStoreError, match="has no image"):
+        usidx.open(tmp_path / "b.edf")
+    (tmp_path / "c.json").write_text('{"edf_path": "a = b"}')
+    with pytest.raises(NotUsidError):
+        usidx.open(tmp_path / "c.json")
+
+
+def test_a_large_file_is_read_by_frames(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "large.edf"
+    told = {"Dim_1": 4096, "Dim_2": 4096, "DataType": "UnsignedByte"}
+    text = "{\n" + "".join(f"{name} = {value} ;\n" for name, value in told.items())
+    with path.open("wb") as file:  # a sparse file: 40 frames of 16 MiB
+        for number in range(40):
+            file.write((text.ljust(510) + "}\n").encode())
+            file.seek(4096 * 4096 - 1, 1)
+            file.write(bytes([number]))
+    opened = usidx.open(path)
+    assert opened.shape == (40, 4096, 4096)
+    assert opened.data.chunksize[0] <= 2
+    tracemalloc.start()
+    assert int(opened[17, -1, -1]) == 17
+    assert int(opened[39].max()) == 39
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * 2**20

@@ -39,6 +39,7 @@ from usidx.stores.base import BlockArray
 _NAMES = {1: ("channel",), 2: ("v", "u"), 3: ("w", "v", "u")}
 # start and stop in the file (unpacked), dtype, compression
 _Place = tuple[int, int, str, str]
+_KEYS = re.compile(rb"(?i)[{;\s](edf_\w+|dim_1)\s*=")
 _METRES = re.compile(r"([-+.\deE]+?)(?:[_ ]*m)?")
 _ENDINGS = (".edf", ".edf.gz", ".edf.bz2", ".ehf")
 
@@ -198,10 +199,8 @@ def _claims(path: str, head: bytes) -> bool:
             return False
         with contextlib.suppress(OSError, EOFError, zlib.error), opened(path) as file:
             head = file.read(4096)
-    start = head.lstrip()[:4096].lower()
-    return start.startswith(b"{") and (
-        b"edf_" in start or re.search(rb"dim_1\s*=", start) is not None
-    )
+    start = head.lstrip()
+    return start.startswith(b"{") and _KEYS.search(start) is not None
 
 
 READERS = (

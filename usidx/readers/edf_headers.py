@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -165,7 +166,7 @@ def images(path: str, file: IO[bytes] | gzip.GzipFile) -> Iterator[EdfImage]:
         header, start = found
         if said(header, "EDF_DataFormatVersion"):  # a block that is no image, of use to all
             general = header
-            place = start + int(said(header, "EDF_BinarySize") or 0)
+            place = start + _size(header)
             continue
         image = _image(path, {**general, **header}, start)
         file.seek(image.stop - 1)
@@ -178,7 +179,7 @@ def images(path: str, file: IO[bytes] | gzip.GzipFile) -> Iterator[EdfImage]:
         yield image
         count += 1
         # What a header says of the size of its image may include a filling.
-        place = max(image.stop, start + int(said(header, "EDF_BinarySize") or 0))
+        place = max(image.stop, start + _size(header))
     if not count:
         raise DamagedStoreError(f"{path!r} has no image; it is cut short, or no EDF")
 
@@ -233,10 +234,16 @@ def _image(path: str, header: Mapping[str, str], start: int) -> EdfImage:
         raise DamagedStoreError(f"a header of {path!r} says no size (Dim_1, Dim_2): {dims}")
     order = ">" if said(header, "ByteOrder").lower().startswith("high") else "<"
     dtype = np.dtype(order + kind)
-    size = int(np.prod(dims, dtype=np.int64)) * dtype.itemsize
+    size = math.prod(dims) * dtype.itemsize
     if known[how]:
-        size = int(said(header, "EDF_BinarySize") or said(header, "Size") or 0)
+        size = _size(header)
     return EdfImage(start, start + size, tuple(reversed(dims)), dtype, known[how], dict(header))
+
+
+def _size(header: Mapping[str, str]) -> int:
+    """Bytes of the values, with what fills them up, as the header says it; 0 where it does not."""
+    text = said(header, "EDF_BinarySize") or said(header, "Size")
+    return int(text) if text.isdigit() else 0
 
 
 def along(texts: Sequence[str | None]) -> Array | None:
