@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import json
@@ -104,6 +105,19 @@ def test_a_series_is_stacked(samples: pathlib.Path) -> None:
     by_motor = usidx.stack(moved, metadata={"sx": "sx"})
     np.testing.assert_allclose(by_motor.sx, np.arange(6) * 0.1)
     assert by_motor.usid.position_dims == ("sx",)
+
+
+@pytest.mark.parametrize(("ending", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress)])
+def test_a_series_that_is_compressed(
+    samples: pathlib.Path, tmp_path: pathlib.Path, ending: str, pack: Any
+) -> None:
+    series = sorted((samples / "peers" / "silx_fabio").glob("series_*.edf"))
+    for path in series:
+        (tmp_path / f"{path.name}.{ending}").write_bytes(pack(path.read_bytes()))
+    stack = usidx.stack(tmp_path, metadata={"sx": "sx"})
+    np.testing.assert_allclose(stack.sx, np.arange(6) * 0.1)
+    for number, path in enumerate(series):
+        np.testing.assert_array_equal(stack[number], usidx.open(path))
 
 
 def test_a_series_that_fabio_wrote(tmp_path: pathlib.Path) -> None:

@@ -61,3 +61,11 @@ def test_where_it_is_not_installed(samples: pathlib.Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(type(reader), "missing", ("fabio",))
     with pytest.raises(MissingDependencyError, match=r'pip install "usidx\[fabio\]"'):
         usidx.open(samples / "peers" / "silx_fabio" / "img.cbf")
+
+
+def test_a_series_of_cbf(tmp_path: pathlib.Path) -> None:
+    values = np.arange(3 * 5 * 6, dtype="i4").reshape(3, 5, 6)
+    for number in range(3):
+        fabio.cbfimage.CbfImage(data=values[number]).write(str(tmp_path / f"a_{number}.cbf"))
+    stack = usidx.stack(tmp_path)
+    np.testing.assert_array_equal(stack, values)

@@ -72,7 +72,8 @@ def reader_of(path: str) -> str:
     for start, name in _SIGNATURES.items():
         if head.startswith(start):
             return name
-    if head.lstrip()[:1] == b"{" and ending_of(path) == ".edf":
+    starts = head.lstrip()[:1] == b"{" or head.startswith(_PACKED)
+    if starts and ending_of(path) == ".edf":
         return "edf"
     if _is_foreign(path):
         return "foreign"
@@ -83,8 +84,11 @@ def reader_of(path: str) -> str:
 
 
 def ending_of(name: str) -> str:
-    """The ending of a name in small letters, one for all spellings of a format."""
-    ending = name[name.rfind(".") :].lower() if "." in name else ""
+    """The ending of a name in small letters, one for all spellings of a format, packed or not."""
+    name = name.lower()
+    plain = name.removesuffix(".gz").removesuffix(".bz2")
+    name = plain if plain.endswith(_PACKABLE) else name
+    ending = name[name.rfind(".") :] if "." in name else ""
     return _SPELLINGS.get(ending, ending)
 
 
@@ -124,7 +128,13 @@ READERS: dict[str, Reader] = {
     "foreign": _foreign,
 }
 _SPELLINGS = {".tiff": ".tif", ".jpeg": ".jpg"}
-ENDINGS = (".tif", ".png", ".jpg", ".npy", ".edf", ".dm3", ".dm4", ".mib", ".mrc", ".ser", ".ndata")
+ENDINGS = (
+    ".tif", ".png", ".jpg", ".npy", ".edf", ".cbf",
+    ".dm3", ".dm4", ".mib", ".mrc", ".ser", ".ndata",
+)  # fmt: skip
+# Formats whose files are often compressed as a whole, and how those begin.
+_PACKABLE = (".edf", ".cbf")
+_PACKED = (b"\x1f\x8b", b"BZh")
 _SIGNATURES = {
     b"II*\x00": "tiff",
     b"MM\x00*": "tiff",
