@@ -29,6 +29,8 @@ def serving(folder: Path) -> Iterator[Served]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 2**16  # else the head of an answer waits to be acknowledged
+        disable_nagle_algorithm = True
 
         def log_message(self, *_: object) -> None:
             pass
