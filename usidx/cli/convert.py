@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 import click
 
 from usidx.cli.readers import opened_with, reader_options
+from usidx.cli.selecting import Held, selected
 from usidx.demo.folder import size_on_disk
 from usidx.demo.wording import in_bytes, in_time
 
@@ -17,6 +19,8 @@ Examples:
   usidx convert scan.zarr scan.h5 --overwrite
   usidx convert scan.h5 raw.zarr --main Raw_Data
   usidx convert scan.h5 scan.nc
+  usidx convert scan.h5 part.zarr --select Frequency=300e3:310e3 --iselect X=0:10
+  usidx convert scan.h5 maps.zarr --access maps
   usidx convert stack.npy stack.h5 --option n_position=2
 """
 HDF5 = (".h5", ".hdf5", ".hf5", ".hdf")
@@ -25,7 +29,23 @@ HDF5 = (".h5", ".hdf5", ".hf5", ".hdf")
 @click.command(epilog=EXAMPLES, short_help="Write a file as h5USID, Zarr or netCDF.")
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
-@click.option("--main", help="Only this Main (its path, or a unique ending of it).")
+@click.option(
+    "--main", "mains", multiple=True, metavar="MAIN",
+    help="Only this Main (its path, or a unique ending of it). Repeat for more.",
+)  # fmt: skip
+@click.option(
+    "--select", "labels", multiple=True, metavar="DIM=FROM:TO",
+    help="Only what has labels in this range, both ends included, in the units of the file; "
+    "DIM=VALUE takes the nearest. Repeat for other dimensions.",
+)  # fmt: skip
+@click.option(
+    "--iselect", "numbers", multiple=True, metavar="DIM=FROM:TO",
+    help="The same by numbers, from 0 and without TO.",
+)  # fmt: skip
+@click.option(
+    "--access", type=click.Choice(["spectra", "maps", "both"]),
+    help="What is to be read quickly from OUT (Zarr; maps or spectra for h5USID).",
+)  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace OUT, once the new one is whole.")
 @click.option(
     "--compression",
@@ -36,7 +56,10 @@ HDF5 = (".h5", ".hdf5", ".hf5", ".hdf")
 def convert(
     source: str,
     target: str,
-    main: str | None,
+    mains: tuple[str, ...],
+    labels: tuple[str, ...],
+    numbers: tuple[str, ...],
+    access: str | None,
     overwrite: bool,
     compression: str | None,
     reader: str | None,
@@ -44,9 +67,11 @@ def convert(
 ) -> None:
     """Write what IN holds to OUT: h5USID, Zarr or netCDF, as the ending of OUT says.
 
-    IN is a store of USID, or a file of any system that usidx has a reader for.
+    IN is a store of USID, or a file of any system that usidx has a reader for. Memory holds a few
+    blocks at a time. Where a conversion to Zarr was interrupted, or killed, the same command goes
+    on with what is written; until then that lies beside OUT, under a name that begins with a dot,
+    and any other conversion to OUT removes it. Other formats, and --access, begin anew.
     """
-    import usidx
     from usidx.errors import StoreExistsError
 
     suffix = os.path.splitext(target.rstrip("/"))[1].lower()
@@ -54,19 +79,69 @@ def convert(
         raise click.UsageError(
             f"OUT must end in .zarr, .nc, or in {', '.join(HDF5)}; got {target!r}"
         )
+    if access is not None and (suffix == ".nc" or (access == "both" and suffix != ".zarr")):
+        raise click.UsageError(f"--access {access} is for OUT that ends in .zarr")
     start = time.perf_counter()
-    how = opened_with(reader, settings)
-    held = usidx.open_tree(source, **how) if main is None else usidx.open(source, main, **how)
-    writers = {".zarr": held.usid.to_zarr, ".nc": held.usid.to_netcdf}
-    write = writers.get(suffix, held.usid.to_h5usid)
-    chosen: dict[str, str | None] = {} if compression is None else {"compression": compression}
-    if compression == "none":
-        chosen["compression"] = None
+    held = _held(source, mains, opened_with(reader, settings))
+    if labels or numbers:
+        held = selected(held, labels, numbers)
+    chosen: dict[str, Any] = {"overwrite": overwrite, "progress": True}
+    if compression is not None:
+        chosen["compression"] = None if compression == "none" else compression
+    resumes = suffix == ".zarr" and access is None
+    if resumes:
+        chosen["resume"] = _age(source)
     try:
-        path = write(target, overwrite=overwrite, progress=True, **chosen)
+        path = _written(held, target, suffix, access, chosen)
     except StoreExistsError:
         if overwrite:  # then what is there is something that is never replaced
             raise
         raise StoreExistsError(f"{target!r} is there already; --overwrite replaces it") from None
+    except KeyboardInterrupt as stop:
+        advice = "the same command goes on" if resumes else "the same command begins anew"
+        raise KeyboardInterrupt(f"; {target!r} is not written, {advice}") from stop
     seconds = time.perf_counter() - start
     click.echo(f"{path}: {in_bytes(size_on_disk(str(path)))} ({in_time(seconds)})")
+
+
+def _held(source: str, mains: tuple[str, ...], how: dict[str, Any]) -> Held:
+    """All that a file holds, or some Mains by their paths."""
+    import usidx
+    from usidx.arrays.labels import origin_of
+
+    if not mains:
+        return usidx.open_tree(source, **how)
+    opened = [usidx.open(source, main, **how) for main in mains]
+    origins = [
+        origin_of(each)
+        or (origin_of(next(iter(each.data_vars.values()))) if hasattr(each, "data_vars") else None)
+        for each in opened
+    ]
+    return {
+        each.usid.spec.path if origin is None else origin.main: each
+        for each, origin in zip(opened, origins, strict=True)
+    }
+
+
+def _written(
+    held: Held, target: str, suffix: str, access: str | None, options: dict[str, Any]
+) -> str:
+    from usidx import exporting
+
+    if access is not None and suffix != ".zarr":
+        if options.get("compression", "") is None:
+            options["compression"] = False
+        return exporting.rechunk_for(held, access, target, **options)  # type: ignore[arg-type]
+    if suffix == ".zarr":
+        return exporting.to_zarr(held, target, access=access, **options)  # type: ignore[arg-type]
+    write = exporting.to_netcdf if suffix == ".nc" else exporting.to_h5usid
+    return write(held, target, **options)
+
+
+def _age(source: str) -> str:
+    """By which a source is known to be what it was when a conversion was interrupted."""
+    place = os.path.realpath(source)
+    if not os.path.exists(place):  # somewhere else than on this machine
+        return source
+    status = os.stat(place)
+    return f"{place} {status.st_size} {status.st_mtime_ns} {status.st_ino}"

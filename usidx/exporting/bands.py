@@ -18,7 +18,7 @@ from usidx.exporting.sources import Source, Span
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
 
-Access = Literal["maps", "spectra"]
+Access = Literal["maps", "spectra", "both"]
 
 # What a chunk takes at least, where there is so much, and at most, where it can be cut.
 _LEAST_MAPS = 2**18
@@ -80,6 +80,8 @@ def chunk_for(access: Access, spec: MainSpec, itemsize: int) -> tuple[int, ...]:
     """
     first, second = spec.position.shape, spec.spectroscopic.shape
     nbytes = math.prod(first) * math.prod(second) * itemsize
+    if access == "both":
+        return _tile(first, second, itemsize)
     least = _LEAST_MAPS if access == "maps" else _LEAST_SPECTRA
     least = max(least, nbytes // _MOST_CHUNKS)
     most = max(_MOST_BYTES, least)
@@ -89,6 +91,17 @@ def chunk_for(access: Access, spec: MainSpec, itemsize: int) -> tuple[int, ...]:
     if math.prod(kept) == math.prod(whole):
         added = _run(others, least // (math.prod(kept) * itemsize))
     return kept + added if access == "maps" else added + kept
+
+
+def _tile(first: tuple[int, ...], second: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """A box of which maps and spectra each need about as many as the other."""
+    rows, columns = math.prod(first), math.prod(second)
+    count = max(_LEAST_SPECTRA, rows * columns * itemsize // _MOST_CHUNKS) // itemsize
+    # chunks through a map are rows / tall, through a spectrum columns / wide
+    tall = min(rows, max(1, round(math.sqrt(count * rows / columns))))
+    tall = max(tall, min(rows, count // columns))
+    positions = _run(first, tall)
+    return positions + _run(second, max(1, count // math.prod(positions)))
 
 
 def _run(shape: tuple[int, ...], count: int) -> tuple[int, ...]:

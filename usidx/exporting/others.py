@@ -58,6 +58,8 @@ def add_others(others: Iterable[Other], add: Callable[..., None], store: str) ->
     """
     left_out = []
     for other in others:
+        if _MARKS.fullmatch(other.path.rpartition("/")[2]):
+            continue  # each Main of such a store has marks of its own
         dims = [str(dim) for dim in other.values.dims]
         try:
             add(other.path, other.values, dims, other.attrs)

@@ -76,15 +76,19 @@ class New(Protocol):
 
 
 @contextlib.contextmanager
-def new_store(path: str, overwrite: bool, compression: Compression) -> Iterator[New]:
+def new_store(
+    path: str, overwrite: bool, compression: Compression, *, is_zarr: bool = False
+) -> Iterator[New]:
     """A store to be filled in the `with` block; it takes its name at the end of it.
+
+    What kind it is, its name says, but for `is_zarr`.
 
     Raises
     ------
     OptionError : where the name says no kind of store, or the store has no such compression
     """
     folder = os.path.dirname(os.path.realpath(path))
-    if path.endswith(".zarr"):
+    if is_zarr or path.endswith(".zarr"):
         from usidx.stores.zarr import draft as zarr_draft
 
         codec: Any = codec_of(compression, IN_ZARR, "lz4", path)

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import xarray as xr
@@ -14,9 +14,9 @@ import xarray as xr
 from usidx.arrays.fields import field_names, pack
 from usidx.errors import OptionError, did_you_mean
 from usidx.exporting.bands import Access, Cut, cut_of, least_of
-from usidx.exporting.parts import Exportable, Part, parts_of
+from usidx.exporting.parts import Exportable, Part, Parts, parts_of
 from usidx.exporting.passes import TILE, Count, Job, carry_out
-from usidx.exporting.rechunked import Target, new_store
+from usidx.exporting.rechunked import New, Target, new_store
 from usidx.exporting.sources import Source, source_of
 from usidx.exporting.storing import Progress, told
 from usidx.model.dimension import Array
@@ -88,8 +88,37 @@ def rechunk_for(
         )
     path = os.fspath(into)
     budget, threads = _bytes_of(memory), _threads_of(workers)
-    parts = parts_of(obj)
-    with told(progress) as tell, new_store(path, overwrite, compression) as new:
+    with new_store(path, overwrite, compression) as new:
+        _fill(new, parts_of(obj), access, budget, threads, progress)
+    return path
+
+
+def rechunk_to_zarr(
+    obj: Exportable,
+    access: Access,
+    path: str,
+    *,
+    overwrite: bool,
+    compression: Literal["lz4", "zstd"] | None,
+    progress: Progress,
+) -> str:
+    """The same, to a Zarr store of any name, also in tiles for both ways of reading."""
+    if access not in (known := ("spectra", "maps", "both")):
+        raise OptionError(
+            f"access={access!r} is not known{did_you_mean(str(access), known)}; use "
+            f"{', '.join(map(repr, known))}"
+        )
+    chosen: Compression = False if compression is None else compression
+    with new_store(path, overwrite, chosen, is_zarr=True) as new:
+        _fill(new, parts_of(obj), access, _MEMORY, _threads_of(None), progress)
+    return path
+
+
+def _fill(
+    new: New, parts: Parts, access: Access, budget: int, threads: int, progress: Progress
+) -> None:
+    """Write everything into a new store."""
+    with told(progress) as tell:
         for name, attrs in parts.groups.items():
             new.set_attrs(name, attrs)
         jobs = [_jobs(each, new.add_main(each, access), budget, threads) for each in parts.mains]
@@ -100,7 +129,6 @@ def rechunk_for(
         count = Count(tell, sum(job.steps for each in jobs for job in each))
         for each in jobs:
             carry_out(each, new.folder, budget, count)
-    return path
 
 
 def _jobs(part: Part, targets: Sequence[Target], memory: int, workers: int) -> list[Job]:

@@ -65,7 +65,7 @@ def fingerprint_of(
         if part.origin is not None:
             status = os.stat(part.origin[0]) if os.path.exists(part.origin[0]) else None
             stamp = None if status is None else (status.st_size, status.st_mtime_ns, status.st_ino)
-            told.update(repr((part.origin, stamp)).encode())
+            told.update(repr((part.origin, part.origins, stamp)).encode())
     for source in sources:
         told.update(repr((source.name, source.chunks, str(source.dtype))).encode())
     return told.hexdigest()
