@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import json
@@ -26,10 +25,11 @@ from usidx.errors import (
     StoreAccessError,
     UsidError,
 )
-from usidx.model.blocks import axis_range
 from usidx.model.dimension import Array
 from usidx.stores.base import Key
 from usidx.stores.remote.url import Url
+from usidx.stores.zarr.marks import are_listed, stored_marks
+from usidx.stores.zarr.keys import length, normal
 from usidx.stores.zarr.nodes import FILE, Node, Stamp, check_inside, entry_of, read_node, stamp_of
 
 _SAMPLED_CHUNKS = 8
@@ -92,11 +92,11 @@ class ZarrArray:
         SourceChangedError : where the store is no longer the one that was opened
         UnsafeStoreError : where a chunk is a link out of the store
         """
-        forward, mirrored, dropped = _normal(key, self.shape)
+        forward, mirrored, dropped = normal(key, self.shape)
         if self.dtype.names is None:
             values = self._read(0, forward)
         else:
-            values = np.empty(tuple(map(_length, forward)), dtype=self.dtype)
+            values = np.empty(tuple(map(length, forward)), dtype=self.dtype)
             for place, name in enumerate(self.dtype.names):
                 values[name] = self._read(place, forward)
         return values[mirrored][dropped] if self.shape else values
@@ -215,6 +215,16 @@ class ZarrArray:
                     "restore it from a copy of the store, or compute it again"
                 ) from None
 
+    def _marks_in(self, handle: zarr.Array[Any], name: str, key: tuple[slice, ...]) -> Array:
+        """Values of an array of marks, of which files may be missing, but none a link out."""
+        if not are_listed(handle, key):
+            self._refuse_missing(handle, name, key, None)
+
+        def check(path: str) -> None:
+            check_inside(self.root, path, self.allow)
+
+        return stored_marks(handle, key, check)
+
     def _marks(self) -> Array:
         marks = open_array(
             self.root, self.folder, (self.marks,), None, absent="marks", allow=self.allow
@@ -232,28 +242,6 @@ class ZarrArray:
             f"[{bounds}] of {os.path.join(self.folder, name)!r} cannot be read ({error}); "
             "restore the chunk from a copy of the store, or compute it again"
         )
-
-
-def stored_marks(handle: zarr.Array[Any], key: tuple[slice, ...] | None = None) -> Array:
-    """Marks as an array of bool; False where a file of them is damaged.
-
-    A power failure can leave a file without its content. What it marked is then computed again.
-
-    Parameters
-    ----------
-    handle : the array of marks
-    key : slices that go forward; everything when None
-    """
-    whole = (slice(None),) * handle.ndim
-    try:
-        return np.asarray(handle[whole if key is None else key]).astype(bool)
-    except (ValueError, RuntimeError):
-        marks = np.zeros(handle.shape, dtype=bool)
-    for index in np.ndindex(*(-(-n // part) for n, part in zip(handle.shape, handle.chunks))):
-        region = region_of(index, handle)
-        with contextlib.suppress(ValueError, RuntimeError):
-            marks[region] = np.asarray(handle[region]).astype(bool)
-    return marks if key is None else marks[key]
 
 
 def signature_of(leaf: Node, array: Node) -> str:
@@ -386,35 +374,3 @@ def sampled_chunks(handle: zarr.Array[Any], shape: tuple[int, ...]) -> Iterator[
 def _own_dtype(handle: zarr.Array[Any]) -> np.dtype[Any]:
     found: np.dtype[Any] = handle.dtype
     return found if found.kind == "T" else np.dtype(found.str)
-
-
-def _normal(
-    key: Any, shape: tuple[int, ...]
-) -> tuple[tuple[slice, ...], tuple[slice, ...], tuple[int | slice, ...]]:
-    """(forward, mirrored, dropped): slices with positive steps to read, which of the axes to turn
-    around after that, and which to drop since an int selected them."""
-    parts = key if isinstance(key, tuple) else (key,)
-    if Ellipsis in parts:
-        place = parts.index(Ellipsis)
-        rest = len(shape) - len(parts) + 1
-        parts = parts[:place] + (slice(None),) * rest + parts[place + 1 :]
-    if len(parts) > len(shape):
-        raise IndexError(f"{len(parts)} indices for an array with {len(shape)} axes")
-    parts += (slice(None),) * (len(shape) - len(parts))
-    forward: list[slice] = []
-    mirrored: list[slice] = []
-    dropped: list[int | slice] = []
-    for part, size in zip(parts, shape, strict=True):
-        places = axis_range(part, size)
-        turned = places.step < 0
-        ordered = places[::-1] if turned else places
-        forward.append(
-            slice(ordered[0], ordered[-1] + 1, ordered.step) if len(ordered) else slice(0, 0, 1)
-        )
-        mirrored.append(slice(None, None, -1 if turned else 1))
-        dropped.append(slice(None) if isinstance(part, slice) else 0)
-    return tuple(forward), tuple(mirrored), tuple(dropped)
-
-
-def _length(part: slice) -> int:
-    return len(range(part.start, part.stop, part.step))

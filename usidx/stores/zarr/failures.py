@@ -18,9 +18,10 @@ from usidx.model.blocks import blocks_of
 from usidx.model.dimension import Array
 from usidx.model.result_rules import FailuresFacts
 from usidx.stores.failures import SLOTS, Failures, slots_for
-from usidx.stores.zarr.array import ZarrArray, open_array, stored_marks
+from usidx.stores.zarr.array import ZarrArray, open_array
 from usidx.stores.zarr.create import open_to_write
 from usidx.stores.zarr.files import Files
+from usidx.stores.zarr.marks import stored_marks
 from usidx.stores.zarr.nodes import Node, entry_of, read_node, write_node
 
 KEY = "failures"
