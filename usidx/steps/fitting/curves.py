@@ -1,0 +1,273 @@
+"""Least squares of a model to every spectrum of a map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from usidx.arrays.apply import spectral_dim
+from usidx.errors import PlanError, did_you_mean
+from usidx.model.dimension import Array
+from usidx.step import register, step
+from usidx.steps.fitting.batched import LOSSES, STATUS
+from usidx.steps.fitting.blocks import Task
+from usidx.steps.fitting.models import Function, Sum, model_of
+
+Start = Mapping[str, Any] | Sequence[float] | xr.Dataset | None
+
+
+@register
+@step("Curve_Fit", version="1", per_position=True)
+def curve_fit(
+    spectra: xr.DataArray,
+    model: str | Callable[..., Any],
+    *,
+    along: str | None = None,
+    p0: Start = None,
+    bounds: Mapping[str, Sequence[float | None]] | None = None,
+    fixed: Mapping[str, float] | Sequence[str] | None = None,
+    weights: xr.DataArray | Sequence[float] | None = None,
+    loss: str = "linear",
+    loss_scale: float = 1.0,
+    iterations: int = 100,
+    compiled: bool | None = None,
+) -> xr.Dataset:
+    r"""Parameters of the model nearest to each spectrum, their errors, and whether to trust them.
+
+    Minimized is :math:`\frac{1}{2} \sum_i \rho([w_i (f(x_i; p) - y_i)]^2)` by the method of
+    Levenberg and Marquardt (D. W. Marquardt, J. Soc. Indust. Appl. Math. 11, 431, 1963) with the
+    damping of H. B. Nielsen (IMM-REP-1999-05, Technical University of Denmark), steps projected
+    onto the bounds. With :math:`u = 2 (x - c) / w` the named terms are
+
+    - "lorentzian" (amplitude a, center c, width w at half height): :math:`a / (1 + u^2)`
+    - "gaussian" (the same): :math:`a\, e^{-u^2 \ln 2}`
+    - "pseudo_voigt" (also fraction h): :math:`a (h / (1 + u^2) + (1 - h) e^{-u^2 \ln 2})`
+    - "voigt" (area A, center c, sigma s, gamma g): the convolution of both, of area A,
+      :math:`A\, \mathrm{Re}\, w(z) / (s \sqrt{2 \pi})` with :math:`z = (x - c + i g) / (s
+      \sqrt 2)`
+    - "exponential" (amplitude a, decay t): :math:`a\, e^{-x / t}`
+    - "linear" (slope, intercept) and "constant" (offset)
+    - "sho" (amplitude, frequency, quality_factor, phase): the complex oscillator of `sho_guess`
+
+    Sums are written "lorentzian + linear"; names that two terms share are numbered, as in
+    amplitude_1 and amplitude_2. Values that are NaN are left out. Errors are those of a linear
+    model there, with the variance of the residuals; of complex values, real and imaginary parts are
+    fitted together.
+
+    Parameters
+    ----------
+    spectra : real or complex values, lazily
+    model : a name, a sum of names, or a function f(x, a, b, ...) of NumPy arrays: x of shape (n,),
+        parameters of shape (rows, 1). To `process` a function, make a step of your own around this
+    along : spectroscopic dimension of x (0, 1, 2, ... where it has no values); may be left out
+        where there is only one
+    p0 : where to begin: numbers by name or in order, or a Dataset with a map for each parameter,
+        such as an earlier fit; the rest is guessed for named terms. A function takes the defaults
+        in its signature
+    bounds : (low, high) by name, None for open
+    fixed : values by name, or names that stay where they begin
+    weights : of residuals, 1 / sigma: numbers along x, or an array that has `along` among its
+        dimensions
+    loss : "linear" for least squares; "soft_l1" or "huber" let outliers count less
+    loss_scale : weighted residual from which on they do
+    iterations : at most
+    compiled : True asks for Numba, False for NumPy; None takes Numba for named terms where it is
+        installed (`pip install usidx[fit]`)
+
+    Returns
+    -------
+    Dataset : for each parameter a variable of its name and one of its name with "_error";
+        "r_squared", :math:`1 - \sum w^2 (y - f)^2 / \sum w^2 (y - \bar y)^2`; and "status", which
+        is 0 where it converged, 1 at_bound (some parameter is at its bound), 2 max_iterations,
+        3 singular (parameters cannot be told apart, errors are NaN), 4 no_data (not more values
+        than parameters), 5 no_start (the model is not finite at p0)
+
+    Raises
+    ------
+    PlanError : for a model, names or bounds that are not understood, or no value to begin with
+
+    Examples
+    --------
+    >>> x = np.linspace(0, 10, 100)
+    >>> peaks = [3 / (1 + (2 * (x - center) / 1.5) ** 2) + 1 for center in (4, 6)]
+    >>> spectra = xr.DataArray(peaks, dims=("X", "Energy"), coords={"Energy": x})
+    >>> found = curve_fit(spectra, "lorentzian + constant", along="Energy")
+    >>> found["center"].values.round(6), found["status"].values
+    (array([4., 6.]), array([0, 0], dtype=int8))
+    """
+    dim = spectral_dim(spectra, along)
+    made = model_of(model, complex_values=spectra.dtype.kind == "c")
+    x = np.arange(float(spectra.sizes[dim]))
+    of_x = ""
+    if dim in spectra.coords:
+        x = np.asarray(spectra.coords[dim].values, dtype=float)
+        of_x = str(spectra.coords[dim].attrs.get("units", ""))
+    if not np.isfinite(x).all():
+        raise PlanError(f"{dim!r} has values that are not finite, where no model has a value")
+    _check_loss(loss, loss_scale, iterations)
+    numbers, maps, held = _begin(made, p0, fixed)
+    low, high = _bounds(made, bounds, x)
+    task = Task(made, x, numbers, tuple(maps), _free(made, held), low, high, loss, loss_scale,
+                iterations, compiled)  # fmt: skip
+    task.check()
+    fields = _applied(spectra, dim, task, maps, weights)
+    units = made.units(str(spectra.attrs.get("units", "")), of_x) if isinstance(made, Sum) else ()
+    return _labelled(made, fields, units)
+
+
+def _applied(
+    spectra: xr.DataArray,
+    dim: str,
+    task: Task,
+    maps: Mapping[str, xr.DataArray],
+    weights: xr.DataArray | Sequence[float] | None,
+) -> tuple[xr.DataArray, ...]:
+    arrays, dims = [spectra], [[dim]]
+    if weights is not None:
+        if not isinstance(weights, xr.DataArray):
+            weights = xr.DataArray(np.asarray(weights, dtype=float), dims=dim)
+        if dim not in weights.dims or not set(weights.dims) <= set(spectra.dims):
+            raise PlanError(
+                f"weights have the dimensions {', '.join(map(str, weights.dims)) or 'none'}; they "
+                f"need {dim!r} and may have others of {', '.join(map(str, spectra.dims))}"
+            )
+        arrays.append(weights)
+        dims.append([dim])
+    for name, each in maps.items():
+        if not set(each.dims) <= set(spectra.dims) - {dim}:
+            raise PlanError(
+                f"p0 of {name!r} has the dimensions {', '.join(map(str, each.dims))}; it may have "
+                f"those of the spectra other than {dim!r}"
+            )
+        arrays.append(each)
+        dims.append([])
+    arrays = [a if a.chunks is None or not d else a.chunk({dim: -1}) for a, d in zip(arrays, dims)]
+    dtypes = task.dtypes
+    try:
+        found = xr.apply_ufunc(
+            task,
+            *arrays,
+            input_core_dims=dims,
+            output_core_dims=[[]] * len(dtypes),
+            join="exact",
+            dask="parallelized",
+            dask_gufunc_kwargs={"meta": tuple(np.empty(0, each) for each in dtypes)},
+            kwargs={"weighted": weights is not None},
+        )
+    except xr.AlignmentError as error:
+        raise PlanError(
+            f"p0 or weights have other coordinates than the spectra ({error}); make them the same "
+            "first, with p0.reindex_like(da, method='nearest', tolerance=...)"
+        ) from error
+    assert isinstance(found, tuple)
+    return found
+
+
+def _begin(
+    model: Sum | Function, p0: Start, fixed: Mapping[str, float] | Sequence[str] | None
+) -> tuple[Array, dict[str, xr.DataArray], set[str]]:
+    """Numbers to begin with (NaN where there is none), maps, and names that stay."""
+    names = model.parameters
+    numbers = np.full(len(names), np.nan)
+    if isinstance(model, Function):
+        numbers[:] = [np.nan if each is None else each for each in model.defaults]
+    given: dict[str, Any] = {}
+    if isinstance(p0, xr.Dataset):
+        given = {name: p0[name] for name in names if name in p0.data_vars}
+        if not given:
+            raise PlanError(f"p0 has none of the parameters {', '.join(names)}")
+    elif isinstance(p0, Mapping):
+        given = {str(name): value for name, value in p0.items()}
+    elif p0 is not None:
+        if len(p0) != len(names):
+            raise PlanError(
+                f"p0 has {len(p0)} values, the model has {len(names)} parameters: "
+                f"{', '.join(names)}; a dict begins with some of them"
+            )
+        given = dict(zip(names, p0, strict=True))
+    if isinstance(fixed, Mapping):
+        given |= fixed
+    held = {fixed} if isinstance(fixed, str) else set(fixed or ())
+    _check_names(names, [*given, *held])
+    maps = {}
+    for name, value in given.items():
+        if isinstance(value, xr.DataArray) and value.ndim:
+            maps[name] = value
+        else:
+            numbers[names.index(name)] = float(value)
+    if isinstance(model, Function):
+        lost = [n for n, value in zip(names, numbers) if np.isnan(value) and n not in maps]
+        if lost:
+            raise PlanError(
+                f"where does the fit of {', '.join(lost)} begin? Give p0={{{lost[0]!r}: ...}}, or "
+                "a default in the signature of the function"
+            )
+    return numbers, maps, held
+
+
+def _bounds(
+    model: Sum | Function, bounds: Mapping[str, Sequence[float | None]] | None, x: Array
+) -> tuple[Array, Array]:
+    names = model.parameters
+    low, high = np.full(len(names), -np.inf), np.full(len(names), np.inf)
+    if isinstance(model, Sum):
+        low, high = model.limits(x)
+    _check_names(names, list(bounds or ()))
+    for name, pair in (bounds or {}).items():
+        at = names.index(name)
+        if len(pair) != 2:
+            raise PlanError(f"bounds of {name!r} are (low, high), got {pair!r}")
+        lower, upper = pair
+        low[at] = max(low[at], -np.inf if lower is None else lower)
+        high[at] = min(high[at], np.inf if upper is None else upper)
+        if not low[at] < high[at]:
+            raise PlanError(
+                f"bounds of {name!r} leave nothing between {low[at]} and {high[at]}; to hold a "
+                f"parameter say fixed={{{name!r}: ...}}"
+            )
+    return low, high
+
+
+def _free(model: Sum | Function, held: set[str]) -> Array:
+    free = [at for at, name in enumerate(model.parameters) if name not in held]
+    if not free:
+        raise PlanError("all parameters are fixed, so that there is nothing to fit")
+    return np.array(free)
+
+
+def _check_names(names: Sequence[str], given: Sequence[str]) -> None:
+    unknown = [f"{each!r}{did_you_mean(each, names)}" for each in given if each not in names]
+    if unknown:
+        raise PlanError(
+            f"the model has no parameter {', '.join(unknown)}; it has {', '.join(names)}"
+        )
+
+
+def _check_loss(loss: str, scale: float, iterations: int) -> None:
+    if loss not in LOSSES:
+        raise PlanError(f"loss={loss!r}{did_you_mean(loss, LOSSES)} is none of {', '.join(LOSSES)}")
+    if not scale > 0 or iterations < 1:
+        raise PlanError(f"loss_scale={scale} and iterations={iterations} must be above zero")
+
+
+def _labelled(
+    model: Sum | Function, fields: Sequence[xr.DataArray], units: Sequence[str]
+) -> xr.Dataset:
+    names = model.parameters
+    found: dict[str, xr.DataArray] = {}
+    for number, name in enumerate(names):
+        unit = units[number] if units else ""
+        for suffix, at in (("", number), ("_error", number + len(names))):
+            own = name + suffix
+            found[own] = fields[at].assign_attrs(quantity=own, long_name=own, units=unit)
+    found["r_squared"] = fields[-2].assign_attrs(quantity="r_squared", units="")
+    found["status"] = fields[-1].assign_attrs(
+        quantity="status",
+        units="",
+        flag_values=list(range(len(STATUS))),
+        flag_meanings=" ".join(STATUS),
+    )
+    return xr.Dataset(found).assign_attrs(quantity="Fit parameters", units="compound")
