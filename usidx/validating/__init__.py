@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from usidx.errors import OptionError
+from usidx.stores.remote.url import is_url
 from usidx.validating.contained import check_contained, check_here
 from usidx.validating.report import Report
 
@@ -53,6 +54,8 @@ def validate(
         raise OptionError(
             f"limit is {limit!r} s and memory {memory!r} bytes; both must be more than 0"
         )
+    if is_url(path):
+        raise OptionError(f"{str(path)!r} is a URL; download what is there, and check the copy")
     where = os.path.abspath(os.path.expanduser(os.fspath(path)))
     folders = tuple(os.path.abspath(os.path.expanduser(os.fspath(each))) for each in allow_external)
     if limit is None:

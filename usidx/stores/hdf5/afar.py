@@ -15,7 +15,7 @@ from usidx.errors import DamagedStoreError, NotUsidError, SourceChangedError, Us
 from usidx.model.dimension import Array
 from usidx.stores.hdf5.bytes import HDF5Array, Reading
 from usidx.stores.hdf5.copying import Rows, copy_through_hdf5, rows_of
-from usidx.stores.hdf5.file import SIGNATURE, FileIdentity
+from usidx.stores.hdf5.file import SIGNATURE, FileIdentity, raised_by_h5py
 from usidx.stores.hdf5.heaps import starts_endless_heap
 from usidx.stores.hdf5.selection import Selection, as_rows
 from usidx.stores.hdf5.walk import find
@@ -82,7 +82,7 @@ def open_afar(url: Url, version: Version | None = None) -> Iterator[h5py.File]:
             raise changed(url) from error
         if isinstance(raw.error, UsidError):
             raise raw.error from error
-        if isinstance(error, UsidError) or not isinstance(error, OSError | RuntimeError | KeyError):
+        if isinstance(error, UsidError) or not raised_by_h5py(error):
             raise
         if not is_hdf5_afar(url, now):
             what = "is empty" if not now.size else "is not an HDF5 file: its signature is missing"

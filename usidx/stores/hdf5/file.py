@@ -183,7 +183,7 @@ def _translated(path: str, error: Exception) -> UsidError | None:
         return StoreAccessError(
             f"{path!r} may not be read by this user; ask its owner for permission to read it"
         )
-    if not _raised_by_h5py(error):
+    if not raised_by_h5py(error):
         return None
     if isinstance(error, BlockingIOError):
         return StoreLockedError(f"{path!r} is locked by another program: {error}")
@@ -199,7 +199,7 @@ def _translated(path: str, error: Exception) -> UsidError | None:
     )
 
 
-def _raised_by_h5py(error: Exception) -> bool:
+def raised_by_h5py(error: Exception) -> bool:
     """Whether the innermost place in the traceback is code of h5py, and not a mistake of ours."""
     trace = error.__traceback__
     innermost = ""
