@@ -99,3 +99,22 @@ def test_calibrated_spectra(tmp_path: pathlib.Path) -> None:
 def test_what_is_cut_short(tmp_path: pathlib.Path, cut: str) -> None:
     with pytest.raises(DamagedStoreError, match="scan 1.1"):
         usidx.list_mains(text(tmp_path, f"#S 1 ascan\n#N 3\n#L a  b  c\n{cut}"))
+
+
+def test_a_header_that_counts_wrong(tmp_path: pathlib.Path) -> None:
+    path = text(tmp_path, "#S 1 ascan\n#N 5\n#L a  b c  d\r\n0 1 2\r\n1 2 3\r\n")
+    scan = usidx.open(path)
+    assert list(scan) == ["b c", "d"]
+    np.testing.assert_array_equal(scan.d.values.ravel(), [2, 3])
+
+
+def test_labels_that_are_twice_or_too_few(tmp_path: pathlib.Path) -> None:
+    twice = text(tmp_path, "#S 1 ascan\n#N 3\n#L a  I/I0  I/I0\n0 1 2\n1 2 3\n")
+    assert list(usidx.open(twice)) == ["I_I0", "I_I0 (2)"]
+    few = text(tmp_path, "#S 1 ascan\n#N 3\n#L a  b\n0 1 2\n1 2 3\n")
+    assert list(usidx.open(few)) == ["column_2", "column_3"]
+
+
+def test_no_table_and_no_notes_are_taken_for_spec(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a.txt").write_text("# Some notes\n1 2\n3 4\n")
+    assert "measurement" not in str(usidx.list_mains(tmp_path / "a.txt"))

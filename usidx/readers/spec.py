@@ -30,14 +30,18 @@ _KEPT = re.compile(r"[GUXIR]\d*|UMI\d*")
 
 def read(path: str) -> Sequence[Foreign]:
     """The scans in a file; those without any value are left out."""
-    identity = FileIdentity.of(path)
+    return _mains(path, FileIdentity.of(path))
+
+
+@functools.lru_cache(maxsize=2)
+def _mains(path: str, identity: FileIdentity) -> tuple[Foreign, ...]:
     found = []
     for scan in scans(path, identity):
         attrs = _attrs(scan)
         if scan.lines:
             found.append(_measurement(path, identity, scan, attrs))
         found += _analysers(path, identity, scan, attrs)
-    return found
+    return tuple(found)
 
 
 def _measurement(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -52,7 +51,16 @@ class SpecScan:
     @property
     def name(self) -> str:
         """As silx calls it: "94.1"."""
-        return f"{self.number}.{self.order}"
+        return f"{self.number.replace('/', '_')}.{self.order}"
+
+    @property
+    def n_expected(self) -> int:
+        """How many columns the header says at least; 0 where its lines do not agree."""
+        told = self.header.get("N", [""])[0].split()
+        count = int(told[0]) if told and told[0].isdigit() else 0
+        text = " ".join(self.header.get("L", [])).strip()
+        agreed = not text or count in (len(_APART.split(text)), len(text.split()))
+        return count if agreed else 0
 
     @property
     def labels(self) -> list[str]:
@@ -90,7 +98,6 @@ class SpecScan:
         return found
 
 
-@functools.lru_cache(maxsize=8)
 def scans(path: str, identity: FileIdentity) -> tuple[SpecScan, ...]:
     """Every scan of a file, in its order.
 
@@ -144,11 +151,11 @@ def _lines(path: str) -> Iterator[tuple[int, bytes]]:
 def _take_values(path: str, scan: SpecScan, start: int, line: bytes) -> None:
     values = line.split()
     scan.n_columns = scan.n_columns or len(values)
-    told = scan.header.get("N", [""])[0].split()
-    if len(values) != scan.n_columns or (told and told[0].isdigit() and len(values) < int(told[0])):
+    expected = scan.n_columns if scan.lines else max(scan.n_columns, scan.n_expected)
+    if len(values) != expected:
         raise DamagedStoreError(
             f"line {len(scan.lines) + 1} of scan {scan.name} of {path!r} has {len(values)} values, "
-            f"and {max([scan.n_columns, *map(int, told[:1])])} are expected; it is cut short"
+            f"and {expected} are expected; it is cut short"
         )
     pair = values[: min(2, len(values))] * 2
     try:
