@@ -7,9 +7,11 @@ core. `registered()` has them by the name of their tool.
 from usidx.step import find_step as find
 from usidx.step import register, registered
 from usidx.steps.background import baseline
+from usidx.steps.corrections import destripe, flat_field
 from usidx.steps.diffraction import center_of_mass, curl_divergence, pick, radial_profile
 from usidx.steps.filters import fft_filter
 from usidx.steps.fitting import curve_fit
+from usidx.steps.images import bin, crop, gaussian_filter, median_filter
 from usidx.steps.masks import apply_masks, disk_detector, point_detector, ring_detector
 from usidx.steps.maxima import peaks
 from usidx.steps.reductions import mean, peak_response, statistics
@@ -19,15 +21,21 @@ from usidx.steps.spectra import derivative, integrate, normalize, savgol, smooth
 __all__ = [
     "apply_masks",
     "baseline",
+    "bin",
     "center_of_mass",
+    "crop",
     "curl_divergence",
     "curve_fit",
     "derivative",
+    "destripe",
     "disk_detector",
     "fft_filter",
     "find",
+    "flat_field",
+    "gaussian_filter",
     "integrate",
     "mean",
+    "median_filter",
     "normalize",
     "peak_response",
     "peaks",

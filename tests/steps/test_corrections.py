@@ -1,0 +1,78 @@
+"""Flat fields and lines against NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import usidx
+from usidx import steps
+from usidx.errors import PlanError
+
+
+def test_flat_field_in_every_form(any_frames: xr.DataArray, frames: xr.DataArray) -> None:
+    rng = np.random.default_rng(0)
+    flats = frames.isel(Y=slice(2)).copy(data=rng.uniform(400, 500, (2, 7, 12, 16)))
+    dark = frames.isel(Y=0, X=0, drop=True).astype(float) * 0 + rng.uniform(1, 2, (12, 16))
+    found = steps.flat_field(any_frames, flat=flats, dark=dark)
+    expected = (frames.values - dark.values) / (flats.values.mean((0, 1)) - dark.values)
+    np.testing.assert_allclose(found.values.reshape(expected.shape), expected, rtol=1e-4, atol=1e-6)
+    assert found.dims == any_frames.dims
+    assert found.dtype == "float32"
+
+
+def test_flats_of_the_same_positions_belong_to_them(frames: xr.DataArray) -> None:
+    flat = frames.copy(data=frames.values + 3)
+    flat[1, 1, 4, 4] = 0
+    found = steps.flat_field(frames, flat=flat.chunk(Y=2))
+    with np.errstate(divide="ignore"):
+        expected = frames.values / flat.values.astype(float)
+    expected[1, 1, 4, 4] = np.nan
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_run_has_three_sources(tmp_path, frames: xr.DataArray) -> None:
+    path = str(tmp_path / "scan.h5")
+    flat, dark = frames.isel(Y=[0], X=[0]) + 300, frames.isel(Y=[1], X=[1]) // 50
+    mains = {"Raw_Data": frames, "Flat": flat, "Dark": dark}
+    usidx.to_h5usid(
+        {
+            f"/Measurement_000/Channel_00{n}/{name}": each.assign_attrs(frames.attrs).rename(name)
+            for n, (name, each) in enumerate(mains.items())
+        },
+        path,
+    )
+    opened = {name: usidx.open(path, name) for name in mains}
+    result = (
+        opened["Raw_Data"]
+        .usid.process(steps.flat_field, flat=opened["Flat"], dark=opened["Dark"])
+        .run(memory="1 MB", workers=1)
+    )
+    white, black = flat.values[0, 0].astype(float), dark.values[0, 0].astype(float)
+    expected = (frames.values - black) / (white - black)
+    np.testing.assert_allclose(result.open(), expected, rtol=1e-5, atol=1e-6)
+    assert len(result.sources) == 3
+
+
+def test_a_flat_of_other_frames_is_refused(frames: xr.DataArray) -> None:
+    with pytest.raises(PlanError, match="flat has kx 15, which does not fit raw"):
+        steps.flat_field(frames, flat=frames.isel(kx=slice(15)))
+
+
+@pytest.mark.parametrize("chunks", [None, {"Y": 2, "X": 3}])
+@pytest.mark.parametrize("method", ["median", "mean"])
+def test_offsets_of_lines_go(frames: xr.DataArray, chunks, method: str) -> None:
+    maps = frames.isel(ky=5, kx=[6, 7]).astype(float)
+    offsets = np.random.default_rng(1).normal(0, 100, (6, 1, 2))
+    level = getattr(np, method)
+    expected = maps.values - level(maps.values, axis=1, keepdims=True)
+    striped = maps + xr.DataArray(offsets, dims=("Y", "one", "kx")).isel(one=0)
+    striped = striped.transpose("Y", "X", "kx")
+    found = steps.destripe(
+        striped if chunks is None else striped.chunk(chunks), along="X", method=method
+    )
+    np.testing.assert_allclose(found - found.mean(("Y", "X")), expected - expected.mean((0, 1)))
+    np.testing.assert_allclose(level(found.values, axis=1).std(0), 0, atol=1e-10)
+    with pytest.raises(PlanError, match="lines along 'kx' need a map"):
+        steps.destripe(maps, along="kx")

@@ -1,0 +1,140 @@
+"""What a detector and a scan add to measured values, taken away."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from usidx.arrays.apply import apply_over, check_dims, floating
+from usidx.arrays.roles import known_roles
+from usidx.errors import OptionError, PlanError
+from usidx.model.dimension import Array
+from usidx.step import register, step
+
+
+@register
+@step("Flat_Field", version="1", per_position=True)
+def flat_field(
+    raw: xr.DataArray, *, flat: xr.DataArray, dark: xr.DataArray | None = None
+) -> xr.DataArray:
+    r"""Values over those of the empty field, without what the detector gives in the dark.
+
+    .. math:: c = \frac{d_{raw} - d_{dark}}{d_{flat} - d_{dark}}
+
+    NaN where the flat is as dark as the dark.
+
+    Parameters
+    ----------
+    raw : real values, lazily
+    flat, dark : Mains of the same spectra or frames; of as many positions as `raw`, which belong to
+        each other, or of any others, over which the mean is taken
+
+    Returns
+    -------
+    DataArray : of the shape and labels of `raw`, without units; float32 where 32 bits hold it
+
+    Raises
+    ------
+    PlanError : for a flat or dark with other spectra or frames than `raw`
+
+    Examples
+    --------
+    >>> raw = xr.DataArray([[3.0, 5.0], [2.0, 9.0]], dims=("X", "u"))
+    >>> flat = xr.DataArray([5.0, 9.0], dims="u")
+    >>> flat_field(raw, flat=flat, dark=xr.DataArray([1.0, 1.0], dims="u")).values
+    array([[0.5 , 0.5 ], [0.25, 1. ]])
+    """
+    dtype = floating(raw.dtype)
+    above = raw.astype(dtype)
+    white = _alike(raw, flat, "flat").astype(dtype)
+    if dark is not None:
+        black = _alike(raw, dark, "dark").astype(dtype)
+        above, white = above - black, white - black
+    found = above / white.where(white != 0)
+    found = found.transpose(*raw.dims).assign_coords(raw.coords)
+    return found.assign_attrs(raw.attrs, units="").rename(raw.name)
+
+
+def _alike(raw: xr.DataArray, other: xr.DataArray, name: str) -> xr.DataArray:
+    """Another Main without coordinates, so that it is computed with `raw` by place."""
+    positions = {dim for dim, role in known_roles(raw).items() if role == "position"}
+    roles = known_roles(other)
+    own = [dim for dim, role in roles.items() if role == "position" or dim in positions]
+    same = all(other.sizes[dim] == raw.sizes.get(dim) for dim in own)
+    bare = other.drop_vars(list(other.coords))
+    bare = bare if same else bare.mean(own)
+    wrong = [f"{dim} {size}" for dim, size in bare.sizes.items() if raw.sizes.get(str(dim)) != size]
+    if wrong:
+        has = ", ".join(f"{dim} {size}" for dim, size in raw.sizes.items())
+        raise PlanError(f"{name} has {', '.join(wrong)}, which does not fit raw: {has}")
+    return bare
+
+
+@register
+@step("Destripe", version="1")
+def destripe(
+    data: xr.DataArray, *, along: str, method: Literal["median", "mean"] = "median"
+) -> xr.DataArray:
+    r"""Maps whose lines are all at the same level.
+
+    The median (or mean) of each line is taken away, and the mean of these over the map is added
+    again: :math:`c_{yx} = d_{yx} - m_y + \bar m`. So offsets between the lines of a scan go, and
+    any slope across the lines with them. NaN is left out.
+
+    Parameters
+    ----------
+    data : real values over a map, lazily; every spectroscopic value is a map of its own
+    along : the dimension along the lines, the fast one of the scan
+    method : "median", which a few high features in a line do not move, or "mean"
+
+    Returns
+    -------
+    DataArray : of the same shape, labels and units
+
+    Raises
+    ------
+    PlanError : for a dimension that is no position of a grid, or complex values
+    OptionError : for another method
+
+    Examples
+    --------
+    >>> heights = xr.DataArray([[1.0, 2, 3], [11, 12, 13]], dims=("Y", "X"))
+    >>> heights = heights.usid.assign_roles(["Y", "X"])
+    >>> destripe(heights, along="X").values
+    array([[6., 7., 8.], [6., 7., 8.]])
+    """
+    if method not in ("median", "mean"):
+        raise OptionError(f"method={method!r} must be 'median' or 'mean'")
+    check_dims(data, [along])
+    maps = [dim for dim, role in known_roles(data).items() if role == "position"]
+    if along not in maps or len(maps) < 2:
+        raise PlanError(
+            f"lines along {along!r} need a map; the positions are {', '.join(maps) or 'none'}"
+        )
+    if data.dtype.kind == "c":
+        raise PlanError("complex values have no median; take destripe of data.real and data.imag")
+    dtype = floating(data.dtype)
+    (level,) = apply_over(
+        data, levels, [along], dtypes=[dtype], kwargs={"method": method, "dtype": dtype}
+    )
+    others = [dim for dim in maps if dim != along]
+    found = data.astype(dtype) - level.drop_vars(list(level.coords)) + _plain_mean(level, others)
+    found = found.transpose(*data.dims).assign_coords(data.coords)
+    return found.assign_attrs(data.attrs).rename(data.name)
+
+
+def levels(block: Array, *, method: str, dtype: np.dtype[np.generic]) -> Array:
+    """The median or mean of each line, shape (..., n), NaN left out."""
+    import warnings
+
+    with warnings.catch_warnings():
+        # a line of nothing but NaN is NaN
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = np.nanmedian(block, axis=-1) if method == "median" else np.nanmean(block, axis=-1)
+    return np.asarray(found, dtype)
+
+
+def _plain_mean(level: xr.DataArray, dims: list[str]) -> xr.DataArray:
+    return level.drop_vars(list(level.coords)).mean(dims)
