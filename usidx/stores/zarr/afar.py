@@ -33,9 +33,9 @@ from usidx.stores.zarr.array import (
     ZarrArray,
     region_of,
     sampled_chunks,
-    stored_marks,
     touched,
 )
+from usidx.stores.zarr.marks import stored_marks
 from usidx.stores.zarr.nodes import Stamp
 
 _last: dict[tuple[str, str], tuple[Stamp, Stamp]] = {}
