@@ -222,3 +222,50 @@ def test_pages_that_lead_in_a_circle(tmp_path: pathlib.Path) -> None:
     path.write_bytes(data)
     with pytest.raises(DamagedStoreError, match="leads back"):
         usidx.open(path)
+
+
+def test_a_page_that_describes_what_it_has_not(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, made((40, 40)), compression="zlib", rowsperstrip=10)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["ImageLength"].overwrite(4_000_000)
+    with pytest.raises(DamagedStoreError, match="describes 400000 tiles or strips and has 4"):
+        usidx.open(path)[:5].compute()
+
+
+def test_sets_of_files(tmp_path: pathlib.Path) -> None:
+    """OME-TIFF of one file for each channel: each describes all of them."""
+    values = made((2, 3, 20, 24))
+    names = [f"c{number}.ome.tif" for number in range(2)]
+    data = "".join(
+        f'<TiffData FirstC="{c}" FirstZ="{z}" FirstT="0" IFD="{z}" PlaneCount="1">'
+        f'<UUID FileName="{name}">urn:uuid:{c:08d}-0000-0000-0000-000000000000</UUID></TiffData>'
+        for c, name in enumerate(names)
+        for z in range(3)
+    )
+    for c, name in enumerate(names):
+        text = (
+            '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:{c:08d}-0000-0000-0000-000000000000"><Image ID="Image:0">'
+            '<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="24" SizeY="20" '
+            'SizeZ="3" SizeC="2" SizeT="1" PhysicalSizeZ="0.5"><Channel ID="Channel:0:0"/>'
+            f'<Channel ID="Channel:0:1"/>{data}</Pixels></Image></OME>'
+        )
+        with tifffile.TiffWriter(tmp_path / name) as file:
+            for z in range(3):
+                file.write(
+                    values[c, z],
+                    photometric="minisblack",
+                    contiguous=False,
+                    metadata=None,
+                    description=text if z == 0 else None,
+                )
+    opened = usidx.open(tmp_path / names[0])
+    assert opened.dims == ("C", "Z", "Y", "X")
+    np.testing.assert_array_equal(opened, values)
+    np.testing.assert_allclose(opened["Z"], [0, 0.5, 1.0])
+    (tmp_path / names[1]).unlink()
+    with pytest.raises(UsidError):
+        opened.compute()
+    with pytest.raises(DamagedStoreError, match="3 of the 6 planes"):
+        usidx.open(tmp_path / names[0])

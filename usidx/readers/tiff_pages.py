@@ -204,6 +204,12 @@ def page_window(page: Any, bounds: Sequence[Bounds]) -> Array:
 
 
 def _whole(page: Any, bounds: Sequence[Bounds]) -> Array:
+    described = math.prod(page.chunked)
+    if not page.is_contiguous and described != len(page.dataoffsets):
+        raise DamagedStoreError(
+            f"a page of {page.parent.filehandle.path!r} describes {described} tiles or strips and "
+            f"has {len(page.dataoffsets)}; it is damaged, or was written only in part"
+        )
     values: Array = page.asarray(maxworkers=1)
     return values[tuple(slice(*each) for each in bounds)]
 
