@@ -28,8 +28,8 @@ from usidx.errors import (
 from usidx.model.dimension import Array
 from usidx.stores.base import Key
 from usidx.stores.remote.url import Url
-from usidx.stores.zarr.marks import are_listed, stored_marks
 from usidx.stores.zarr.keys import length, normal
+from usidx.stores.zarr.marks import are_listed, stored_marks
 from usidx.stores.zarr.nodes import FILE, Node, Stamp, check_inside, entry_of, read_node, stamp_of
 
 _SAMPLED_CHUNKS = 8
@@ -158,6 +158,8 @@ class ZarrArray:
     def _values(self, handle: zarr.Array[Any], name: str, key: tuple[slice, ...]) -> Array:
         # Marks first: what is marked by now was written before, so its chunks must be there.
         done = self._marks() if self.absent == "unmarked" else None
+        if self.absent == "marks" and are_listed(handle, key):
+            return stored_marks(handle, key, lambda path: check_inside(self.root, path, self.allow))
         self._refuse_missing(handle, name, key, done)
         return np.asarray(stored_marks(handle, key) if self.absent == "marks" else handle[key])
 
@@ -214,16 +216,6 @@ class ZarrArray:
                     f"chunk {chunk!r} of {folder!r} is missing though it was written; "
                     "restore it from a copy of the store, or compute it again"
                 ) from None
-
-    def _marks_in(self, handle: zarr.Array[Any], name: str, key: tuple[slice, ...]) -> Array:
-        """Values of an array of marks, of which files may be missing, but none a link out."""
-        if not are_listed(handle, key):
-            self._refuse_missing(handle, name, key, None)
-
-        def check(path: str) -> None:
-            check_inside(self.root, path, self.allow)
-
-        return stored_marks(handle, key, check)
 
     def _marks(self) -> Array:
         marks = open_array(
