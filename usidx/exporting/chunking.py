@@ -35,6 +35,20 @@ def cut(part: Part, chunks: Chunks) -> tuple[tuple[tuple[int, ...], ...], tuple[
     return chunks_of(spec.shape, kept), _divided(kept, spec)
 
 
+def cut_in_shards(
+    part: Part, chunks: Chunks, shards: Chunks
+) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...], tuple[int, ...]]:
+    """(blocks that one task writes, chunks, shards); every block is made of whole shards."""
+    spec = part.spec
+    assert shards is not None
+    asked = _asked(spec, shards)
+    chunk = _divided(asked, spec) if chunks is None else _asked(spec, chunks)
+    shard = tuple(-(-size // each) * each for size, each in zip(asked, chunk, strict=True))
+    given = part.arrays[0].chunks
+    block = _merged(shard, spec, given)
+    return chunks_of(spec.shape, block), chunk, shard
+
+
 def runs_of_positions(part: Part) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
     """(shape, sizes along each axis) of blocks that are one run of whole spectra each."""
     spec = part.spec

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from usidx.errors import OptionError
-from usidx.exporting.chunking import Chunks, cut
+from usidx.exporting.chunking import Chunks, cut, cut_in_shards
 from usidx.exporting.others import add_others
-from usidx.exporting.parts import Exportable, parts_of
+from usidx.exporting.parts import Exportable, Part, parts_of
 from usidx.exporting.resuming import fingerprint_of, remaining
 from usidx.exporting.storing import Progress, blocked, store
 from usidx.stores.remote.url import Url, located
@@ -24,6 +24,7 @@ def to_zarr(
     extend: bool = False,
     compression: Literal["lz4", "zstd"] | None = "lz4",
     chunks: Chunks = None,
+    shards: Chunks = None,
     access: Literal["spectra", "maps", "both"] | None = None,
     progress: Progress = False,
     resume: bool | str = False,
@@ -49,6 +50,9 @@ def to_zarr(
     compression : "lz4" is fast, "zstd" small, None stores the bytes as they are
     chunks : size of a stored chunk along the dimensions (those left out are whole); when None the
         chunks of a dask array are kept where they suit
+    shards : size of a file along the dimensions (those left out are whole), for fewer files than
+        chunks; rounded up to whole chunks. One task writes whole files. Mains of partial results
+        keep a file for each chunk, as they are gone on with
     access : what is to be read quickly, instead of `chunks`: "spectra" or "maps" each in one
         piece, or "both" by tiles, of which each takes a few. Values are sorted as by
         `usidx.exporting.rechunk_for`, in bounded memory
@@ -73,9 +77,10 @@ def to_zarr(
     if isinstance(path, Url):
         from usidx.exporting.uploading import upload
 
-        if extend or resume:
+        if extend or resume or access is not None or shards is not None:
             raise OptionError(
-                f"extend={extend}, resume={resume}: a store behind a URL is written whole, at once"
+                f"extend={extend}, resume={resume}, access={access!r}, shards={shards!r}: a store "
+                "behind a URL is written whole, at once, in chunks that are said"
             )
         return upload(
             obj,
@@ -89,6 +94,8 @@ def to_zarr(
     if extend:
         from usidx.exporting.extending import extend_zarr, is_there
 
+        if shards is not None or access is not None:
+            raise OptionError("a store that is extended keeps its chunks; take away shards, access")
         if overwrite or group is not None:
             raise OptionError("a store is extended, or written anew (overwrite, group), not both")
         if is_there(path):
@@ -96,7 +103,7 @@ def to_zarr(
     if access is not None:
         from usidx.exporting.rechunking import rechunk_to_zarr
 
-        if chunks is not None or resume or group is not None:
+        if chunks is not None or shards is not None or resume or group is not None:
             raise OptionError("access says the chunks, of a whole store that is written in one go")
         return rechunk_to_zarr(
             obj, access, path, overwrite=overwrite, compression=compression, progress=progress
@@ -106,23 +113,24 @@ def to_zarr(
         raise OptionError(f"group={group!r} takes one Main, the tree has {len(parts.mains)}")
     if resume and group is not None:
         raise OptionError("only the export of a whole store is gone on with (resume), not a group")
-    cuts = [cut(part, chunks) for part in parts.mains]
+    cuts = [_cut(part, chunks, shards) for part in parts.mains]
     sources = [
         blocked(array, block)
-        for part, (block, _) in zip(parts.mains, cuts, strict=True)
+        for part, (block, _, _) in zip(parts.mains, cuts, strict=True)
         for array in part.arrays
     ]
-    options = (resume, compression, [chunk for _, chunk in cuts])
+    options = (resume, compression, [each[1:] for each in cuts])
     fingerprint = fingerprint_of(parts, sources, options) if resume else None
     with draft(path, group=group, overwrite=overwrite, resume=fingerprint) as new:
         targets: list[Any] = []
-        for part, (_, chunk) in zip(parts.mains, cuts, strict=True):
+        for part, (_, chunk, shard) in zip(parts.mains, cuts, strict=True):
             targets += new.add_main(
                 part.spec,
                 chunk,
                 extras=part.extras,
                 completed=part.completed,
                 compression=compression,
+                shards=shard,
             )
         if group is None:
             for name, attrs in parts.groups.items():
@@ -130,3 +138,12 @@ def to_zarr(
             add_others(parts.others, new.add_dataset, path)
         store(*remaining(sources, targets), progress)
     return path
+
+
+def _cut(
+    part: Part, chunks: Chunks, shards: Chunks
+) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...], tuple[int, ...] | None]:
+    """(blocks that one task writes, chunks, shards)."""
+    if shards is None or part.completed is not None:
+        return *cut(part, chunks), None
+    return cut_in_shards(part, chunks, shards)

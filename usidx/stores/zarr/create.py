@@ -33,6 +33,7 @@ def create_leaf(
     extras: Sequence[ExtraCoordinate] = (),
     compression: Compression = "lz4",
     marked: bool = False,
+    shards: tuple[int, ...] | None = None,
 ) -> Leaf:
     """Make the leaf group of `spec` in `folder`, with coordinates but without values.
 
@@ -44,6 +45,7 @@ def create_leaf(
     extras : coordinates that the model has no place for
     compression : of the values
     marked : whether positions will be marked complete one by one
+    shards : sizes of a file of several chunks, multiples of theirs; a file for each chunk when None
 
     Raises
     ------
@@ -58,6 +60,7 @@ def create_leaf(
             key,
             shape=spec.shape,
             chunks=chunks,
+            shards=shards,
             dtype=dtype,
             # plain xarray then shows what was not computed yet as NaN
             fill_value=_fill(dtype),

@@ -45,7 +45,8 @@ class Target:
     ----------
     folder : of the Zarr array
     path : of the store that it will be part of, for messages
-    shape, dtype, chunks : of the array
+    shape, dtype : of the array
+    chunks : what one file holds: a chunk, or a shard of several
     journal : that chunks are entered in; None where nobody will go on with the store
     """
 
@@ -133,6 +134,7 @@ class Draft:
         extras: Sequence[ExtraCoordinate] = (),
         completed: Array | None = None,
         compression: Compression = "lz4",
+        shards: tuple[int, ...] | None = None,
     ) -> tuple[Target, ...]:
         """Make a Main without values, and say where they go: one target for each field.
 
@@ -144,6 +146,7 @@ class Draft:
         completed : position-shaped array of bool, for a Main of a partial result: which positions
             have been computed
         compression : "lz4", "zstd" or None
+        shards : sizes of a file of several chunks; who stores writes whole ones then
         """
         folder = self._folder if self._leaf is not None else folder_of(self._folder, spec.path)
         there = os.path.exists(folder) and self._journal is not None
@@ -168,12 +171,20 @@ class Draft:
                     extras=extras,
                     compression=compression,
                     marked=completed is not None,
+                    shards=shards,
                 )
             )
             if completed is not None:
                 open_to_write(os.path.join(folder, leaf.marks))[...] = completed.astype(np.uint8)
         return tuple(
-            Target(os.path.join(folder, key), self._root, spec.shape, dtype, chunks, self._journal)
+            Target(
+                os.path.join(folder, key),
+                self._root,
+                spec.shape,
+                dtype,
+                shards or chunks,
+                self._journal,
+            )
             for key, dtype in leaf.fields
         )
 
