@@ -8,6 +8,7 @@ from usidx.step import find_step as find
 from usidx.step import register, registered
 from usidx.steps.background import baseline
 from usidx.steps.corrections import destripe, flat_field
+from usidx.steps.decomposition import denoise, pca
 from usidx.steps.diffraction import center_of_mass, curl_divergence, pick, radial_profile
 from usidx.steps.filters import fft_filter
 from usidx.steps.fitting import curve_fit
@@ -26,6 +27,7 @@ __all__ = [
     "crop",
     "curl_divergence",
     "curve_fit",
+    "denoise",
     "derivative",
     "destripe",
     "disk_detector",
@@ -37,6 +39,7 @@ __all__ = [
     "mean",
     "median_filter",
     "normalize",
+    "pca",
     "peak_response",
     "peaks",
     "pick",
