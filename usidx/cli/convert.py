@@ -73,6 +73,7 @@ def convert(
     and any other conversion to OUT removes it. Other formats, and --access, begin anew.
     """
     from usidx.errors import StoreExistsError
+    from usidx.stores.remote.url import is_url
 
     suffix = os.path.splitext(target.rstrip("/"))[1].lower()
     if suffix not in (*HDF5, ".zarr", ".nc"):
@@ -88,7 +89,9 @@ def convert(
     chosen: dict[str, Any] = {"overwrite": overwrite, "progress": True}
     if compression is not None:
         chosen["compression"] = None if compression == "none" else compression
-    resumes = suffix == ".zarr" and access is None
+    # of what is behind a URL nobody can say that it is the very same still
+    far = is_url(source) or is_url(target)
+    resumes = suffix == ".zarr" and access is None and not far
     if resumes:
         chosen["resume"] = _age(source)
     try:
@@ -101,7 +104,8 @@ def convert(
         advice = "the same command goes on" if resumes else "the same command begins anew"
         raise KeyboardInterrupt(f"; {target!r} is not written, {advice}") from stop
     seconds = time.perf_counter() - start
-    click.echo(f"{path}: {in_bytes(size_on_disk(str(path)))} ({in_time(seconds)})")
+    size = "" if is_url(path) else f" {in_bytes(size_on_disk(str(path)))}"
+    click.echo(f"{path}:{size} ({in_time(seconds)})")
 
 
 def _held(source: str, mains: tuple[str, ...], how: dict[str, Any]) -> Held:
