@@ -8,6 +8,7 @@ import xarray as xr
 
 from usidx import steps
 from usidx.errors import PlanError
+from usidx.steps.filters import notches
 from usidx.testing import make_main
 
 TIME = np.arange(400) / 200  # 2 s at 200 Hz
@@ -47,6 +48,27 @@ def test_the_edge_is_where_half_of_the_power_is_left() -> None:
     np.testing.assert_allclose(steps.fft_filter(tone, high=20)[0], tone[0] / np.sqrt(2), atol=1e-12)
 
 
+def test_notches_take_a_comb_out() -> None:
+    spectra, parts = sines()
+    rest = steps.fft_filter(spectra, notch=20, harmonics=4, width=0.5)
+    # 20 Hz and its fourth multiple, 80 Hz, are gone; 2 Hz is there to the width of the notches
+    np.testing.assert_allclose(rest[0], parts[2], atol=5e-3)
+    several = steps.fft_filter(spectra, notch=[2, 80])
+    np.testing.assert_allclose(several[0], parts[20], atol=0.05)
+    both = steps.fft_filter(spectra, notch=2, width=0.5, high=45, order=8)
+    np.testing.assert_allclose(both[0], parts[20], atol=0.02)
+
+
+def test_a_notch_is_that_of_scipy() -> None:
+    from scipy import signal
+
+    found = notches(400, 1 / 200, 30, 2.0, 1)
+    frequency = np.abs(np.fft.fftfreq(400, 1 / 200))
+    # the analog notch (s^2 + w0^2) / (s^2 + w s + w0^2), in Hz
+    _, response = signal.freqs([1, 0, 30.0**2], [1, 2.0, 30.0**2], worN=frequency)
+    np.testing.assert_allclose(found, np.abs(response), atol=1e-12)
+
+
 def test_labels_and_attributes_stay() -> None:
     spectra, _ = sines()
     filtered = steps.fft_filter(spectra.transpose("Time", "X"), high=10)
@@ -79,6 +101,7 @@ def test_32_bits_stay_32_bits_lazily(dtype: str, expected: str) -> None:
         ({}, "low and high are both left out"),
         ({"high": 200}, r"high=200 is not within 0 and the Nyquist frequency 100"),
         ({"low": 30, "high": 20}, "low=30 is not below high=20"),
+        ({"notch": 300}, "notch=300.0 is not within 0 and the Nyquist frequency 100"),
         ({"high": 20, "along": "Tme"}, r"no dimension 'Tme' \(did you mean 'Time'\?\)"),
         ({"high": 20, "along": "X"}, "'X' is a position dimension"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
@@ -20,8 +22,11 @@ def fft_filter(
     low: float | None = None,
     high: float | None = None,
     order: int = 4,
+    notch: float | Sequence[float] | None = None,
+    width: float | None = None,
+    harmonics: int = 1,
 ) -> xr.DataArray:
-    r"""Spectra of which only the oscillations between two frequencies are left.
+    r"""Spectra of which only the oscillations between two frequencies are left, without hum.
 
     The discrete Fourier transform of each spectrum is multiplied by the magnitude of a Butterworth
     response, which shifts no phase:
@@ -30,7 +35,12 @@ def fft_filter(
                        \frac{1}{\sqrt{1 + (\nu_{low} / \nu)^{2n}}}
 
     (S. Butterworth, Experimental Wireless 7, 536, 1930). Only `high` is a low-pass, only `low` a
-    high-pass, both a band-pass. A transform takes the spectrum to repeat itself: ends that differ
+    high-pass, both a band-pass. A notch at :math:`\nu_0` with full width w at :math:`1/\sqrt{2}`
+    multiplies it by
+
+    .. math:: N(\nu) = \frac{|\nu^2 - \nu_0^2|}{\sqrt{(\nu^2 - \nu_0^2)^2 + (w \nu)^2}}
+
+    A transform takes the spectrum to repeat itself: ends that differ
     much ring. A spectrum with a NaN is NaN throughout.
 
     Parameters
@@ -40,6 +50,9 @@ def fft_filter(
     low, high : edges of the band that passes, in cycles per unit of `along` (per sample where it
         has no values); at the edge the response is 1/sqrt(2)
     order : n of the formula, the steepness
+    notch : one or several frequencies that are taken out, such as that of the mains
+    width : w of the notches; three times the distance of frequencies in the transform when left out
+    harmonics : how many multiples of each notch are taken out, itself included, as a comb
 
     Returns
     -------
@@ -58,7 +71,13 @@ def fft_filter(
     True
     """
     dim = spectral_dim(spectra, along)
-    gain = butterworth(spectra.sizes[dim], spacing(spectra, dim), low, high, order)
+    size, distance = spectra.sizes[dim], spacing(spectra, dim)
+    if notch is None:
+        gain = butterworth(size, distance, low, high, order)
+    else:
+        gain = notches(size, distance, notch, width, harmonics)
+        if low is not None or high is not None:
+            gain = gain * butterworth(size, distance, low, high, order)
     dtype = floating(spectra.dtype)
     (filtered,) = apply_over(
         spectra,
@@ -108,6 +127,50 @@ def butterworth(
     if low is not None:
         ratio = (frequency / low) ** order  # the response at zero frequency is zero
         gain *= ratio / np.sqrt(1 + ratio**2)
+    return gain
+
+
+def notches(
+    size: int,
+    distance: float,
+    places: float | Sequence[float],
+    width: float | None,
+    harmonics: int,
+) -> Array:
+    """Magnitude of the response of notches at the frequencies of a transform.
+
+    Parameters
+    ----------
+    size, distance : as of `butterworth`
+    places : frequencies of the notches
+    width : of each, 3 / (size * distance) when None
+    harmonics : how many multiples of each; those above the Nyquist frequency are left out
+
+    Returns
+    -------
+    ndarray, shape (size,), in the order of `np.fft.fftfreq`
+    """
+    nyquist = 0.5 / distance
+    first = [float(each) for each in np.atleast_1d(np.asarray(places, dtype=float))]
+    width = 3 / (size * distance) if width is None else width
+    wrong = [
+        f"notch={each} is not within 0 and the Nyquist frequency {nyquist:.6g}"
+        for each in first
+        if not 0 < each <= nyquist
+    ]
+    if not width > 0 or harmonics < 1:
+        wrong.append(f"width={width} must be above 0, and harmonics={harmonics} 1 or more")
+    if wrong:
+        raise PlanError(f"these notches cannot be filtered: {'; '.join(wrong)}")
+    squares = np.fft.fftfreq(size, distance) ** 2
+    gain = np.ones(size)
+    for place in first:
+        for number in range(1, harmonics + 1):
+            center = number * place
+            if center <= nyquist:
+                away = np.abs(squares - center**2)
+                spread = np.hypot(away, width * np.sqrt(squares))
+                gain *= np.divide(away, spread, out=np.ones(size), where=spread > 0)
     return gain
 
 
