@@ -195,7 +195,7 @@ READERS = (
     Reader(
         name="fabio",
         title="X-ray detectors through FabIO (.cbf, .esperanto, .mccd, .msk, ...)",
-        extensions=(*_ENDINGS, *_PACKED_ENDINGS),
+        extensions=(*_ENDINGS, ".cbf.gz", ".cbf.bz2"),
         claims=_claims,
         read=read,
         requires=("fabio",),

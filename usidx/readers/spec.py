@@ -180,7 +180,7 @@ def _claims(path: str, head: bytes) -> bool:
 READERS = (
     Reader(
         name="spec",
-        title="Spec scans (ESRF, certified scientific software)",
+        title="Spec scans (SPEC of Certified Scientific Software)",
         # .txt and .dat, since tables have those too, and less in them says that it is one
         extensions=(".spec", ".dat", ".mca", ".txt"),
         claims=_claims,
