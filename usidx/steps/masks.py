@@ -223,8 +223,8 @@ def masked_sums(block: Array, *, masks: Array) -> Array:
     ndarray, shape (..., n), or (...) for a single mask; floating or complex
     """
     dtype = np.result_type(floating(block.dtype), masks.dtype)
-    weights = np.ascontiguousarray(np.atleast_2d(masks).T, dtype)
-    pixels, n = weights.shape
+    weights = np.atleast_2d(masks).astype(dtype, copy=False)
+    n, pixels = weights.shape
     frames = block.reshape(-1, pixels)
     found = np.empty((frames.shape[0], n), dtype)
     for start in range(0, frames.shape[0], _ROWS):
@@ -234,7 +234,7 @@ def masked_sums(block: Array, *, masks: Array) -> Array:
         total = np.zeros((some.shape[0], n), np.result_type(dtype, np.float64))
         for first in range(0, pixels, length):
             part = slice(first, first + length)
-            total += some[:, part].astype(dtype, copy=False) @ weights[part]
+            total += some[:, part].astype(dtype, copy=False) @ weights[:, part].T
         found[start : start + _ROWS] = total
     return found.reshape(block.shape[:-2] + masks.shape[:-1])
 
