@@ -260,7 +260,7 @@ def test_a_map_is_fitted_into_a_group_beside_its_source(tmp_path: pathlib.Path) 
         values.reshape(3, 4, -1),
         "Counts",
         "V",
-        position=[usidx.Dimension("Y", "m", np.arange(3.0)), usidx.Dimension("X", "m", np.arange(4.0))],
+        position=[usidx.Dimension("Y", "m", 3), usidx.Dimension("X", "m", 4)],
         spectroscopic=[usidx.Dimension("Energy", "eV", X)],
     )  # fmt: skip
     main.usid.to_h5usid(path)

@@ -12,7 +12,7 @@ from usidx.steps.fitting.models import Model
 STATUS = ("converged", "at_bound", "max_iterations", "singular", "no_data", "no_start")
 CONVERGED, AT_BOUND, EXHAUSTED, SINGULAR, NO_DATA, NO_START = range(len(STATUS))
 LOSSES = ("linear", "soft_l1", "huber")
-GAIN = 1e-10  # of the sum of squares, below which nothing is left to gain
+GAIN = 1e-9  # of the sum of squares, below which nothing is left to gain
 ROUNDING = 1e-15  # of the sum of squares
 ANGLE = 1e-9  # cosine between residuals and derivatives at which they are orthogonal
 EXACT = 1e-28  # of the squares of the values: what remains is rounding
@@ -35,6 +35,7 @@ class Problem:
     scale : residual beyond which the loss counts less
     iterations : at most
     damping : at the beginning; little of it leaves hard starts for another valley more often
+    weighted : whether any weight is not 1
     """
 
     model: Model
@@ -46,6 +47,7 @@ class Problem:
     scale: float
     iterations: int
     damping: float
+    weighted: bool
 
 
 @dataclass(eq=False)
@@ -149,7 +151,7 @@ def _advance(
     better = gain > 0
     ratio = np.where(predicted > 0, gain / predicted, 0.0)
     damping[at] = np.where(
-        better, np.maximum(mu * np.maximum(1 / 3, 1 - (2 * ratio - 1) ** 3) * 0.5, 1e-12), mu * nu
+        better, np.maximum(mu * np.maximum(1 / 3, 1 - (2 * ratio - 1) ** 3) * 0.1, 1e-12), mu * nu
     )
     factor[at] = np.where(better, 2.0, np.minimum(nu * 2, 1e6))
     enough = GAIN * here.cost
@@ -199,10 +201,12 @@ def _is_orthogonal(problem: Problem, here: State) -> Array:
 def _evaluated(problem: Problem, y: Array, w: Array, p: Array) -> State:
     jacobian = np.empty((len(p), p.shape[1], y.shape[1]))
     residual = problem.model.evaluate(problem.x, p, jacobian, problem.high) - y
-    residual *= w
+    if problem.weighted:
+        residual *= w
     if problem.free.size < p.shape[1]:
         jacobian = jacobian[:, problem.free]
-    jacobian *= w[:, np.newaxis, :]
+    if problem.weighted:
+        jacobian *= w[:, np.newaxis, :]
     squares = np.einsum("rm,rm->r", residual, residual)
     cost = 0.5 * squares
     if problem.loss != "linear":

@@ -135,7 +135,7 @@ class Task:
         damping = 1.0 if given else 1e-3
         problem = Problem(
             self.model, self.x, self.free, self.low, self.high, self.loss, self.scale,
-            self.iterations, damping,
+            self.iterations, damping, not bool((w == 1).all()),
         )  # fmt: skip
         quick = isinstance(self.model, Sum) and self.compiled is not False and machine.is_there()
         if quick:

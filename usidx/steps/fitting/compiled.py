@@ -88,8 +88,9 @@ def _compiled() -> Callable[..., None]:
     # not NaN and infinity: that of a model out of its range is found by them
     fast = {"contract", "reassoc", "arcp", "nsz"}
     for function in (_values, _faddeeva, _normal, _solve):
-        register_jitable(function)
-    made: Callable[..., None] = numba.njit(cache=True, nogil=True, fastmath=fast)(_many)
+        register_jitable(fastmath=fast, error_model="numpy")(function)
+    options = {"fastmath": fast, "error_model": "numpy", "nogil": True, "cache": True}
+    made: Callable[..., None] = numba.njit(**options)(_many)
     return made
 
 
@@ -106,6 +107,7 @@ def _many(
     a, g, b, h = np.empty((q, q)), np.empty(q), np.empty((q, q)), np.empty(q)
     trial, step, work = np.empty(k), np.empty(q), np.empty((q, q))
     held, longest = np.empty(q, np.bool_), np.empty(q)
+    plain = q == k and loss == 0 and weights.shape[0] == 1 and weights.min() == weights.max() == 1
     for row in range(spectra.shape[0]):
         p = parameters[row]
         exact = 0.0
@@ -118,7 +120,7 @@ def _many(
         for j in range(k):
             p[j] = min(max(p[j], low[j]), high[j])
         _values(codes, x, p, f, df)
-        cost, squares = _normal(f, df, y, w, free, loss, scale, r, jr, a, g)
+        cost, squares = _normal(f, df, y, w, free, plain, loss, scale, r, jr, a, g)
         state = -1 if np.isfinite(cost) else 5
         mu, nu = damping, 2.0
         for j in range(q):
@@ -152,7 +154,7 @@ def _many(
                     bent += a[i, j] * step[j]
                 predicted -= step[i] * (g[i] + 0.5 * bent)
             _values(codes, x, trial, f, df)
-            next_cost, next_squares = _normal(f, df, y, w, free, loss, scale, r, jr, b, h)
+            next_cost, next_squares = _normal(f, df, y, w, free, plain, loss, scale, r, jr, b, h)
             gain = cost - next_cost
             finished = abs(predicted) <= GAIN * cost and abs(gain) <= GAIN * cost
             # a step that is small because it is damped says nothing
@@ -161,7 +163,7 @@ def _many(
                 state = 0
             if gain > 0:
                 ratio = gain / predicted if predicted > 0 else 0.0
-                mu = max(0.5 * mu * max(1 / 3, 1 - (2 * ratio - 1) ** 3), 1e-12)
+                mu = max(0.1 * mu * max(1 / 3, 1 - (2 * ratio - 1) ** 3), 1e-12)
                 nu = 2.0
                 cost, squares = next_cost, next_squares
                 for j in range(k):
@@ -182,7 +184,7 @@ def _many(
 
 
 def _normal(
-    f: Array, df: Array, y: Array, w: Array, free: Array, loss: int, scale: float,
+    f: Array, df: Array, y: Array, w: Array, free: Array, plain: bool, loss: int, scale: float,
     r: Array, jr: Array, a: Array, g: Array,
 ) -> tuple[float, float]:  # fmt: skip
     """Cost and squares; a and g become the normal equations."""
@@ -191,9 +193,12 @@ def _normal(
     for i in range(m):
         r[i] = (f[i] - y[i]) * w[i]
         squares += r[i] * r[i]
-    for j in range(q):
-        for i in range(m):
-            jr[j, i] = df[free[j], i] * w[i]
+    if plain:
+        jr = df
+    else:
+        for j in range(q):
+            for i in range(m):
+                jr[j, i] = df[free[j], i] * w[i]
     cost = 0.5 * squares
     if loss > 0:
         cost = 0.0
@@ -285,11 +290,13 @@ def _values(codes: Array, x: Array, p: Array, f: Array, df: Array) -> None:
             for i in range(n):
                 u = (x[i] - center) * inverse
                 shape = 1 / (1 + u * u)
-                slope = 2 * inverse * amplitude * shape * shape * u
                 f[i] += amplitude * shape
                 df[o, i] = shape
-                df[o + 1, i] = slope
-                df[o + 2, i] = 0.5 * slope * u
+            steep = 2 * inverse * amplitude  # loops of few arrays, which are made vectors
+            for i in range(n):
+                df[o + 1, i] = steep * df[o, i] * df[o, i] * ((x[i] - center) * inverse)
+            for i in range(n):
+                df[o + 2, i] = df[o + 1, i] * ((x[i] - center) * (0.5 * inverse))
             o += 3
         elif code == 1:
             amplitude, center, inverse = p[o], p[o + 1], 2 / p[o + 2]

@@ -1,0 +1,203 @@
+"""Time fits of noisy Lorentzians, microseconds of one core per spectrum, side by side.
+
+    python benchmarks/fitting.py                       # 128 and 512 points, all who are there
+    python benchmarks/fitting.py --small               # does it run at all, and right
+
+Everybody begins at the same parameters and fits the same model, amplitude, center, width and
+offset. usidx also guesses where to begin, in lines of its own. CPU time counts, the fastest of some
+rounds, the first of which compiles. The centers are compared with those of SciPy; whoever differs by
+more than a hundredth of their error in more than 1 of 1000 is wrong and has no time.
+
+xarray is there where usidx is; README.md beside this file says how to name the environments of
+HyperSpy and pyUSID.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+
+NAMES = ("amplitude", "center", "width", "offset")
+ENVIRONMENTS = {"HyperSpy": "USIDX_PEERS_PYTHON", "pyUSID": "USIDX_PYUSID_PYTHON"}
+OURS = {
+    "usidx, Numba": {"compiled": True},
+    "usidx, NumPy": {"compiled": False},
+    "usidx, function": {"compiled": None},
+    "usidx, Numba, guessing": {"compiled": True},
+    "usidx, NumPy, guessing": {"compiled": False},
+}
+WHO = (*OURS, "SciPy", "xarray", *ENVIRONMENTS)
+SLOW = {"SciPy": 1024, "xarray": 256, "HyperSpy": 128, "pyUSID": 256}  # spectra, of those there are
+
+
+def lorentz(x: Any, amplitude: Any, center: Any, width: Any, offset: Any) -> Any:
+    """The model of everybody."""
+    return amplitude / (1 + (2 * (x - center) / width) ** 2) + offset
+
+
+def make(folder: pathlib.Path, rows: int, points: int) -> pathlib.Path:
+    """A file of axis, spectra and where to begin."""
+    rng = np.random.default_rng(points)
+    low, high = (1, 3, 0.5, -1), (5, 7, 2, 1)
+    truth = rng.uniform(low, high, (rows, 4))
+    x = np.linspace(0, 10, points)
+    spectra = lorentz(x, *(truth[:, [i]] for i in range(4)))
+    spectra += 0.1 * rng.normal(size=spectra.shape)
+    start = truth + rng.normal(size=truth.shape) * (0.3, 0.15, 0.1, 0.2)
+    path = folder / f"{points}.npz"
+    np.savez(path, x=x, spectra=spectra, start=start)
+    return path
+
+
+def with_usidx(name: str, x: Any, spectra: Any, start: Any) -> Any:
+    """Centers, by usidx."""
+    import xarray as xr
+
+    from usidx.steps import curve_fit
+
+    data = xr.DataArray(spectra, dims=("X", "Energy"), coords={"Energy": x})
+    p0 = xr.Dataset({each: ("X", start[:, i]) for i, each in enumerate(NAMES)})
+    model = lorentz if "function" in name else "lorentzian + constant"
+    given = {} if "guessing" in name else {"p0": p0}
+    return curve_fit(data, model, along="Energy", **given, **OURS[name])["center"].values
+
+
+def with_scipy(x: Any, spectra: Any, start: Any) -> Any:
+    """Centers and their errors, by SciPy, one spectrum after the other."""
+    from scipy.optimize import curve_fit
+
+    found = [curve_fit(lorentz, x, y, p0) for y, p0 in zip(spectra, start, strict=True)]
+    return np.array([(p[1], np.sqrt(c[1, 1])) for p, c in found]).T
+
+
+def with_xarray(x: Any, spectra: Any, start: Any) -> Any:
+    """Centers, by xarray's curvefit."""
+    import xarray as xr
+
+    data = xr.DataArray(spectra, dims=("X", "Energy"), coords={"Energy": x})
+    p0 = {each: ("X", start[:, i]) for i, each in enumerate(NAMES)}
+    begin = {each: xr.DataArray(values, dims=dims) for each, (dims, values) in p0.items()}
+    found = data.curvefit("Energy", lorentz, p0=begin)
+    return found.curvefit_coefficients.sel(param="center").values
+
+
+def with_hyperspy(x: Any, spectra: Any, start: Any) -> Any:
+    """Centers, by HyperSpy's multifit; its Lorentzian has an area and a half width."""
+    import hyperspy.api as hs
+
+    hs.preferences.General.show_progressbar = False
+    signal = hs.signals.Signal1D(spectra)
+    axis = signal.axes_manager[-1]
+    axis.scale, axis.offset = x[1] - x[0], x[0]
+    model = signal.create_model()
+    peak, base = hs.model.components1D.Lorentzian(), hs.model.components1D.Offset()
+    model.extend([peak, base])
+    a, c, w, o = start.T
+    values = ((peak.A, a * np.pi * w / 2), (peak.centre, c), (peak.gamma, w / 2), (base.offset, o))
+    for parameter, begin in values:
+        parameter.map["values"][:] = begin
+        parameter.map["is_set"][:] = True
+    model.multifit(optimizer="lm")
+    return peak.centre.map["values"]
+
+
+def one(row: Any, x: Any) -> Any:
+    """The center of one spectrum, which comes after where it begins, for parallel_compute."""
+    from scipy.optimize import curve_fit
+
+    return curve_fit(lorentz, x, row[4:], row[:4])[0][1]
+
+
+def with_pyusid(x: Any, spectra: Any, start: Any) -> Any:
+    """Centers, by pyUSID's parallel_compute of SciPy on one core."""
+    from pyUSID.processing.comp_utils import parallel_compute
+
+    rows = np.concatenate([start, spectra], axis=1)
+    return np.array(parallel_compute(rows, one, cores=1, func_args=[x], verbose=False))
+
+
+PEERS = {"xarray": with_xarray, "HyperSpy": with_hyperspy, "pyUSID": with_pyusid}
+
+
+def contest(name: str, path: pathlib.Path, rounds: int) -> tuple[float, Any]:
+    """(microseconds of CPU time per spectrum, what was found)."""
+    with np.load(path) as file:
+        x, spectra, start = file["x"], file["spectra"], file["start"]
+    rows = min(SLOW.get(name, len(spectra)), len(spectra))
+    job = (x, spectra[:rows], start[:rows])
+    best = np.inf
+    for number in range(rounds + 1):
+        begin = time.process_time()
+        if name in OURS:
+            found = with_usidx(name, *job)
+        else:
+            found = (PEERS | {"SciPy": with_scipy})[name](*job)
+        if number:
+            best = min(best, time.process_time() - begin)
+    return best / rows * 1e6, found
+
+
+def elsewhere(name: str, path: pathlib.Path, rounds: int) -> tuple[float, Any] | str:
+    """The same in a process of its own, with the peer's environment."""
+    python = os.environ.get(ENVIRONMENTS[name], "") if name in ENVIRONMENTS else sys.executable
+    if not python:
+        return f"not there: {ENVIRONMENTS[name]} is not set"
+    out = path.with_suffix(".found.npz")
+    command = [python, __file__, "--one", name, str(path), str(out), "--rounds", str(rounds)]
+    alone = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    ran = subprocess.run(command, env={**os.environ, **alone}, capture_output=True, text=True)
+    if ran.returncode:
+        return (ran.stderr.strip() or "failed").splitlines()[-1][:150]
+    with np.load(out) as file:
+        return float(file["time"]), file["found"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--points", type=int, nargs="+", default=[128, 512])
+    parser.add_argument("--rows", type=int, default=8192)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--who", nargs="+", default=list(WHO), choices=WHO)
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        name, path, out = options.one
+        took, found = contest(name, pathlib.Path(path), options.rounds)
+        np.savez(out, time=took, found=found)
+        return
+    rows, rounds = (64, 1) if options.small else (options.rows, options.rounds)
+    who = ["SciPy", *(each for each in options.who if each != "SciPy")]
+    with tempfile.TemporaryDirectory() as folder:
+        for points in options.points:
+            path = make(pathlib.Path(folder), rows, points)
+            print(f"\n{points} points, {rows} spectra\n")
+            print("| | us per spectrum | times faster than SciPy |\n|---|---|---|")
+            told = None
+            for name in who:
+                answer = elsewhere(name, path, rounds)
+                if isinstance(answer, str):
+                    print(f"| {name} | {answer} | |")
+                    continue
+                took, found = answer
+                if told is None:
+                    told, floor = found, took
+                else:
+                    shared = min(found.size, told.shape[1])
+                    away = np.abs(found[:shared] - told[0, :shared]) > 0.01 * told[1, :shared]
+                    if away.sum() > max(1, 0.001 * shared):
+                        print(f"| {name} | wrong in {away.sum()} of {shared} | |")
+                        continue
+                print(f"| {name} | {took:.1f} | {floor / took:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
