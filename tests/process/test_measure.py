@@ -55,6 +55,14 @@ def test_streamed_blocks_take_as_much_as_pieces(hdf5_path: str) -> None:
     assert folder.block_memory == found.block_memory + 3 * 16 * 20 * 32 * 4 + 1000
 
 
+def test_a_zarr_store_takes_memory_for_the_smallest_blocks(hdf5_path: str) -> None:
+    source = usidx.open(hdf5_path, MAIN)
+    for process in (source.usid.process(doubled), source.usid.process(fft_filter, high=0.2e-3)):
+        inside = process.estimate(workers=2, memory="66 kB")
+        outside = process.estimate("other.zarr", workers=2, memory="66 kB")
+        assert outside.block_memory == inside.block_memory + estimate.AROUND_CHUNK
+
+
 def test_blocks_of_other_steps_are_whole(hdf5_path: str) -> None:
     source = usidx.open(hdf5_path, MAIN, chunks={"Y": 4})
     found = source.usid.process(doubled).estimate(workers=2)

@@ -20,6 +20,7 @@ from usidx.errors import (
 )
 from usidx.process import BlockDone
 from usidx.process.process import Process as SameProcess
+from usidx.process.running.estimate import AROUND_CHUNK
 from usidx.step import step
 
 # Source and result of one row of the map are some 5 kB: blocks of 2 rows for one worker.
@@ -365,7 +366,7 @@ def test_a_preview_of_nothing_by_position_is_refused(source: xr.DataArray) -> No
         source.usid.process(shifted).preview(isel={"X": 20})
 
 
-def test_an_estimate_is_arithmetic(source: xr.DataArray) -> None:
+def test_an_estimate_is_arithmetic(source: xr.DataArray, path: str) -> None:
     estimate = source.usid.process(steps.peak_response).estimate(**SMALL)
     (output,) = estimate.outputs
     assert (output.name, output.dims[:2], output.shape[:2]) == (
@@ -376,8 +377,10 @@ def test_an_estimate_is_arithmetic(source: xr.DataArray) -> None:
     assert (output.dtype, output.nbytes) == (np.dtype("f4"), 320 * 4)
     # a row is 20 spectra of 32 values and 20 results; three times for copies
     row = 3 * 20 * 33 * 4
-    assert estimate.block_memory == 4 * row
-    assert (estimate.blocks, estimate.in_flight, estimate.memory) == (4, 1, 4 * row)
+    # zarr's threads have a need of their own
+    around = AROUND_CHUNK if path.endswith(".zarr") else 0
+    assert estimate.block_memory == 4 * row + around
+    assert (estimate.blocks, estimate.in_flight, estimate.memory) == (4, 1, 4 * row + around)
     assert estimate.disk >= 320 * 4
     assert estimate.disk_free is not None
     assert "Peak_Response (Y: 16, X: 20" in repr(estimate)

@@ -23,6 +23,8 @@ from usidx.process.running.work import MANY_TASKS, count_units
 # What a thread takes besides the values: its stack, its allocator's memory, plans of transforms.
 # Measured, as is what a store of chunks takes to write them; beside whole blocks neither counts.
 AROUND, AROUND_ZARR = 2**23, 20 * 2**20
+# What zarr's own threads take for each block, however small it is.
+AROUND_CHUNK = 10 * 2**20
 
 
 @dataclass(frozen=True)
@@ -125,10 +127,11 @@ def estimate_of(
     blocks = count_units(plan)
     marks = sum(each.spec.position.size for each in plan.outputs)
     stream = stream_of(plan)
+    whole = memory_of(plan.cost) + (AROUND_CHUNK if _in_chunks(folder) else 0)
     return Estimate(
         outputs=outputs,
         blocks=blocks,
-        block_memory=memory_of(plan.cost) if stream is None else _of_pieces(plan, stream, folder),
+        block_memory=whole if stream is None else min(whole, _of_pieces(plan, stream, folder)),
         # a few blocks for which much of the source is reduced are computed by all threads
         in_flight=workers if stream is None and _reduces(plan) else min(workers, blocks),
         disk=sum(each.nbytes for each in outputs) + marks,
@@ -156,12 +159,17 @@ def _of_pieces(plan: Plan, stream: Stream, folder: str | None) -> int:
     pieces = memory_of(piece * (source + sum(results)))
     # storage chunks that are larger than pieces are decoded once, for all of them
     whole = 2 * block * source if stream.read_whole else 0
-    if folder is not None and (os.path.isdir(folder) or folder.endswith(".zarr")):
+    if _in_chunks(folder):
         # a chunk is copied, shuffled and compressed as a whole, by threads of the store's own
         gathered = 3 * block * sum(results) + AROUND_ZARR
     else:
         gathered = sum(block * each for each in results if block * each <= GATHERED)
-    return min(pieces + whole + gathered + AROUND, memory_of(plan.cost))
+    return pieces + whole + gathered + AROUND
+
+
+def _in_chunks(folder: str | None) -> bool:
+    """Whether results go to a Zarr store."""
+    return folder is not None and (os.path.isdir(folder) or folder.endswith(".zarr"))
 
 
 def _free(folder: str | None) -> int | None:
