@@ -5,8 +5,8 @@
 
 Everybody begins at the same parameters and fits the same model, amplitude, center, width and
 offset. usidx also guesses where to begin, in lines of its own. CPU time counts, the fastest of some
-rounds, the first of which compiles. The centers are compared with those of SciPy; whoever differs by
-more than a hundredth of their error in more than 1 of 1000 is wrong and has no time.
+rounds, the first of which compiles. The centers are compared with those of SciPy; whoever
+differs by more than a hundredth of their error in more than 1 of 1000 is wrong and has no time.
 
 xarray is there where usidx is; README.md beside this file says how to name the environments of
 HyperSpy and pyUSID.

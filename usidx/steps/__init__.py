@@ -11,7 +11,7 @@ from usidx.steps.corrections import destripe, flat_field
 from usidx.steps.decomposition import denoise, pca
 from usidx.steps.diffraction import center_of_mass, curl_divergence, pick, radial_profile
 from usidx.steps.filters import fft_filter
-from usidx.steps.fitting import curve_fit
+from usidx.steps.fitting import curve_fit, sho_fit
 from usidx.steps.images import bin, crop, gaussian_filter, median_filter
 from usidx.steps.masks import apply_masks, disk_detector, point_detector, ring_detector
 from usidx.steps.maxima import peaks
@@ -49,6 +49,7 @@ __all__ = [
     "registered",
     "ring_detector",
     "savgol",
+    "sho_fit",
     "sho_guess",
     "smooth",
     "statistics",

@@ -89,8 +89,9 @@ def _compiled() -> Callable[..., None]:
     fast = {"contract", "reassoc", "arcp", "nsz"}
     for function in (_values, _faddeeva, _normal, _solve):
         register_jitable(fastmath=fast, error_model="numpy")(function)
-    options = {"fastmath": fast, "error_model": "numpy", "nogil": True, "cache": True}
-    made: Callable[..., None] = numba.njit(**options)(_many)
+    made: Callable[..., None] = numba.njit(
+        cache=True, nogil=True, fastmath=fast, error_model="numpy"
+    )(_many)
     return made
 
 
