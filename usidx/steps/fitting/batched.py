@@ -151,7 +151,7 @@ def _advance(
     better = gain > 0
     ratio = np.where(predicted > 0, gain / predicted, 0.0)
     damping[at] = np.where(
-        better, np.maximum(mu * np.maximum(1 / 3, 1 - (2 * ratio - 1) ** 3) * 0.1, 1e-12), mu * nu
+        better, np.maximum(mu * np.maximum(1 / 3, 1 - (2 * ratio - 1) ** 3) * 0.03, 1e-12), mu * nu
     )
     factor[at] = np.where(better, 2.0, np.minimum(nu * 2, 1e6))
     enough = GAIN * here.cost

@@ -184,10 +184,15 @@ class Task:
         scaled[:, index, index] = 1.0
         singular = np.asarray((~usable & ~bound).any(-1) | ~np.isfinite(scaled).all((1, 2)))
         scaled[~np.isfinite(scaled).all((1, 2))] = np.eye(self.free.size)
-        values, vectors = np.linalg.eigh(scaled)
-        singular |= values[:, 0] < CONDITION
-        values = np.maximum(values, CONDITION)
-        variances = (vectors**2 / values[:, np.newaxis, :]).sum(-1)
+        try:
+            variances = np.diagonal(np.linalg.inv(scaled), axis1=1, axis2=2)
+        except np.linalg.LinAlgError:  # one of them is exactly singular
+            values, vectors = np.linalg.eigh(scaled)
+            values = np.maximum(values, 0.5 * CONDITION)
+            variances = (vectors**2 / values[:, np.newaxis, :]).sum(-1)
+        # the largest is at most the inverse of the smallest eigenvalue, their sum at least
+        singular |= ~((variances > 0).all(-1) & (variances.sum(-1) < 1 / CONDITION))
+        variances = np.abs(variances)
         freedom = np.maximum(count - self.free.size, 1)
         errors = np.sqrt(variances * (squares / freedom)[:, np.newaxis]) / scale
         errors[~usable | singular[:, np.newaxis]] = np.nan

@@ -164,7 +164,7 @@ def _many(
                 state = 0
             if gain > 0:
                 ratio = gain / predicted if predicted > 0 else 0.0
-                mu = max(0.1 * mu * max(1 / 3, 1 - (2 * ratio - 1) ** 3), 1e-12)
+                mu = max(0.03 * mu * max(1 / 3, 1 - (2 * ratio - 1) ** 3), 1e-12)
                 nu = 2.0
                 cost, squares = next_cost, next_squares
                 for j in range(k):
