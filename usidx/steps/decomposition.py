@@ -19,7 +19,8 @@ from usidx.step import register, step
 MOST_EXACT = 1024
 _MORE = 10  # directions beyond those asked for, which make these exact
 _POWERS = 3  # passes that turn directions to those of most variance
-_ROWS = 2048
+# Values that are converted at once.
+_AT_ONCE = 2**20
 # Count of positions, their mean spectrum, and their scatter around it.
 _Moments = tuple[int, Array, Array]
 
@@ -166,8 +167,8 @@ def project(
     d, k = vectors.shape
     values = block.reshape(-1, d)
     found = np.empty((values.shape[0], k), kind)
-    for start in range(0, values.shape[0], _ROWS):
-        part = slice(start, start + _ROWS)
+    for start in range(0, values.shape[0], _rows(d)):
+        part = slice(start, start + _rows(d))
         found[part] = (values[part] - mean) @ vectors.conj()
     return found.reshape(*block.shape[:n_position], k)
 
@@ -237,8 +238,8 @@ def moments_of(block: Array, *, d: int, centre: bool) -> _Moments:
     count = values.shape[0]
     mean = values.mean(0, dtype=dtype) if centre else np.zeros(d, dtype)
     scatter = np.zeros((d, d), dtype)
-    for start in range(0, count, _ROWS):
-        part = values[start : start + _ROWS] - mean
+    for start in range(0, count, _rows(d)):
+        part = values[start : start + _rows(d)] - mean
         scatter += part.T @ part.conj()
     return count, mean, scatter
 
@@ -279,10 +280,10 @@ def _joined_means(parts: list[tuple[int, Array]]) -> tuple[int, Array]:
 def _turned(block: Array, mean: tuple[int, Array], basis: Array, *, d: int) -> Array:
     values = block.reshape(-1, d)
     found = np.zeros(basis.shape, _double(values.dtype))
-    for start in range(0, values.shape[0], _ROWS):
-        part = values[start : start + _ROWS] - mean[1]
+    for start in range(0, values.shape[0], _rows(d)):
+        part = values[start : start + _rows(d)] - mean[1]
         found += part.T @ (part @ basis.conj()).conj()
-    return found.conj() if found.dtype.kind == "c" else found
+    return found
 
 
 def _small(block: Array, mean: tuple[int, Array], basis: Array, *, d: int) -> Array:
@@ -290,8 +291,8 @@ def _small(block: Array, mean: tuple[int, Array], basis: Array, *, d: int) -> Ar
     values = block.reshape(-1, d)
     n = basis.shape[1]
     found = np.zeros((n + 1, n), _double(values.dtype))
-    for start in range(0, values.shape[0], _ROWS):
-        part = values[start : start + _ROWS] - mean[1]
+    for start in range(0, values.shape[0], _rows(d)):
+        part = values[start : start + _rows(d)] - mean[1]
         inside = part @ basis.conj()
         found[:n] += inside.T @ inside.conj()
         found[n, 0] += (np.abs(part) ** 2).sum()
@@ -305,6 +306,10 @@ def _from_small(
     variances, vectors = np.linalg.eigh(small[:-1])
     kept = basis @ vectors[:, ::-1][:, :k]
     return mean[1], _signed(kept), _parts(variances[::-1][:k], small[-1, 0].real)
+
+
+def _rows(d: int) -> int:
+    return max(8, _AT_ONCE // d)
 
 
 def _added(parts: list[Array]) -> Array:
