@@ -184,3 +184,18 @@ def test_xarray_reads_netcdf_by_itself(tmp_path: pathlib.Path, dtype: str, engin
         xr.testing.assert_equal(plain["Raw_Data"].load(), main)
         assert plain["Raw_Data"].attrs["units"] == "V"
         assert plain["Frequency"].attrs["units"] == "Hz"
+
+
+def test_netcdf_is_validated(tmp_path: pathlib.Path) -> None:
+    from usidx.testing import make_main
+
+    path = to_netcdf(make_main(chunks={}), tmp_path / "a.nc")
+    report = usidx.validate(path)
+    assert report.ok
+    assert report.findings.mains == ("/Measurement_000/Channel_000/Raw_Data",)
+    whole = (tmp_path / "a.nc").read_bytes()
+    values = make_main().values.tobytes()[:64]
+    place = whole.index(values)
+    (tmp_path / "a.nc").write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    assert usidx.validate(path).ok  # values were not looked at
+    assert not usidx.validate(path, values=True).ok

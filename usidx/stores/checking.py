@@ -27,6 +27,12 @@ def check_store(path: str, allow_external: Sequence[str] = (), *, values: bool =
         from usidx.stores.hdf5.checking import check
 
         return check(store.path, store.allow_external, values=values)
+    from usidx.stores.netcdf import NetcdfStore
+
+    if isinstance(store, NetcdfStore):
+        from usidx.stores.netcdf.checking import check as check_netcdf
+
+        return check_netcdf(store.path, store.allow_external, values=values)
     from usidx.stores.zarr.checking import check as check_zarr
 
     return check_zarr(store.path, tuple(allow_external), values=values)

@@ -31,7 +31,7 @@ def validate(
 
     Parameters
     ----------
-    path : an h5USID file or a USID-Zarr store
+    path : an h5USID file, a USID-Zarr store, or a netCDF file of Mains
     values : whether to read every value, too: that proves checksums, and takes as long as reading
     limit : seconds that it may take; None to look at it in this process, without any protection
     memory : bytes that it may take
