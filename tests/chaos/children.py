@@ -75,6 +75,7 @@ def import_all(names: Iterable[str]) -> None:
 def _do(work: Callable[[], Any], reading: int, writing: int) -> None:
     """Everything the child does; it never comes back."""
     os.close(reading)
+    _forget_threads()
     try:
         answer = {"result": work()}
     except BaseException:
@@ -84,6 +85,14 @@ def _do(work: Callable[[], Any], reading: int, writing: int) -> None:
         while data:
             data = data[os.write(writing, data) :]
     os._exit(0)
+
+
+def _forget_threads() -> None:
+    """Have dask make threads of its own: those of the parent are not in a fork of it."""
+    threaded = sys.modules.get("dask.threaded")
+    if threaded is not None:
+        threaded.default_pool = None
+        threaded.pools.clear()
 
 
 def _read(reading: int, timeout: float) -> tuple[bytes, bool]:
