@@ -159,8 +159,11 @@ def _plain(store: Store, options: Mapping[str, Any] | None) -> Store:
 
 
 def _unknown(error: NotUsidError) -> NotUsidError:
-    known = ", ".join(each.title for each in readers().values())
-    return NotUsidError(f"{error}, or a file of {known}")
+    return NotUsidError(
+        f"{error}, or one of the {len(readers())} other kinds of files that `usidx readers` lists. "
+        "Where it is one of them, say which with reader='...'; bare values take reader='raw' with "
+        "dtype= and sig_shape="
+    )
 
 
 def foreign_store(
