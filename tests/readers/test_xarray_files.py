@@ -78,8 +78,8 @@ def test_positions_as_asked(dataset: xr.Dataset, tmp_path: pathlib.Path, kind: s
     np.testing.assert_array_equal(opened.motor, dataset.motor)
     assert opened.t.dtype == np.float64  # seconds stay numbers
     assert [each.path.rpartition("/")[2] for each in usidx.list_mains(path, position="a")] == [
-        "signal",
         "flag",
+        "signal",
     ]
     with pytest.raises(OptionError, match="no dimension 'b'"):
         usidx.open(path, "signal", position="b")

@@ -20,6 +20,7 @@ import xarray as xr
 from usidx.errors import DamagedStoreError, LayoutError, OptionError, did_you_mean
 from usidx.model.dimension import Array, Dimension
 from usidx.model.layout import Coordinate
+from usidx.model.names import natural_key
 from usidx.readers.base import Axis, Foreign, Reader
 from usidx.readers.hierarchies import HDF5_SIGNATURE, ZarrItem, plain_attrs
 from usidx.readers.raw import FileIdentity
@@ -89,10 +90,15 @@ def read(
         with _opened(path, engine, each) as dataset:
             found += [
                 _main(path, engine, each, str(name), array, position)
-                for name, array in dataset.data_vars.items()
+                # a Zarr folder has them in no order
+                for name, array in sorted(dataset.data_vars.items(), key=_natural)
                 if array.ndim and array.dtype.kind in "biufc"
             ]
     return found
+
+
+def _natural(item: tuple[Any, xr.DataArray]) -> Any:
+    return natural_key(str(item[0]))
 
 
 def _groups(path: str, engine: str) -> list[str]:
