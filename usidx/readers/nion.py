@@ -5,7 +5,6 @@ The axes of a sequence and of a collection are positions, those of a datum spect
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import zipfile
@@ -15,12 +14,11 @@ from typing import Any
 from usidx.errors import DamagedStoreError, NotUsidError
 from usidx.readers.base import Axis, Foreign, Reader, evenly_spaced, position, spectroscopic
 from usidx.readers.hierarchies import HDF5_SIGNATURE, hdf5, hdf5_array, plain
-from usidx.readers.numpy_files import NPY, array_in
+from usidx.readers.numpy_files import NPY, array_in, array_of_member
 from usidx.readers.raw import RawArray
 from usidx.stores.base import BlockArray
 
 _ZIP = b"PK\x03\x04"
-_LOCAL_HEADER = 30
 _POSITION_NAMES = ("Z", "Y", "X")
 _KNOWN = ("dimensional_calibrations", "spatial_calibrations", "intensity_calibration", "metadata")
 
@@ -113,13 +111,7 @@ def _zipped(path: str) -> tuple[RawArray, Mapping[str, Any]]:
             "and open data.npy in it"
         )
     with open(path, "rb") as file:
-        file.seek(member.header_offset)
-        header = file.read(_LOCAL_HEADER)
-        lengths = [int.from_bytes(header[at : at + 2], "little") for at in (26, 28)]
-        base = member.header_offset + _LOCAL_HEADER + sum(lengths)
-        file.seek(base)
-        start = io.BytesIO(file.read(min(member.file_size, 2**16)))
-    return array_in(path, start, base), said
+        return array_of_member(path, file, member), said
 
 
 def _main(path: str, name: str, array: BlockArray, said: Mapping[str, Any]) -> Foreign:

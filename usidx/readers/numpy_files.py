@@ -103,14 +103,24 @@ def _members(path: str) -> Mapping[str, RawArray | LoadedArray]:
                 load = functools.partial(_loaded, path, each.filename)
                 found[each.filename] = LoadedArray(load, shape, dtype.newbyteorder("="), token)
                 continue
-            file.seek(each.header_offset)
-            header = file.read(_LOCAL_HEADER)
-            name, extra = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
-            base = each.header_offset + _LOCAL_HEADER + name + extra
-            file.seek(base)
-            start = io.BytesIO(file.read(min(each.file_size, 2**16)))
-            found[each.filename] = array_in(path, start, base)
+            found[each.filename] = array_of_member(path, file, each)
     return found
+
+
+def array_of_member(path: str, file: Any, member: zipfile.ZipInfo) -> RawArray:
+    """The array that a member of a zip file is, where it lies in it as it is.
+
+    Parameters
+    ----------
+    path, file : of the zip file, and it opened for reading
+    member : one that is stored, not compressed
+    """
+    file.seek(member.header_offset)
+    header = file.read(_LOCAL_HEADER)
+    name, extra = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
+    base = member.header_offset + _LOCAL_HEADER + name + extra
+    file.seek(base)
+    return array_in(path, io.BytesIO(file.read(min(member.file_size, 2**16))), base)
 
 
 def _main(
