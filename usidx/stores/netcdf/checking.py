@@ -9,8 +9,8 @@ from usidx.model.blocks import block_shape, blocks_of
 from usidx.model.form_rules import no_main
 from usidx.model.rules import Findings, Violation
 from usidx.stores.base import StoredMain
+from usidx.stores.leaves.records import is_result_name
 from usidx.stores.netcdf import read
-from usidx.stores.zarr.records import is_result_name
 
 _RESTORE = "restore the file from a copy, or export it again"
 _VALUES_AT_ONCE = 32 * 2**20

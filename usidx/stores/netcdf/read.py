@@ -29,9 +29,9 @@ from usidx.stores.hdf5 import inventory
 from usidx.stores.hdf5.file import open_file
 from usidx.stores.hdf5.place import sample
 from usidx.stores.hdf5.read import Session, opened
-from usidx.stores.zarr.attributes import unpack
-from usidx.stores.zarr.leaf import check_version, dims_and_shape, dtype_from, spec_from
-from usidx.stores.zarr.records import is_result_name, record_from, shown_status
+from usidx.stores.leaves.attributes import unpack
+from usidx.stores.leaves.leaf import check_version, dims_and_shape, dtype_from, spec_from
+from usidx.stores.leaves.records import is_result_name, record_from, shown_status
 
 KEY = "usid"
 VERSION = 1

@@ -17,11 +17,9 @@ from usidx.errors import OptionError, StoreExistsError, StoreNotFoundError
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
 from usidx.stores import disk
-from usidx.stores.lock import held, refuse_runs, store_lock
-from usidx.stores.netcdf.read import KEY, VERSION, is_netcdf
-from usidx.stores.zarr.attributes import pack
-from usidx.stores.zarr.leaf import Column, ExtraCoordinate, Leaf, describe, fields_of
-from usidx.stores.zarr.values import (
+from usidx.stores.leaves.attributes import pack
+from usidx.stores.leaves.leaf import Column, ExtraCoordinate, Leaf, describe, fields_of
+from usidx.stores.leaves.values import (
     Indexed,
     as_text,
     check_values,
@@ -29,6 +27,8 @@ from usidx.stores.zarr.values import (
     plain_values,
     row_blocks,
 )
+from usidx.stores.lock import held, refuse_runs, store_lock
+from usidx.stores.netcdf.read import KEY, VERSION, is_netcdf
 
 Compression = Literal["zlib", "zstd"] | None
 COMPRESSIONS: tuple[Compression, ...] = ("zlib", "zstd", None)

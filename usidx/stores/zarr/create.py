@@ -14,8 +14,8 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from usidx.errors import OptionError
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
+from usidx.stores.leaves.leaf import ExtraCoordinate, Leaf, describe
 from usidx.stores.zarr.files import Files
-from usidx.stores.zarr.leaf import ExtraCoordinate, Leaf, describe
 from usidx.stores.zarr.nodes import group_node, read_node, write_node
 
 Compression = Literal["lz4", "zstd"] | None

@@ -16,10 +16,11 @@ from usidx.model.blocks import blocks_of
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
 from usidx.stores import disk
+from usidx.stores.leaves.attributes import pack
+from usidx.stores.leaves.leaf import VERSION, ExtraCoordinate, describe
+from usidx.stores.leaves.values import Indexed
 from usidx.stores.lock import held, refuse_runs, store_lock
-from usidx.stores.zarr.attributes import pack
 from usidx.stores.zarr.create import Compression, create_leaf, open_to_write
-from usidx.stores.zarr.leaf import VERSION, ExtraCoordinate, describe
 from usidx.stores.zarr.nodes import (
     consolidate,
     entry_of,
@@ -32,7 +33,6 @@ from usidx.stores.zarr.nodes import (
 from usidx.stores.zarr.plain_dataset import write_dataset
 from usidx.stores.zarr.staging import aside, check_replaceable, place, writing
 from usidx.stores.zarr.unfinished import Journal, is_whole, sweep, unfinished
-from usidx.stores.zarr.values import Indexed
 
 _LOCK_TIMEOUT = 30.0
 

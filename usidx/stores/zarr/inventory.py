@@ -11,9 +11,9 @@ import numpy as np
 from usidx.errors import MainNotFoundError, UnsafeStoreError, UsidError
 from usidx.model.names import natural_key
 from usidx.stores.base import Candidate, Contents, ResultRecord, StoredDataset, StoredGroup
+from usidx.stores.leaves.attributes import unpack
 from usidx.stores.zarr import read
 from usidx.stores.zarr.array import open_array
-from usidx.stores.zarr.attributes import unpack
 from usidx.stores.zarr.nodes import Node, children, entry_of, folder_of, read_node, walk
 from usidx.stores.zarr.plain_dataset import DATASET, RECORDS
 

@@ -11,12 +11,9 @@ import numpy as np
 import zarr
 
 from usidx.model.dimension import Array
-from usidx.stores.zarr.attributes import pack
-from usidx.stores.zarr.create import codecs_of
-from usidx.stores.zarr.files import Files
-from usidx.stores.zarr.leaf import VERSION
-from usidx.stores.zarr.nodes import group_node, write_node
-from usidx.stores.zarr.values import (
+from usidx.stores.leaves.attributes import pack
+from usidx.stores.leaves.leaf import VERSION
+from usidx.stores.leaves.values import (
     Indexed,
     as_text,
     check_values,
@@ -24,6 +21,9 @@ from usidx.stores.zarr.values import (
     plain_values,
     row_blocks,
 )
+from usidx.stores.zarr.create import codecs_of
+from usidx.stores.zarr.files import Files
+from usidx.stores.zarr.nodes import group_node, write_node
 
 RECORDS = "records"
 DATASET = "dataset"

@@ -18,10 +18,17 @@ from usidx.model.layout import Coordinate, Grid
 from usidx.model.main import MainSpec
 from usidx.model.names import natural_key, parse_result
 from usidx.stores.base import MainEntry, ResultRecord, StoredMain
+from usidx.stores.leaves.attributes import unpack
+from usidx.stores.leaves.leaf import check_version, dims_and_shape, dtype_from, spec_from
+from usidx.stores.leaves.records import (
+    is_result_name,
+    record_from,
+    shown_status,
+    sources_from,
+    status_from,
+)
 from usidx.stores.zarr.array import ZarrArray, open_array, read_whole
-from usidx.stores.zarr.attributes import unpack
 from usidx.stores.zarr.failures import count_failed, failures_of, numbers_of
-from usidx.stores.zarr.leaf import check_version, dims_and_shape, dtype_from, spec_from
 from usidx.stores.zarr.nodes import (
     FILE,
     Node,
@@ -31,13 +38,6 @@ from usidx.stores.zarr.nodes import (
     folder_of,
     read_node,
     walk,
-)
-from usidx.stores.zarr.records import (
-    is_result_name,
-    record_from,
-    shown_status,
-    sources_from,
-    status_from,
 )
 
 

@@ -24,14 +24,14 @@ from zarr.storage import StorePath
 from usidx.errors import OptionError, StoreAccessError, StoreExistsError, UsidError
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
+from usidx.stores.leaves.leaf import ExtraCoordinate
+from usidx.stores.leaves.values import Indexed
 from usidx.stores.remote.objects import filesystem, lists, reached
 from usidx.stores.remote.url import Url
 from usidx.stores.zarr.afar import objects_at
 from usidx.stores.zarr.create import Compression
 from usidx.stores.zarr.draft import Draft
-from usidx.stores.zarr.leaf import ExtraCoordinate
 from usidx.stores.zarr.nodes import FILE, consolidate, read_node
-from usidx.stores.zarr.values import Indexed
 
 # There while a store is written, so that what an export left is known.
 UNFINISHED = "usidx-unfinished"

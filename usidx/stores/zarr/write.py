@@ -22,11 +22,11 @@ from usidx.model.provenance import book_keeping, canonical, dump_parameters
 from usidx.stores import disk
 from usidx.stores.base import BlockWriter, ResultRecord, ResultRequest
 from usidx.stores.compression import IN_ZARR, codec_of
+from usidx.stores.leaves.attributes import pack, source_attrs
+from usidx.stores.leaves.leaf import VERSION
 from usidx.stores.lock import StoreLock, held, holder_of, run_lock, store_lock, sweep_runs
-from usidx.stores.zarr.attributes import pack, source_attrs
 from usidx.stores.zarr.create import create_leaf
 from usidx.stores.zarr.failures import add_failures, numbers_of, prepare
-from usidx.stores.zarr.leaf import VERSION
 from usidx.stores.zarr.nodes import (
     FILE,
     children,

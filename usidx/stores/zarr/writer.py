@@ -23,11 +23,11 @@ from usidx.errors import (
 from usidx.model.blocks import axis_range, blocks_of
 from usidx.model.dimension import Array
 from usidx.stores.failures import numbered
+from usidx.stores.leaves.leaf import dims_and_shape, dtype_from
 from usidx.stores.lock import StoreLock, holder_of
 from usidx.stores.zarr.array import signature_of
 from usidx.stores.zarr.create import open_to_write
 from usidx.stores.zarr.failures import numbers_of, record_reasons
-from usidx.stores.zarr.leaf import dims_and_shape, dtype_from
 from usidx.stores.zarr.marks import stored_marks
 from usidx.stores.zarr.nodes import Node, Stamp, entry_of, folder_of, read_node, stamp_of
 from usidx.stores.zarr.staging import writing

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from usidx.errors import OptionError
-from usidx.stores.zarr.attributes import pack, unpack
+from usidx.stores.leaves.attributes import pack, unpack
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from usidx.errors import DamagedStoreError, InvalidMainError, NotUsidError
 from usidx.model.dimension import Array, Dimension, Role
 from usidx.model.layout import Coordinate, Grid, Layout, Points
 from usidx.model.main import MainSpec
-from usidx.stores.zarr.attributes import pack, unpack
-from usidx.stores.zarr.coding import decode, encode
+from usidx.stores.leaves.attributes import pack, unpack
+from usidx.stores.leaves.coding import decode, encode
 
 VERSION = 1
 Entry = dict[str, Any]
