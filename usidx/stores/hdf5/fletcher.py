@@ -2,44 +2,83 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-# Words in a row, and rows at once: sums stay exact in float64, and temporaries in the cache.
-_ROW = 4096
-_ROWS = 64
-_WEIGHTS = np.stack([np.ones(_ROW), _ROW - np.arange(_ROW, dtype=float)], axis=1)
+from usidx.model.dimension import Array
+
+# Pairs of words in a row: what a row is added to stays in the cache.
+_ROW = 2**13
+# Rows whose sums of sums, row after row, stay below 2**32.
+_ROWS = 256
+_LOWER, _WORD = np.uint32(0xFFFF), np.uint32(16)
 
 
-def fletcher32(data: bytes | memoryview) -> int:
+def fletcher32(data: Any) -> int:
     """The checksum that HDF5 computes of some bytes (H5_checksum_fletcher32).
 
     J. Fletcher, IEEE Trans. Commun. 30, 247, 1982: sums of 16-bit words, and of those sums, modulo
     65535. HDF5 takes the words as big-endian, and an odd last byte as the upper half of a word.
+
+    Parameters
+    ----------
+    data : anything whose bytes lie in one piece
 
     Examples
     --------
     >>> hex(fletcher32(b"abcde"))
     '0x4ff029c7'
     """
-    words = np.frombuffer(data, ">u2", count=len(data) // 2)
-    first, second, done = 0, 0, 0
-    total = (len(data) + 1) // 2
-    for start in range(0, len(words), _ROW * _ROWS):
-        part = words[start : start + _ROW * _ROWS].astype(np.float64)
-        rows = np.zeros((-(-len(part) // _ROW), _ROW))
-        rows.reshape(-1)[: len(part)] = part
-        # plain sums, and sums in which the n-th last word of a row counts n times
-        sums = (rows @ _WEIGHTS).astype(np.int64) % 65535
-        behind = total - done - _ROW * np.arange(1, len(rows) + 1, dtype=np.int64)
-        first += int(sums[:, 0].sum())
-        second += int((sums[:, 1] + sums[:, 0] * (behind % 65535)).sum())
-        done += len(part)
-    if len(data) % 2:
-        last = data[-1] << 8
-        first, second = first + last, second + last
-    if not first % 65535 and not second % 65535 and not np.any(np.frombuffer(data, np.uint8)):
-        return 0
-    return _folded(second) << 16 | _folded(first)
+    octets = np.frombuffer(data, np.uint8)
+    behind = (octets.size + 1) // 2
+    pairs = octets[: octets.size // 4 * 4].view("<u4")
+    first = second = 0
+    for start in range(0, pairs.size, _ROW * _ROWS):
+        part = pairs[start : start + _ROW * _ROWS]
+        behind -= 2 * part.size
+        plain, weighted = _sums(part)
+        first += plain
+        second += weighted + behind * plain
+    # The bytes of every word were taken in the other order: modulo 65535, 256 turns them around.
+    first, second = 256 * first, 256 * second
+    rest = octets[4 * pairs.size :].tobytes()
+    for place in range(0, len(rest), 2):
+        word = int.from_bytes(rest[place : place + 2].ljust(2, b"\0"), "big")
+        first += word
+        second += word * behind
+        behind -= 1
+    return _folded(second) << 16 | _folded(first) if first else 0
+
+
+def _sums(pairs: Array) -> tuple[int, int]:
+    """The sum of some words, and that in which the n-th last word counts n times.
+
+    The words lie in rows. What the words at one place of all rows sum up to, and those sums row
+    after row, is all it takes.
+
+    Parameters
+    ----------
+    pairs : array of uint32, each of two words, the lower one first
+    """
+    width = min(_ROW, pairs.size)
+    height = -(-pairs.size // width)
+    sums = np.zeros((2, width), np.uint32)
+    sums_of_sums = np.zeros((2, width), np.uint32)
+    words = np.empty((2, width), np.uint32)
+    for row in range(height):
+        given = pairs[row * width : (row + 1) * width]
+        if given.size < width:
+            given = np.concatenate([given, np.zeros(width - given.size, given.dtype)])
+        np.bitwise_and(given, _LOWER, out=words[0])
+        np.right_shift(given, _WORD, out=words[1])
+        sums += words
+        sums_of_sums += sums
+    lower, upper = (int(each) for each in sums.sum(axis=1, dtype=np.uint64))
+    total = lower + upper
+    at_places = int((sums * np.arange(width, dtype=np.uint64)).sum())
+    weighted = 2 * width * int(sums_of_sums.sum(dtype=np.uint64)) - 2 * at_places - upper
+    return total, weighted - 2 * (height * width - pairs.size) * total
 
 
 def _folded(total: int) -> int:
@@ -47,7 +86,7 @@ def _folded(total: int) -> int:
     return (total - 1) % 65535 + 1
 
 
-def agrees(data: bytes | memoryview, stored: int) -> bool:
+def agrees(data: Any, stored: int) -> bool:
     """Whether bytes have the checksum that is stored with them, by any release of HDF5."""
     found = fletcher32(data)
     # Before 1.6.3 the bytes of each half were swapped on little-endian machines.
