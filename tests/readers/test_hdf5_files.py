@@ -85,6 +85,16 @@ def test_scales_are_axes(tmp_path: pathlib.Path) -> None:
         usidx.open(tmp_path / "a.h5", dims=["a"])
 
 
+@pytest.mark.parametrize("dtype", [">u2", ">f4", ">c16", "?"])
+def test_any_byte_order(tmp_path: pathlib.Path, dtype: str) -> None:
+    values = np.arange(12).reshape(3, 4).astype(dtype)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["data"] = values
+    opened = usidx.open(tmp_path / "a.h5")
+    assert opened.values.dtype == opened.dtype == values.dtype.newbyteorder("=")
+    np.testing.assert_array_equal(opened, values)
+
+
 def test_nothing_to_read(tmp_path: pathlib.Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["text"] = "no numbers"

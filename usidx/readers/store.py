@@ -43,12 +43,12 @@ _BLOCK_BYTES = 32 * 2**20
 
 @dataclass(frozen=True, eq=False)
 class Arranged:
-    """A block array with its axes in another order, and axes of one cell between them.
+    """A block array with its axes in another order, in the machine's byte order.
 
     Parameters
     ----------
     array : of which blocks are read
-    order : the axis of `array` for each axis; None for one of one cell
+    order : the axis of `array` for each axis; None for one of one cell between them
     """
 
     array: BlockArray
@@ -73,7 +73,7 @@ class Arranged:
         for axis, part in zip(self.order, parts, strict=True):
             if axis is not None:
                 own[axis] = part
-        block = np.asarray(self.array[tuple(own)])
+        block = np.asarray(self.array[tuple(own)], self.dtype)
         left = [axis for axis, part in enumerate(own) if isinstance(part, slice)]
         wanted = [axis for axis in self.order if axis in left]
         block = block.transpose([left.index(axis) for axis in wanted if axis is not None])
@@ -227,7 +227,7 @@ class ForeignStore:
 
     def _stored(self, main: Foreign) -> StoredMain:
         order, spec = _order(main), _spec(main)
-        in_order = order == tuple(range(main.array.ndim))
+        as_it_is = order == tuple(range(main.array.ndim)) and main.array.dtype == spec.dtype
         n_position = sum(each.role == "position" for each in main.axes)
         if main.chunks is None:
             itemsize = spec.dtype.itemsize
@@ -237,7 +237,7 @@ class ForeignStore:
         return StoredMain(
             store=self.path,
             spec=spec,
-            array=main.array if in_order else Arranged(main.array, order),
+            array=main.array if as_it_is else Arranged(main.array, order),
             chunks=chunks,
             identity=_identity(self, main, spec),
             opened_with={"reader": self.reader.name, **self.options},

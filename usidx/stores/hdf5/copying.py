@@ -12,6 +12,7 @@ import numpy as np
 from usidx.errors import DamagedStoreError
 from usidx.model.dimension import Array
 from usidx.stores.hdf5.chunked import copy_chunks
+from usidx.stores.hdf5.filters import require_filters
 from usidx.stores.hdf5.mapped import mapped
 from usidx.stores.hdf5.place import Place
 from usidx.stores.hdf5.selection import (
@@ -149,11 +150,13 @@ def copy_through_hdf5(
     Raises
     ------
     DamagedStoreError : where a chunk is not what its filters made
+    MissingDependencyError : where HDF5 lacks one of its filters
     """
     rows = rows_of(selection.ranges, folds)
     out = out.reshape([_length(each) for each in rows])
     if copy_chunks(dataset, rows, field, out):
         return
+    require_filters(dataset)
     source = dataset if field is None else dataset.fields(field)
     if not any(isinstance(each, np.ndarray) for each in rows):
         out[...] = source[tuple(_in_h5py(each) for each in rows)]

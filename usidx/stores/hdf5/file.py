@@ -19,6 +19,7 @@ from usidx.errors import (
     UsidError,
 )
 from usidx.stores import disk
+from usidx.stores.hdf5.filters import lacks_plugin, missing_plugin
 from usidx.stores.hdf5.log import log_path
 from usidx.stores.hdf5.transaction import recover
 from usidx.stores.remote.url import Url
@@ -192,6 +193,8 @@ def _translated(path: str, error: Exception) -> UsidError | None:
         what = "is empty" if empty else "is not an HDF5 file: its signature is missing"
         return NotUsidError(f"{path!r} {what}")
     said = " ".join(str(error).split()) or type(error).__name__
+    if lacks_plugin(said):
+        return missing_plugin(path)
     truncated = " It was cut short, by a full disk or a broken copy;" if "truncated" in said else ""
     return DamagedStoreError(
         f"{path!r} cannot be read: HDF5 says {said!r}.{truncated} Get the original again, or see "

@@ -17,6 +17,7 @@ from usidx.model.dimension import Array
 from usidx.stores import guard
 from usidx.stores.hdf5 import attributes
 from usidx.stores.hdf5.file import open_file
+from usidx.stores.hdf5.filters import require_filters
 from usidx.stores.hdf5.selection import select
 from usidx.stores.hdf5.walk import Catalog, find
 
@@ -67,6 +68,7 @@ class PlainArray:
                 guard.check(file, self.allow_external)
                 dataset = find(file, self.dataset)
                 self._check(dataset)
+                require_filters(dataset)
                 wanted = tuple(slice(r.start, r.stop, r.step) for r in selection.ranges)
                 _fill(values, _read(dataset, wanted), dataset, Catalog(file))
         # an index that leaves no axis would give the value itself

@@ -24,6 +24,7 @@ from usidx.stores.hdf5.bytes import HDF5Array
 from usidx.stores.hdf5.completion import Completed, Completion, FirstRows
 from usidx.stores.hdf5.failures import find_numbers, reasons_of
 from usidx.stores.hdf5.file import FileIdentity, open_file
+from usidx.stores.hdf5.filters import require_filters
 from usidx.stores.hdf5.place import REFERENCES, Place, find_place, to_bytes
 from usidx.stores.hdf5.results import Results
 from usidx.stores.hdf5.selection import Fold
@@ -287,6 +288,7 @@ def _identity(dataset: h5py.Dataset, place: Place, main: str) -> str:
     digest = hashlib.sha256(f"{main}:{place.digest}".encode())
     rows, columns = dataset.shape
     # of chunked storage fewer places, as each of them means a chunk to decompress
+    require_filters(dataset)
     places = min(rows, _SAMPLED_PLACES if place.chunks is None else 3)
     width = min(columns, _SAMPLED_VALUES, place.chunks[1] if place.chunks else columns)
     for number in range(places):
