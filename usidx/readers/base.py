@@ -115,6 +115,7 @@ class Reader:
     requires : modules that must be there; they are imported when a file is read
     extra : of usidx, which installs them
     is_lazy : whether blocks are read when they are asked for; else the whole file is
+    is_general : whether it reads files of many kinds, and so only what no other reader claims
     """
 
     name: str
@@ -125,6 +126,7 @@ class Reader:
     requires: tuple[str, ...] = ()
     extra: str = ""
     is_lazy: bool = True
+    is_general: bool = False
 
     @property
     def missing(self) -> tuple[str, ...]:

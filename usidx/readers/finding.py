@@ -188,12 +188,17 @@ def foreign_store(
 
 
 def _claimant(path: str) -> Reader | None:
-    """The reader that claims a file by its content; extensions decide between several."""
+    """The reader that claims a file by its content.
+
+    Those of one kind of file come before those of many. Extensions decide only between several of
+    one kind.
+    """
     head = _head(path)
     claims = [each for each in readers().values() if each.claims(path, head)]
+    sure = [each for each in claims if not each.is_general]
     lower = path.lower().rstrip("/")
-    called = [each for each in claims if lower.endswith(each.extensions)]
-    return next(iter(called or claims), None)
+    called = [each for each in sure if lower.endswith(each.extensions)]
+    return next(iter(called or sure or claims), None)
 
 
 def _head(path: str) -> bytes:

@@ -9,101 +9,32 @@ from __future__ import annotations
 
 import functools
 import importlib
+import logging
 import os
 import re
+import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from usidx.errors import DamagedStoreError, NotUsidError
+from usidx.errors import DamagedStoreError, MissingDependencyError, NotUsidError, UsidError
 from usidx.model.dimension import Array
 from usidx.readers.base import Axis, Foreign, Reader, evenly_spaced, position, spectroscopic
-from usidx.readers.hierarchies import HDF5_SIGNATURE, as_text, plain
+from usidx.readers.colours import ColourArray, colours, is_colour
+from usidx.readers.hierarchies import as_text, plain
 from usidx.readers.raw import FileIdentity, LoadedArray
+from usidx.readers.rosettasciio_formats import FORMATS, Format, format_of
+from usidx.readers.scans import scan
 
-
-@dataclass(frozen=True)
-class Format:
-    """A format of RosettaSciIO.
-
-    Parameters
-    ----------
-    module : of rsciio
-    extensions : of its files
-    signature : the first bytes of its files; () where nothing but the extension tells
-    is_lazy : whether its lazy reading gives the right values, as measured on real files
-    """
-
-    module: str
-    extensions: tuple[str, ...]
-    signature: tuple[bytes, ...] = ()
-    is_lazy: bool = False
-
-
-FORMATS = (
-    Format("digitalmicrograph", (".dm3", ".dm4"), (b"\0\0\0\3", b"\0\0\0\4"), True),
-    Format("blockfile", (".blo",), (b"IMGBLO",), True),
-    Format("tia", (".ser",), (b"II\x97\x01",), True),
-    Format("tia", (".emi",), (b"JK\0\2",), True),
-    Format("tvips", (".tvips",), (b"\0\1\0\0",), True),
-    Format("bruker", (".bcf",), (b"AAMVHFSS",), True),
-    Format("renishaw", (".wdf",), (b"WDF1",)),
-    Format("digitalsurf", (".sur", ".pro"), (b"DIGITAL SURF", b"DSCOMPRESSED")),
-    Format("quantumdetector", (".mib",), (b"MQ1,",), True),
-    Format("msa", (".msa", ".emsa"), (b"#FORMAT",)),
-    Format("ripple", (".rpl",), (), True),
-    Format("mrc", (".mrc", ".ali"), (), True),
-    Format("trivista", (".tvf",)),
-    Format("jobinyvon", (".xml",), (b"<?xml",)),
-    Format("protochips", (".csv",), (b"Time, No", b'"Time"')),
-    Format("dens", (".dens",)),
-    Format("edax", (".spd", ".spc")),
-    Format("quadstar", (".sac",)),
-    Format("phenom", (".elid",)),
-    Format("semper", (".unf",), (), True),
-    Format("emd", (".emd",), (HDF5_SIGNATURE,), True),
-    Format("topspin", (".app5",), (HDF5_SIGNATURE,), True),
-    Format("nexus", (".nxs",), (HDF5_SIGNATURE,), True),
-)
-# Their extension says too little for the signature to be enough, or the other way round.
-_BY_BOTH = ("tvips", "jobinyvon", "protochips", "emd", "topspin", "nexus", "quantumdetector")
-# HDF5 files that say by their content whose they are.
-_BY_GROUPS = {"delmic": "Acquisition0", "arina": "entry/instrument/detector/detectorSpecific"}
 _ENERGIES = ("eV", "keV")
 _REFUSED = {
     ".prz": "Panta Rhei files come back with wrong values when RosettaSciIO reads them lazily; "
     "save them as HDF5 or DM there"
 }
-
-
-def format_of(path: str, head: bytes) -> Format | None:
-    """The format of a file by its first bytes, and by its extension where those do not tell."""
-    lower = path.lower()
-    for each in FORMATS:
-        starts = head.startswith(each.signature) if each.signature else True
-        called = lower.endswith(each.extensions)
-        by_both = not each.signature or each.module in _BY_BOTH
-        if starts and (called or not by_both):
-            return each
-    if head.startswith(HDF5_SIGNATURE) and lower.endswith((".h5", ".hdf5")):
-        return _of_groups(path)
-    return None
-
-
-def _of_groups(path: str) -> Format | None:
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            for module, group in _BY_GROUPS.items():
-                if group in file:
-                    return Format(module, (".h5",))
-    except OSError:
-        return None
-    return None
 
 
 def _claims(path: str, head: bytes) -> bool:
@@ -112,8 +43,35 @@ def _claims(path: str, head: bytes) -> bool:
     return bool(head) and format_of(path, head) is not None
 
 
-def read(path: str) -> Sequence[Foreign]:
-    """The signals in a file, those that are images of colours left out where there are others."""
+def read(
+    path: str,
+    *,
+    nav_shape: Sequence[int] | int | None = None,
+    sync_offset: int = 0,
+    fill_value: Any = None,
+) -> Sequence[Foreign]:
+    """The signals in a file; what RosettaSciIO warned of is in the attribute `reader_warnings`.
+
+    Parameters
+    ----------
+    nav_shape : shape of the scan, for signals that have one axis of frames
+    sync_offset, fill_value : as for bare frames
+    """
+    found = _format(path)
+    signals, warned = _opened(path, found)
+    numbers = [n for n, each in enumerate(signals) if _is_shown(each["data"].dtype)]
+    names = _names(path, [signals[number] for number in numbers])
+    mains = [
+        _signal(path, found, number, signals[number], name, warned)
+        for number, name in zip(numbers, names, strict=True)
+    ]
+    if nav_shape is None and not sync_offset:
+        return mains
+    return [_folded(each, nav_shape, sync_offset, fill_value) for each in mains]
+
+
+def _format(path: str) -> Format:
+    """The format of a file that RosettaSciIO can be asked for."""
     for ending, reason in _REFUSED.items():
         if path.lower().endswith(ending):
             raise NotUsidError(f"{path!r} is refused: {reason}")
@@ -121,22 +79,93 @@ def read(path: str) -> Sequence[Foreign]:
         found = format_of(path, file.read(512))
     if found is None:
         raise NotUsidError(f"{path!r} is of no format that RosettaSciIO is asked for")
-    signals = _loaded(path, found.module, found.is_lazy)
-    numbers = [n for n, each in enumerate(signals) if each["data"].dtype.kind in "biufc"]
-    names = _names(path, [signals[number] for number in numbers])
-    return [
-        _signal(path, found, number, signals[number], name)
-        for number, name in zip(numbers, names, strict=True)
-    ]
-
-
-def _loaded(path: str, module: str, lazily: bool) -> list[dict[str, Any]]:
-    plugin = importlib.import_module(f"rsciio.{module}")
-    options: dict[str, Any] = {"lazy": lazily}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found: list[dict[str, Any]] = plugin.file_reader(path, **options)
+    if found.needs_name and not found.is_called(path):
+        raise NotUsidError(
+            f"{path!r} is a file of {' or '.join(found.extensions)} by its content, which "
+            "RosettaSciIO reads under such a name only, with the files beside it that belong to "
+            "it; give it back its name"
+        )
     return found
+
+
+def _is_shown(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "biufc" or is_colour(dtype)
+
+
+def _opened(path: str, found: Format) -> tuple[list[dict[str, Any]], list[str]]:
+    """(the signals in a file, what RosettaSciIO warned of while it looked)."""
+    with _heard() as heard:
+        signals = _loaded(path, found, found.is_lazy)
+    return signals, list(dict.fromkeys(heard))
+
+
+def _loaded(path: str, found: Format, lazily: bool) -> list[dict[str, Any]]:
+    try:
+        plugin = importlib.import_module(f"rsciio.{found.module}")
+        options: dict[str, Any] = {"lazy": lazily, **found.options}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            signals: list[dict[str, Any]] = plugin.file_reader(path, **options)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"RosettaSciIO needs something more to read {path!r} ({error}); install it: "
+            'pip install "usidx[rosettasciio]"'
+        ) from error
+    return signals
+
+
+class _Ears(logging.Filter):
+    """What RosettaSciIO logs in this thread, kept instead of printed while somebody listens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listening = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        heard: list[str] | None = getattr(self.listening, "heard", None)
+        if heard is None:
+            return True
+        if record.levelno >= logging.WARNING:
+            heard.append(record.getMessage())
+        return False
+
+
+_EARS = _Ears()
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """What RosettaSciIO says meanwhile, which it would print."""
+    import rsciio  # noqa: F401  makes its handler
+
+    for handler in logging.getLogger("rsciio").handlers:
+        handler.addFilter(_EARS)  # once: a filter that is there is not added again
+    before = getattr(_EARS.listening, "heard", None)
+    _EARS.listening.heard = heard = []
+    try:
+        yield heard
+    finally:
+        _EARS.listening.heard = before
+
+
+def _folded(
+    main: Foreign, nav_shape: Sequence[int] | int | None, sync_offset: int, fill_value: Any
+) -> Foreign:
+    """A Main of frames as a scan; other Mains as they are."""
+    roles = [each.role for each in main.axes]
+    if roles[:1] != ["position"] or roles.count("position") != 1:
+        return main
+    return scan(
+        main.name,
+        main.array,
+        main.axes[1:],
+        nav_shape=nav_shape,
+        sync_offset=sync_offset,
+        fill_value=fill_value,
+        quantity=main.quantity,
+        units=main.units,
+        attrs=main.attrs,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,13 +174,13 @@ class SignalArray:
 
     Parameters
     ----------
-    path, module : what to read with what
+    path, format : what to read as what
     number : of the signal in the file
     shape, dtype : of the values
     """
 
     path: str
-    module: str
+    format: Format
     number: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -165,52 +194,76 @@ class SignalArray:
         return len(self.shape)
 
     def __dask_tokenize__(self) -> Any:
-        return "usidx.SignalArray", self.path, self.module, self.number, self.identity
+        return "usidx.SignalArray", self.path, self.format.module, self.number, self.identity
 
     def __getitem__(self, key: Any, /) -> Array:
         self.identity.check(self.path)
         try:
-            data = _loaded(self.path, self.module, True)[self.number]["data"]
-            block = data[key]
-            if hasattr(block, "compute"):
-                block = block.compute(scheduler="synchronous")
+            with _heard():
+                block = _loaded(self.path, self.format, True)[self.number]["data"][key]
+                if hasattr(block, "compute"):
+                    block = block.compute(scheduler="synchronous")
+        except UsidError:
+            raise
         except Exception as error:
             raise DamagedStoreError(
                 f"a block of {self.path!r} cannot be read ({type(error).__name__}: {error})"
             ) from error
-        return np.array(block, dtype=self.dtype)
+        return np.array(_dense(block), dtype=self.dtype)
 
 
-def _signal(path: str, found: Format, number: int, signal: Mapping[str, Any], name: str) -> Foreign:
+def _dense(values: Any) -> Any:
+    """Values as an array of NumPy; RosettaSciIO gives spectra of X-rays as sparse ones."""
+    return values.todense() if hasattr(values, "todense") else values
+
+
+def _signal(
+    path: str,
+    found: Format,
+    number: int,
+    signal: Mapping[str, Any],
+    name: str,
+    warned: Sequence[str],
+) -> Foreign:
     data = signal["data"]
     shape = tuple(int(size) for size in data.shape)
     dtype = np.dtype(data.dtype).newbyteorder("=")
+    is_sparse = hasattr(getattr(data, "_meta", None), "todense")
     array: Any
     if found.is_lazy:
-        array = SignalArray(path, found.module, number, shape, dtype)
+        array = SignalArray(path, found, number, shape, dtype)
     else:
-        load = functools.partial(_whole, path, found.module, number)
+        load = functools.partial(_whole, path, found, number)
         token = (path, FileIdentity.of(path), found.module, number)
         array = LoadedArray(load, shape, dtype, token)
+    axes = _axes(signal, shape, found.module)
+    # every block of sparse values unpacks them all
+    chunks = None if found.is_lazy and not is_sparse else shape
+    if is_colour(dtype):
+        array, axes = ColourArray(array), (*axes, colours(dtype))
+        chunks = None if chunks is None else array.shape
     metadata = signal.get("metadata") or {}
     quantity, units = _quantity(metadata)
     attrs = {f"metadata.{name}": value for name, value in _flat(metadata)}
     original = signal.get("original_metadata")
     if original:
         attrs["original_metadata"] = as_text(dict(_flat(original)))
+    if warned:
+        attrs["reader_warnings"] = list(warned)
     return Foreign(
         name=name,
         array=array,
-        axes=_axes(signal, shape, found.module),
+        axes=axes,
         quantity=quantity,
         units=units,
         attrs=attrs,
-        chunks=None if found.is_lazy else shape,
+        chunks=chunks,
     )
 
 
-def _whole(path: str, module: str, number: int) -> Array:
-    values: Array = np.asarray(_loaded(path, module, False)[number]["data"])
+def _whole(path: str, found: Format, number: int) -> Array:
+    with _heard():
+        values: Array = np.asarray(_dense(_loaded(path, found, False)[number]["data"]))
     return values
 
 
@@ -281,10 +334,11 @@ READERS = (
     Reader(
         name="rosettasciio",
         title="electron microscopes and spectrometers through RosettaSciIO",
-        extensions=(*sorted({end for each in FORMATS for end in each.extensions}), ".h5"),
+        extensions=tuple(sorted({end for each in FORMATS for end in each.extensions})),
         claims=_claims,
         read=read,
         requires=("rsciio",),
         extra="rosettasciio",
+        is_general=True,
     ),
 )

@@ -259,5 +259,6 @@ READERS = (
         claims=_claims,
         read=read,
         is_lazy=False,
+        is_general=True,
     ),
 )

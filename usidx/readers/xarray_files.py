@@ -311,5 +311,6 @@ READERS = (
         extensions=(".nc", ".nc4", ".cdf", ".zarr", ".zarr.zip"),
         claims=_claims,
         read=read,
+        is_general=True,
     ),
 )
