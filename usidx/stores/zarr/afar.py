@@ -23,18 +23,14 @@ from usidx.errors import (
     DamagedStoreError,
     MainNotFoundError,
     SourceChangedError,
-    StoreAccessError,
 )
 from usidx.model.dimension import Array
+from usidx.stores.base import Key
+from usidx.stores.remote.failing import failed
 from usidx.stores.remote.objects import filesystem, read_ranges, version_of
 from usidx.stores.remote.url import Url
-from usidx.stores.zarr.array import (
-    SAMPLED_BYTES,
-    ZarrArray,
-    region_of,
-    sampled_chunks,
-    touched,
-)
+from usidx.stores.zarr.array import SAMPLED_BYTES, ZarrArray
+from usidx.stores.zarr.chunk_places import region_of, sampled_chunks, touched
 from usidx.stores.zarr.marks import stored_marks
 from usidx.stores.zarr.nodes import Stamp
 
@@ -45,8 +41,9 @@ _last_lock = threading.Lock()
 class Noting(WrapperStore[FsspecStore]):
     """Objects behind a URL, which notes the keys that nothing was found at."""
 
-    def __init__(self, store: FsspecStore) -> None:
-        super().__init__(store)
+    def __init__(self, url: Url) -> None:
+        super().__init__(objects_at(url))
+        self._url = url
         self.missing: set[str] = set()
 
     async def get(
@@ -56,10 +53,7 @@ class Noting(WrapperStore[FsspecStore]):
         try:
             found = await super().get(key, prototype, byte_range)
         except Exception as error:  # each kind of storage has errors of its own
-            raise StoreAccessError(
-                f"{key!r} of {self._store} cannot be read ({type(error).__name__}: {error}); check "
-                "the network, and that storage_options say who you are"
-            ) from error
+            raise failed(self._url.joined(key), error) from error
         if found is None:
             self.missing.add(key)
         return found
@@ -97,6 +91,9 @@ class FarZarrArray(ZarrArray):
             dtype=self.dtype[name],
             signatures=(self.signatures[place],),
         )
+
+    def _decoded(self, key: Key, out: Array) -> bool:
+        return False
 
     def sample(self) -> Iterator[bytes]:
         """Size and first bytes of a few chunks, those that a store of this machine gives."""
@@ -140,7 +137,7 @@ class FarZarrArray(ZarrArray):
         done = self._marks() if self.absent == "unmarked" else None
         folder = self.folder
         assert isinstance(folder, Url)
-        noting = Noting(objects_at(folder.joined(name)))
+        noting = Noting(folder.joined(name))
         noted: zarr.Array[Any] = zarr.Array(zarr.AsyncArray(handle.metadata, StorePath(noting)))
         values = stored_marks(noted, key) if self.absent == "marks" else noted[key]
         self._refuse_noted(handle, name, key, done, noting.missing)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import math
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -28,11 +26,12 @@ from usidx.errors import (
 from usidx.model.dimension import Array
 from usidx.stores.base import Key
 from usidx.stores.remote.url import Url
+from usidx.stores.zarr.chunk_places import region_of, sampled_chunks, touched
 from usidx.stores.zarr.keys import length, normal
 from usidx.stores.zarr.marks import are_listed, stored_marks
 from usidx.stores.zarr.nodes import FILE, Node, Stamp, check_inside, entry_of, read_node, stamp_of
+from usidx.stores.zarr.whole_chunks import read_whole_chunks
 
-_SAMPLED_CHUNKS = 8
 SAMPLED_BYTES = 65536
 
 
@@ -101,6 +100,22 @@ class ZarrArray:
                 values[name] = self._read(place, forward)
         return values[mirrored][dropped] if self.shape else values
 
+    def read(self, key: Key, out: Array | None = None) -> Array:
+        """The values that `key` selects, in `out` where it is given.
+
+        Whole chunks are decoded in it, without the copies and threads that zarr needs.
+
+        Parameters
+        ----------
+        key : ints and slices, one for each axis or less
+        out : array of the shape and dtype of the result, filled and returned
+        """
+        if out is None:
+            return self[key]
+        if not self._decoded(key, out):
+            out[...] = self[key]
+        return out
+
     def only(self, name: str) -> ZarrArray:
         """One field of a compound Main, read without the others."""
         names = self.dtype.names or ()
@@ -154,6 +169,25 @@ class ZarrArray:
             self._check_same(place)
         # zarr's dtypes compare equal to NumPy's own and yet are others to what hashes them
         return values.view(dtype) if values.dtype == dtype else values.astype(dtype)
+
+    def _decoded(self, key: Key, out: Array) -> bool:
+        """Whether `out` was filled, which only goes with whole chunks of what is complete."""
+        forward, mirrored, dropped = normal(key, self.shape)
+        plain = (*mirrored, *dropped) == (slice(None, None, 1),) * self.ndim + (
+            slice(None),
+        ) * self.ndim
+        fits = out.flags.c_contiguous and out.dtype == self.dtype and out.size > 0
+        if not (plain and fits) or self.absent != "error" or self.dtype.names is not None:
+            return False
+        name = self.keys[0]
+        handle, before = self._open(0)
+        folder = os.path.join(self.folder, name)
+        inside = partial(check_inside, self.root, allow=self.allow)
+        if not read_whole_chunks(handle, folder, forward, out, inside):
+            return False
+        if self._stamps(name) != before:
+            self._check_same(0)
+        return True
 
     def _values(self, handle: zarr.Array[Any], name: str, key: tuple[slice, ...]) -> Array:
         # Marks first: what is marked by now was written before, so its chunks must be there.
@@ -337,30 +371,6 @@ def _opened(folder: str, name: str, stamps: tuple[Stamp, Stamp]) -> tuple[zarr.A
             f"the metadata of {place!r} cannot be understood: {error}"
         ) from error
     return handle, signature_of(leaf, node)
-
-
-def touched(handle: zarr.Array[Any], key: tuple[slice, ...]) -> Iterator[tuple[int, ...]]:
-    """Indices of the chunk files that hold the values of `key`."""
-    return itertools.product(
-        *(
-            range(part.start // size, -(-part.stop // size)) if part.stop > part.start else ()
-            for part, size in zip(key, handle.shards or handle.chunks, strict=True)
-        )
-    )
-
-
-def region_of(index: tuple[int, ...], handle: zarr.Array[Any]) -> tuple[slice, ...]:
-    sizes = handle.shards or handle.chunks
-    return tuple(slice(i * size, (i + 1) * size) for i, size in zip(index, sizes, strict=True))
-
-
-def sampled_chunks(handle: zarr.Array[Any], shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Indices of a few chunk files of an array of `shape`, evenly spread."""
-    sizes = handle.shards or handle.chunks
-    grid = [max(1, -(-size // part)) for size, part in zip(shape, sizes, strict=True)]
-    count = math.prod(grid)
-    for number in sorted({count * n // _SAMPLED_CHUNKS for n in range(_SAMPLED_CHUNKS)}):
-        yield tuple(int(each) for each in np.unravel_index(number, grid))
 
 
 def _own_dtype(handle: zarr.Array[Any]) -> np.dtype[Any]:
