@@ -10,6 +10,7 @@ import click
 
 from usidx.cli.readers import opened_with, reader_options
 from usidx.cli.selecting import Held, selected
+from usidx.cli.storage import storage_options
 from usidx.demo.folder import size_on_disk
 from usidx.demo.wording import in_bytes, in_time
 
@@ -22,6 +23,7 @@ Examples:
   usidx convert scan.h5 part.zarr --select Frequency=300e3:310e3 --iselect X=0:10
   usidx convert scan.h5 maps.zarr --access maps
   usidx convert stack.npy stack.h5 --option n_position=2
+  usidx convert scan.h5 s3://lab/scan.zarr --storage-options s3.json
 """
 HDF5 = (".h5", ".hdf5", ".hf5", ".hdf")
 
@@ -53,6 +55,7 @@ HDF5 = (".h5", ".hdf5", ".hf5", ".hdf")
     help="lz4 or zstd for Zarr, gzip or lzf for h5USID, zlib or zstd for netCDF, or none.",
 )
 @reader_options
+@storage_options
 def convert(
     source: str,
     target: str,

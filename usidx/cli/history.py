@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from usidx.cli.storage import storage_options
+
 EXAMPLES = """\b
 Examples:
   usidx history scan.h5 Raw_Data-SHO_Fit_000/SHO_Fit
@@ -17,6 +19,7 @@ Examples:
 @click.argument("main", required=False)
 @click.option("--json", "machine", is_flag=True, help="Report as JSON.")
 @click.option("--script", is_flag=True, help="Write a Python script that computes it anew.")
+@storage_options
 def history(file: str, main: str | None, machine: bool, script: bool) -> None:
     """How MAIN of FILE came about: every step from the measurement to it, across files.
 

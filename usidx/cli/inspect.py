@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from usidx.cli.readers import opened_with, reader_options
+from usidx.cli.storage import storage_options
 from usidx.demo.wording import as_json, by_sign, in_bytes
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ Examples:
   usidx info scan.h5                 the Mains of a file, as a table
   usidx info scan.h5 Raw_Data        one Main: its dimensions, units and results
   usidx info scan.zarr --json        the same for scripts
+  usidx info s3://lab/scan.h5 --storage-option profile=lab
 """
 TREE_EXAMPLES = """\b
 Examples:
@@ -32,6 +34,7 @@ Examples:
 @click.argument("main", required=False)
 @click.option("--json", "machine", is_flag=True, help="Report as JSON.")
 @reader_options
+@storage_options
 def info(
     file: str, main: str | None, machine: bool, reader: str | None, settings: tuple[str, ...]
 ) -> None:
@@ -61,6 +64,7 @@ def info(
 @click.argument("file")
 @click.option("--json", "machine", is_flag=True, help="Report as JSON.")
 @reader_options
+@storage_options
 def tree(file: str, machine: bool, reader: str | None, settings: tuple[str, ...]) -> None:
     """The groups and Mains of FILE as a tree."""
     import usidx

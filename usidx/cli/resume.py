@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from usidx.cli.run import found
+from usidx.cli.storage import storage_options
 from usidx.cli.where import Where, going_on, placed, report
 from usidx.demo.wording import as_json, in_time
 
@@ -20,6 +21,7 @@ Examples:
   usidx resume scan.h5 Raw_Data-SHO_Guess_000 --memory 4GB
   usidx resume scan.h5 Raw_Data-Contrast_000 --step my_steps.py:contrast
   usidx resume scan.h5 Raw_Data-SHO_Guess_000 --slurm jobs.yaml
+  usidx resume results.zarr --storage-options s3.json   the source is in S3
 """
 
 
@@ -29,6 +31,7 @@ Examples:
 @click.option("--step", metavar="STEP", help="The step that makes it, as for `usidx run`.")
 @click.option("--json", "machine", is_flag=True, help="Report as JSON.")
 @placed
+@storage_options
 def resume(file: str, group: str | None, step: str | None, machine: bool, where: Where) -> None:
     """Complete GROUP of FILE: compute what is missing in it, and nothing else.
 

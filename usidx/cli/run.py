@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from usidx.cli.storage import storage_options
 from usidx.cli.where import Where, going_on, placed, report
 from usidx.demo.wording import as_json, in_time
 
@@ -22,6 +23,7 @@ Examples:
   usidx run scan.h5 Raw_Data mean --set 'over=["Frequency"]' --into results.zarr
   usidx run scan.h5 Raw_Data my_steps.py:contrast --memory 4GB
   usidx run scan.h5 Raw_Data my_steps.py:flat_field --source flat=flats.h5:Raw_Data
+  usidx run s3://lab/scan.h5 Raw_Data sho_guess --into results.zarr --storage-option profile=lab
   usidx run scan.h5 Raw_Data sho_guess --scheduler tcp://node1:8786
   usidx run scan.h5 Raw_Data sho_guess --slurm jobs.yaml --workers 8
 """
@@ -37,7 +39,7 @@ Examples:
 )  # fmt: skip
 @click.option(
     "--source", "sources", multiple=True, metavar="NAME=[FILE:]MAIN",
-    help="A parameter of the step that is another Main, of FILE or another file.",
+    help="A parameter of the step that is another Main, of FILE, another file or a URL.",
 )  # fmt: skip
 @click.option("--into", metavar="STORE", help="Write the results to this store, not into FILE.")
 @click.option(
@@ -47,6 +49,7 @@ Examples:
 @click.option("--fresh", is_flag=True, help="Compute anew even where the same result exists.")
 @click.option("--json", "machine", is_flag=True, help="Report as JSON.")
 @placed
+@storage_options
 def run(
     file: str,
     main: str,
@@ -115,8 +118,6 @@ def parsed(settings: tuple[str, ...]) -> dict[str, Any]:
 
 def opened(file: str, sources: tuple[str, ...]) -> dict[str, Any]:
     """Parameters of a step that are Mains, from NAME=MAIN and NAME=FILE:MAIN texts."""
-    import os
-
     import usidx
 
     parameters: dict[str, Any] = {}
@@ -127,11 +128,22 @@ def opened(file: str, sources: tuple[str, ...]) -> dict[str, Any]:
                 f"{each!r} is not NAME=MAIN or NAME=FILE:MAIN, such as flat=flats.h5:Raw_Data",
                 param_hint="'--source'",
             )
-        other, colon, main = value.rpartition(":")
-        # a Main may have a colon in its name
-        elsewhere = bool(colon) and os.path.exists(other)
-        parameters[name] = usidx.open(other, main) if elsewhere else usidx.open(file, value)
+        store, main = _store_and_main(value)
+        parameters[name] = usidx.open(store or file, main)
     return parameters
+
+
+def _store_and_main(text: str) -> tuple[str | None, str | None]:
+    """(file or URL, Main) of FILE:MAIN, of a URL alone, or of MAIN."""
+    import os
+
+    from usidx.stores.remote.url import is_url
+
+    store, colon, main = text.rpartition(":")
+    if is_url(text):  # with a colon of its own, and another before a port
+        return (text, None) if store.count("/") < 3 else (store, main)
+    # a Main may have a colon in its name
+    return (store, main) if colon and os.path.exists(store) else (None, text)
 
 
 def found(name: str) -> Step[..., Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from usidx.cli.convert import HDF5
+from usidx.cli.storage import storage_options
 from usidx.demo.folder import size_on_disk
 from usidx.demo.wording import as_json, by_sign, in_bytes, in_time
 
@@ -70,6 +71,7 @@ Examples:
     "--extend", is_flag=True, help="Add the rows that are new to OUT (Zarr), if it is there."
 )
 @click.option("--json", "machine", is_flag=True, help="Report as JSON.")
+@storage_options
 def stack(folder: str, target: str, machine: bool, **options: Any) -> None:
     """Write the frames in FOLDER (or a pattern such as 'map/*.tif') to OUT as one Main.
 
@@ -151,6 +153,7 @@ def _written(
 
 def _report(stacked: xr.DataArray, path: str, seconds: float, machine: bool) -> None:
     from usidx.stacking import report_of
+    from usidx.stores.remote.url import is_url
 
     report = report_of(stacked)
     assert report is not None  # for `stack` gave the array
@@ -170,9 +173,10 @@ def _report(stacked: xr.DataArray, path: str, seconds: float, machine: bool) -> 
             )
         )
         return
+    size = "" if is_url(path) else f", {in_bytes(size_on_disk(str(path)))}"
     click.echo(
-        f"{path}: {by_sign(stacked.shape, [str(dim) for dim in stacked.dims])}, {stacked.dtype}, "
-        f"{in_bytes(size_on_disk(str(path)))} ({in_time(seconds)})"
+        f"{path}: {by_sign(stacked.shape, [str(dim) for dim in stacked.dims])}, {stacked.dtype}"
+        f"{size} ({in_time(seconds)})"
     )
     if report.missing:
         click.echo(f"  missing: {report.missing} frames")

@@ -18,6 +18,7 @@ from usidx.exporting.aside import aside
 from usidx.exporting.storing import Progress, told
 from usidx.model.blocks import block_shape, chunks_of
 from usidx.model.dimension import Array
+from usidx.stores.remote.url import path_on_disk
 
 Form = Literal["long", "matrix"]
 Labelled = xr.DataArray | xr.Dataset
@@ -68,7 +69,7 @@ def to_csv(
     ...     print(next(lines).strip())
     Y [um],X [um],Frequency [Hz],Cantilever Vertical Deflection [V]
     """
-    path = os.fspath(path)
+    path = path_on_disk(path, "a table")
     if form not in ("long", "matrix"):
         raise OptionError(
             f"form={form!r} is not known{did_you_mean(str(form), ('long', 'matrix'))}; use 'long' "

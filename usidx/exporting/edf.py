@@ -18,6 +18,7 @@ from usidx.exporting.aside import aside
 from usidx.exporting.storing import Progress, told
 from usidx.model.blocks import block_shape, chunks_of
 from usidx.model.dimension import Array
+from usidx.stores.remote.url import path_on_disk
 
 log = logging.getLogger("usidx")
 
@@ -84,7 +85,7 @@ def to_edf(
     >>> usidx.open(make_main((2, 2, 3)).usid.to_edf(path)).shape
     (4, 3)
     """
-    path = os.fspath(path)
+    path = path_on_disk(path, "an EDF file")
     if not isinstance(obj, xr.DataArray):
         raise OptionError("a compound Main has several values in one place; write its fields alone")
     outer, inner = _sides(obj)

@@ -15,6 +15,7 @@ from usidx.exporting.parts import Exportable, Part, Parts, parts_of
 from usidx.exporting.placing import next_measurements, places_in
 from usidx.exporting.storing import Progress, blocked, store
 from usidx.model.dimension import Array
+from usidx.stores.remote.url import path_on_disk
 
 if TYPE_CHECKING:
     import dask.array
@@ -76,7 +77,7 @@ def to_h5usid(
     >>> [main.path for main in usidx.list_mains(path)]
     ['/Measurement_000/Channel_000/Raw_Data', '/Measurement_001/Channel_000/Raw_Data']
     """
-    path = os.fspath(path)
+    path = path_on_disk(path, "an h5USID file")
     if append and overwrite:
         raise OptionError("a file is either replaced (overwrite) or added to (append), not both")
     parts = parts_of(obj)

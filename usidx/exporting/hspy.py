@@ -13,6 +13,7 @@ from usidx.exporting.chunking import Chunks, cut
 from usidx.exporting.parts import Exportable, Part, parts_of
 from usidx.exporting.signals import Signal, SignalAxis, signal_of
 from usidx.exporting.storing import Progress, blocked, store
+from usidx.stores.remote.url import path_on_disk
 
 if TYPE_CHECKING:
     import dask.array
@@ -67,7 +68,7 @@ def to_hspy(
     """
     import h5py
 
-    path = os.fspath(path)
+    path = path_on_disk(path, "a .hspy file")
     parts = parts_of(obj).mains
     signals = [signal_of(part) for part in parts]
     with aside(path, overwrite) as new, h5py.File(new.name, "w") as file:

@@ -9,6 +9,7 @@ from usidx.exporting.chunking import Chunks, cut
 from usidx.exporting.others import add_others
 from usidx.exporting.parts import Exportable, parts_of
 from usidx.exporting.storing import Progress, blocked, store
+from usidx.stores.remote.url import path_on_disk
 
 if TYPE_CHECKING:
     import dask.array
@@ -67,7 +68,7 @@ def to_netcdf(
     """
     from usidx.stores.netcdf.write import draft
 
-    path = os.fspath(path)
+    path = path_on_disk(path, "a netCDF file")
     parts = parts_of(obj)
     with draft(path, overwrite=overwrite) as new:
         sources: list[dask.array.Array] = []

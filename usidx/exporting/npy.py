@@ -14,6 +14,7 @@ from usidx.exporting.chunking import runs_of_positions
 from usidx.exporting.parts import Labelled, parts_of
 from usidx.exporting.storing import Progress, blocked, store
 from usidx.model.dimension import Array
+from usidx.stores.remote.url import path_on_disk
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def to_npy(
     >>> numpy.load(path).shape
     (2, 3, 4)
     """
-    path = os.fspath(path)
+    path = path_on_disk(path, "an .npy file")
     (part,) = parts_of(obj).mains
     if len(part.arrays) != 1 or part.spec.dtype.names is not None:
         raise OptionError(

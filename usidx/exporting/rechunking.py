@@ -22,6 +22,7 @@ from usidx.exporting.storing import Progress, told
 from usidx.model.dimension import Array
 from usidx.stores import disk
 from usidx.stores.compression import Compression
+from usidx.stores.remote.url import path_on_disk
 
 if TYPE_CHECKING:
     from usidx.arrays.labels import Origin
@@ -86,7 +87,7 @@ def rechunk_for(
             f"access={access!r} is not known{did_you_mean(str(access), ('maps', 'spectra'))}; use "
             "'maps' to read values at all positions, 'spectra' to read all values of a position"
         )
-    path = os.fspath(into)
+    path = path_on_disk(into, "a store in other chunks")
     budget, threads = _bytes_of(memory), _threads_of(workers)
     with new_store(path, overwrite, compression) as new:
         _fill(new, parts_of(obj), access, budget, threads, progress)

@@ -12,13 +12,19 @@ from pathlib import Path
 
 
 class Served:
-    """A folder behind a URL; `served` counts the bytes of bodies, `ranges` may be switched off."""
+    """A folder behind a URL; `served` counts the bytes of bodies, `requests` how many there were.
+
+    `ranges` may be switched off, and an answer cut in the middle (`cut`) or refused (`refuses`).
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.url = ""
         self.served = 0
+        self.requests = 0
         self.ranges = True
+        self.cut = False
+        self.refuses = False
         self.lock = threading.Lock()
 
 
@@ -43,6 +49,10 @@ def serving(folder: Path) -> Iterator[Served]:
 
         def answer(self, body: bool) -> None:
             path = state.folder / self.path.lstrip("/")
+            if state.refuses:
+                self.send_response(403)
+                self.send_header("Content-Length", "0")
+                return self.end_headers()
             if not path.is_file():
                 self.send_response(404)
                 self.send_header("Content-Length", "0")
@@ -64,7 +74,9 @@ def serving(folder: Path) -> Iterator[Served]:
             if body:
                 with state.lock:
                     state.served += len(part)
-                self.wfile.write(part)
+                    state.requests += 1
+                self.wfile.write(part[: len(part) // 2] if state.cut else part)
+                self.close_connection = state.cut
             return None
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -50,3 +50,19 @@ def test_convert_from_one_url_to_another(url):
         assert np.array_equal(usidx.open("memory://converted/scan.zarr"), VALUES)
     finally:
         fsspec.filesystem("memory").rm("/converted", recursive=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "store", "main"),
+    [
+        ("Raw_Data", None, "Raw_Data"),
+        ("s3://lab/flats.h5", "s3://lab/flats.h5", None),
+        ("s3://lab/flats.h5:Raw_Data", "s3://lab/flats.h5", "Raw_Data"),
+        ("http://host:8080/flats.h5", "http://host:8080/flats.h5", None),
+        ("http://host:8080/a/flats.h5:/a/Raw", "http://host:8080/a/flats.h5", "/a/Raw"),
+    ],
+)
+def test_a_source_of_a_step_may_be_a_url(text, store, main):
+    from usidx.cli.run import _store_and_main
+
+    assert _store_and_main(text) == (store, main)

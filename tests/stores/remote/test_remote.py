@@ -328,6 +328,37 @@ def test_a_server_that_does_not_answer():
         usidx.open("http://127.0.0.1:9/scan.h5")
 
 
+def test_a_connection_that_is_cut(served):
+    write_scan(served.folder / "plain.h5")
+    write_zarr(served.folder / "scan.zarr")
+    arrays = [usidx.open(f"{served.url}/{name}") for name in ("plain.h5", "scan.zarr")]
+    served.cut = True
+
+    for array in arrays:
+        with pytest.raises(StoreAccessError, match="cut; try again"):
+            array.compute()
+
+
+def test_a_server_that_refuses(served):
+    write_scan(served.folder / "scan.h5")
+    served.refuses = True
+
+    with pytest.raises(StoreAccessError, match="403.*say who you are"):
+        usidx.open(f"{served.url}/scan.h5")
+
+
+@pytest.mark.parametrize("kind", ["h5usid", "netcdf", "npy", "csv", "edf", "hspy", "rechunk"])
+def test_what_is_written_to_disks_only(tmp_path, kind):
+    array = usidx.open(write_scan(tmp_path / "scan.h5"))
+    write = {
+        "rechunk": lambda url: array.usid.rechunk_for("maps", url),
+        "csv": lambda url: usidx.exporting.to_csv(array, url),
+    }.get(kind) or getattr(array.usid, f"to_{kind}")
+
+    with pytest.raises(ReadOnlyStoreError, match="usid.to_zarr"):
+        write(f"memory://made.{kind}")
+
+
 def test_a_file_that_reaches_elsewhere_is_refused(served, tmp_path):
     path = write_scan(served.folder / "scan.h5")
     with h5py.File(path, "r+") as file:

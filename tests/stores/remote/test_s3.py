@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import urllib.request
 
 import dask
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import usidx
 from tests.stores.remote.made import VALUES, write_scan
+from usidx.cli import main
 from usidx.errors import (
+    OptionError,
     SourceChangedError,
     StoreAccessError,
     StoreExistsError,
@@ -87,6 +92,129 @@ def test_what_is_not_in_s3(s3):
     for url in ("s3://lab/nothing.h5", "s3://lab/nothing.zarr", "s3://nobody/scan.h5"):
         with pytest.raises(StoreNotFoundError, match="nothing"):
             usidx.open(url, storage_options=s3)
+
+
+@pytest.fixture
+def guarded(s3, files, tmp_path):
+    """The same server, asking who is there; keys of a user who may do nothing."""
+    import boto3
+    from moto.core.responses import ActionAuthenticatorMixin as Asking
+
+    files.put(str(write_scan(tmp_path / "scan.h5")), "lab/scan.h5")
+    endpoint = s3["client_kwargs"]["endpoint_url"]
+    iam = boto3.client("iam", endpoint_url=endpoint, region_name="us-east-1")
+    name = tmp_path.name[:60]
+    iam.create_user(UserName=name)
+    made = iam.create_access_key(UserName=name)["AccessKey"]
+    _ask(endpoint, "0")
+    yield {**s3, "key": made["AccessKeyId"], "secret": made["SecretAccessKey"]}
+    Asking.request_count = 0
+    _ask(endpoint, "inf")
+
+
+def _ask(endpoint, after):
+    url, plain = f"{endpoint}/moto-api/reset-auth", {"Content-Type": "text/plain"}
+    request = urllib.request.Request(url, data=after.encode(), method="POST", headers=plain)
+    urllib.request.urlopen(request).read()
+
+
+def test_whoever_may_not_is_told_what_to_do(guarded, s3, tmp_path):
+    array = usidx.open(tmp_path / "scan.h5")
+    forged = {**guarded, "secret": "not-the-secret"}
+
+    for options in (guarded, forged, {**guarded, "key": "unknown-key"}):
+        for url in ("s3://lab/scan.h5", "s3://lab/scan.zarr"):
+            with pytest.raises(StoreAccessError, match="say who you are") as told:
+                usidx.open(url, storage_options=options)
+            assert "\n" not in str(told.value)
+            assert not any(options[each] in str(told.value) for each in ("key", "secret"))
+        with pytest.raises(StoreAccessError, match="say who you are"):
+            array.usid.to_zarr("s3://lab/made.zarr", storage_options=options)
+
+
+def test_what_else_is_wrong_with_a_url_is_told(s3, tmp_path):
+    array = usidx.open(write_scan(tmp_path / "scan.h5"))
+    off = {**s3, "client_kwargs": {"endpoint_url": "http://127.0.0.1:9"}}
+    off["config_kwargs"] = {"retries": {"max_attempts": 0}}
+
+    with pytest.raises(StoreNotFoundError, match="no bucket 'nobody'"):
+        array.usid.to_zarr("s3://nobody/scan.zarr", storage_options=s3)
+    with pytest.raises(OptionError, match="names in storage_options") as told:
+        usidx.open("s3://lab/scan.h5", storage_options={**s3, "sekret": "mine-alone"})
+    assert "mine-alone" not in str(told.value)
+    with pytest.raises(StoreAccessError, match="no server answers there.*endpoint_url"):
+        usidx.open("s3://lab/scan.h5", storage_options=off)
+    with pytest.raises(StoreAccessError, match="say who you are"):
+        usidx.open("s3://lab/scan.h5", storage_options={"profile": "nobody"})
+
+
+def test_secrets_of_a_terminal_are_for_its_urls_and_in_nothing(s3, files, tmp_path, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    files.put(str(write_scan(tmp_path / "scan.h5")), "lab/mine.h5")
+    url, secret = "s3://lab/mine.h5", "never-to-be-seen"
+    endpoint = s3["client_kwargs"]["endpoint_url"]
+    said = [
+        f"--storage-option={each}"
+        for each in ("key=any", f"secret={secret}", f"client_kwargs.endpoint_url={endpoint}")
+    ]
+    held = {"key": "any", "secret": secret, "client_kwargs": {"endpoint_url": endpoint}}
+    (tmp_path / "s3.json").write_text(json.dumps({"s3://lab": held}))
+    (tmp_path / "s3.yaml").write_text(json.dumps(held))
+
+    def call(*words, status=0):
+        told = CliRunner().invoke(main, words)
+        assert told.exit_code == status, told.output
+        assert secret not in told.output
+        return told.output
+
+    assert "Raw_Data" in call("info", url, *said)
+    assert "Raw_Data" in call("tree", url, "--storage-options", "s3.yaml")
+    call("convert", url, "local.zarr", *said)
+    call("convert", "local.zarr", "s3://lab/back.zarr", *said)
+    call("run", url, "Raw_Data", "normalize", "--into", "results.zarr", *said)
+
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    process = usidx.open(url, storage_options=held).usid.process(usidx.steps.smooth, width=2)
+    with pytest.raises(KeyboardInterrupt):
+        process.run(into="results.zarr", on_block=stop, memory="20 kB", workers=1)
+    assert "say who you are" in call("resume", "results.zarr", status=1)
+    assert "complete" in call("resume", "results.zarr", "--storage-options", "s3.json")
+    for more in ([], ["--script"], ["--json"]):
+        made = ["results.zarr", "Smooth", "--storage-options", "s3.json", *more]
+        assert url in call("history", *made)
+    written = [each for each in tmp_path.rglob("*") if each.is_file() and each.suffix != ".yaml"]
+    assert not [
+        each for each in written if each.name != "s3.json" and secret.encode() in each.read_bytes()
+    ]
+    assert not [each for each in files.find("lab") if secret.encode() in files.cat(each)]
+    # a file may name any URL: only those that somebody named get the keys
+    elsewhere = json.dumps({"s3://other": held})
+    (tmp_path / "other.json").write_text(elsewhere)
+    assert "say who you are" in call("info", url, "--storage-options", "other.json", status=1)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["info", "s3://lab/a.h5", "--storage-option", "my-secret"], 2, "is not KEY=VALUE"),
+        (["info", "a.h5", "--storage-option", "key=my-secret"], 2, "there are none"),
+        (["info", "s3://lab/a.h5", "--storage-options", "no.json"], 1, "cannot be read"),
+        (["info", "s3://lab/a.h5", "--storage-options", "bad.json"], 1, "no JSON"),
+    ],
+)
+def test_storage_options_said_wrong(words, status, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.json").write_text("my-secret")
+
+    told = CliRunner().invoke(main, words)
+
+    assert told.exit_code == status
+    assert message in told.output
+    assert "my-secret" not in told.output
 
 
 def test_who_may_not_read_s3_is_told(s3, files, tmp_path, monkeypatch):

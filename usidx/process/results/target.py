@@ -15,7 +15,7 @@ from usidx.process.results.adopt import foreign_twins, is_foreign
 from usidx.process.results.content import of_the_same_values
 from usidx.process.results.sources import source_attrs, sources_of
 from usidx.stores.base import Claim, OutputRequest, ResultRecord, ResultRequest, Store
-from usidx.stores.remote.url import is_there, is_url, refuse_to_write
+from usidx.stores.remote.url import is_there, is_url, path_on_disk
 
 Path = str | os.PathLike[str]
 _HDF5_ENDINGS = (".h5", ".hdf5", ".hf5")
@@ -42,6 +42,7 @@ def target_of(into: Path | None, source: Source) -> Target:
     ------
     PlanError : for None, where the source is not the whole of a stored Main
     OptionError : for a path that says nothing about the kind of store to make
+    ReadOnlyStoreError : for a URL
     StoreNotFoundError, NotUsidError, ... : as opening the store
     """
     from usidx.readers import store_behind
@@ -57,8 +58,8 @@ def target_of(into: Path | None, source: Source) -> Target:
             )
         assert source.origin is not None
         return Target(store_behind(source.origin), True)
-    refuse_to_write(os.fspath(into))
-    path = os.path.abspath(os.path.expanduser(os.fspath(into)))
+    place = path_on_disk(into, "a result (into=...)")
+    path = os.path.abspath(os.path.expanduser(place))
     if os.path.exists(path):
         is_home = home is not None and not is_url(home) and os.path.samefile(path, home)
         return Target(store_at(path), is_home)

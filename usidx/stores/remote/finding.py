@@ -44,7 +44,8 @@ def store_afar(path: object, reader: str | None = None) -> Store:
         return _store(url, found)
     if not there:
         raise StoreNotFoundError(
-            f"there is nothing at {str(url)!r}: neither a file, nor a Zarr v3 group"
+            f"there is nothing at {str(url)!r}: neither a file, nor a Zarr v3 group; check the "
+            "name, that of the bucket or host, too"
         )
     raise NotUsidError(
         f"{str(url)!r} is neither an HDF5 file nor a Zarr v3 group; files of other systems are "

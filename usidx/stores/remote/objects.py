@@ -16,6 +16,7 @@ from usidx.errors import (
     StoreNotFoundError,
     UsidError,
 )
+from usidx.stores.remote.failing import failed
 from usidx.stores.remote.url import Url
 
 # What file systems call that by which a new version of an object is known.
@@ -56,9 +57,7 @@ def filesystem(url: Url) -> tuple[Any, str]:
             "python -m pip install 'usidx[remote]'"
         ) from error
     except Exception as error:
-        raise StoreAccessError(
-            f"{str(url)!r} cannot be reached ({_said(error)}); check the URL and storage_options"
-        ) from error
+        raise failed(url, error) from error
     return fs, path
 
 
@@ -70,24 +69,15 @@ def reached(url: str) -> Iterator[None]:
     ------
     StoreNotFoundError : where there is nothing
     StoreAccessError : where it may not be read, or the network fails
+    OptionError : for storage_options that the file system does not know
     """
     try:
         with _no_collection():
             yield
     except UsidError:
         raise
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise StoreNotFoundError(f"there is nothing at {str(url)!r}") from error
     except Exception as error:  # each kind of storage has errors of its own
-        raise StoreAccessError(
-            f"{str(url)!r} cannot be reached ({_said(error)}); check the URL, the network, and "
-            "that storage_options say who you are"
-        ) from error
-
-
-def _said(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        raise failed(url, error) from error
 
 
 _collecting = threading.Lock()

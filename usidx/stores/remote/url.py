@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from usidx.errors import OptionError, ReadOnlyStoreError
+from usidx.stores.remote.reaching import told_for
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+(://|::)")
 _LOCAL = ("file://", "local://")
@@ -91,7 +92,7 @@ def located(
             "a URL with a password in it would be written into results; give the password as "
             "storage_options"
         )
-    known = path.options if isinstance(path, Url) else {}
+    known = path.options if isinstance(path, Url) else told_for(text)
     return Url(text.rstrip("/"), {**known, **(storage_options or {})})
 
 
@@ -105,6 +106,22 @@ def absolute(path: str | os.PathLike[str]) -> str:
 def real(path: str) -> str:
     """The path that links lead to; a URL as it is."""
     return path if is_url(path) else os.path.realpath(path)
+
+
+def path_on_disk(path: str | os.PathLike[str], what: str) -> str:
+    """The path of a file of this machine, which `what` is to be written to.
+
+    Raises
+    ------
+    ReadOnlyStoreError : for a URL, saying what can be written there
+    """
+    place = located(path)
+    if isinstance(place, Url):
+        raise ReadOnlyStoreError(
+            f"{what} cannot be written to {str(place)!r}, only to disks of this machine: write it "
+            "there, and copy it or put it there as a Zarr store with usid.to_zarr(url)"
+        )
+    return os.fspath(place)
 
 
 def refuse_to_write(path: str) -> None:
