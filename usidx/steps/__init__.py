@@ -8,7 +8,7 @@ from usidx.step import find_step as find
 from usidx.step import register, registered
 from usidx.steps.background import baseline
 from usidx.steps.corrections import destripe, flat_field
-from usidx.steps.decomposition import denoise, pca
+from usidx.steps.decomposition import denoise, ica, kmeans, nmf, pca, reconstruct, svd
 from usidx.steps.diffraction import center_of_mass, curl_divergence, pick, radial_profile
 from usidx.steps.filters import fft_filter
 from usidx.steps.fitting import curve_fit, sho_fit
@@ -35,9 +35,12 @@ __all__ = [
     "find",
     "flat_field",
     "gaussian_filter",
+    "ica",
     "integrate",
+    "kmeans",
     "mean",
     "median_filter",
+    "nmf",
     "normalize",
     "pca",
     "peak_response",
@@ -45,6 +48,7 @@ __all__ = [
     "pick",
     "point_detector",
     "radial_profile",
+    "reconstruct",
     "register",
     "registered",
     "ring_detector",
@@ -53,4 +57,5 @@ __all__ = [
     "sho_guess",
     "smooth",
     "statistics",
+    "svd",
 ]
