@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from usidx.exporting import to_h5usid, to_netcdf, to_zarr
     from usidx.model.dimension import Dimension
     from usidx.opening import list_mains, open, open_tree
+    from usidx.recipes import read_recipe
     from usidx.stacking import stack
     from usidx.validating import validate
 
@@ -36,6 +37,7 @@ __all__ = [
     "list_mains",
     "open",
     "open_tree",
+    "read_recipe",
     "stack",
     "step",
     "steps",
@@ -54,6 +56,7 @@ _PLACES = {
     "list_mains": "usidx.opening",
     "open": "usidx.opening",
     "open_tree": "usidx.opening",
+    "read_recipe": "usidx.recipes",
     "stack": "usidx.stacking",
     "to_h5usid": "usidx.exporting",
     "to_netcdf": "usidx.exporting",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from usidx.process.process import Process
     from usidx.process.results.groups import ResultList
     from usidx.process.results.result import ResultGroup
+    from usidx.recipes import Recipe
     from usidx.step import Step
     from usidx.stores.table import MainTable
 
@@ -168,6 +169,12 @@ class UsidAccessor(Generic[Labelled]):
 
         return to_hspy(self._obj, path, **options)
 
+    def to_nsid(self, path: Path, **options: Any) -> str:
+        """Write a file that pyNSID opens; options are those of `usidx.exporting.to_nsid`."""
+        from usidx.exporting import to_nsid
+
+        return to_nsid(self._obj, path, **options)
+
     def to_npy(self, path: Path, **options: Any) -> str:
         """Write a .npy file; options are those of `usidx.exporting.to_npy`."""
         from usidx.exporting import to_npy
@@ -225,6 +232,14 @@ class UsidAccessor(Generic[Labelled]):
         from usidx.process.process import Process
 
         return Process(step, self._obj, parameters)
+
+    def run_recipe(
+        self, recipe: Recipe | Path, into: Path | None = None, **options: Any
+    ) -> dict[str, ResultGroup]:
+        """The steps of a recipe, run on this Main; see `usidx.process.recipe.run_recipe`."""
+        from usidx.process.recipe import run_recipe
+
+        return run_recipe(self._obj, recipe, into, **options)
 
     def save(
         self,
@@ -327,6 +342,12 @@ class UsidTree:
         from usidx.exporting import to_hspy
 
         return to_hspy(self._tree, path, **options)
+
+    def to_nsid(self, path: Path, **options: Any) -> str:
+        """Write a file of all Mains for pyNSID; options of `usidx.exporting.to_nsid`."""
+        from usidx.exporting import to_nsid
+
+        return to_nsid(self._tree, path, **options)
 
     def rechunk_for(self, access: Literal["maps", "spectra"], into: Path, **options: Any) -> str:
         """Write all Mains in other chunks; options are those of `usidx.exporting.rechunk_for`."""

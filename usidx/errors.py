@@ -77,6 +77,10 @@ class PlanError(UsidError, ValueError):
     """A step cannot be planned: wrong parameters, outputs that are no Main, no room."""
 
 
+class RecipeError(PlanError):
+    """A recipe cannot be read, or asks for what is not there."""
+
+
 class StepError(UsidError, RuntimeError):
     """A step raised while computing a block."""
 

@@ -1,9 +1,11 @@
-"""`usidx run`: a step on a Main, into a result group."""
+"""`usidx run`: a step, or the steps of a recipe, on a Main, into result groups."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +15,7 @@ from usidx.cli.where import Where, going_on, placed, report
 from usidx.demo.wording import as_json, in_time
 
 if TYPE_CHECKING:
+    from usidx.process.process import Process
     from usidx.process.results.result import ResultGroup
     from usidx.step import Step
 
@@ -26,13 +29,15 @@ Examples:
   usidx run s3://lab/scan.h5 Raw_Data sho_guess --into results.zarr --storage-option profile=lab
   usidx run scan.h5 Raw_Data sho_guess --scheduler tcp://node1:8786
   usidx run scan.h5 Raw_Data sho_guess --slurm jobs.yaml --workers 8
+  usidx run scan.h5 recipe.yaml
+  usidx run scan.h5 Raw_Data recipe.yaml --into results.zarr
 """
 
 
-@click.command(epilog=EXAMPLES, short_help="Run a step on a Main, into a result group.")
+@click.command(epilog=EXAMPLES, short_help="Run a step or a recipe on a Main.")
 @click.argument("file")
-@click.argument("main")
-@click.argument("step")
+@click.argument("main", metavar="[MAIN]")
+@click.argument("step", required=False, metavar="STEP")
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE",
     help="A parameter of the step; VALUE is JSON, or else text. Repeat for others.",
@@ -53,7 +58,7 @@ Examples:
 def run(
     file: str,
     main: str,
-    step: str,
+    step: str | None,
     settings: tuple[str, ...],
     sources: tuple[str, ...],
     into: str | None,
@@ -65,13 +70,82 @@ def run(
     """Run STEP on MAIN of FILE, block by block, into a result group.
 
     STEP is the name of a step of usidx, or one of yours as my_steps.py:function or
-    package.module:function. The group lies beside MAIN, or at its path in another store (--into).
+    package.module:function. Or it is a recipe, a YAML file of several steps; that may say itself
+    which MAIN it takes. Each group lies beside MAIN, or at its path in another store (--into).
     What exists already is not computed again; what was interrupted goes on.
     """
     import usidx
 
-    parameters = parsed(settings) | opened(file, sources)
-    process = usidx.open(file, main).usid.process(found(step), **parameters)
+    if step is None:
+        if not _is_recipe(main):
+            raise click.UsageError(f"Missing argument 'STEP': what is to be run on {main!r}?")
+        chosen, step = None, main
+    else:
+        chosen = main
+    target = Target(into, fresh, False if compression == "none" else compression, where)
+    if _is_recipe(step):
+        if settings or sources:
+            raise click.UsageError(
+                "a recipe says parameters and sources itself: no --set, --source"
+            )
+        reports = recipe_ran(file, chosen, step, target)
+    else:
+        parameters = parsed(settings) | opened(file, sources)
+        process = usidx.open(file, chosen).usid.process(found(step), **parameters)
+        with where.options() as options:
+            reports = [ran(process, target, options, step)]
+    if machine:
+        told = [report(each.result, each.computed, each.seconds) for each in reports]
+        click.echo(as_json(told if _is_recipe(step) else told[0]))
+        return
+    for each in reports:
+        click.echo(each)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where results go, and how they are made."""
+
+    into: str | None
+    fresh: bool
+    compression: Any
+    where: Where
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A result that a command has, computed now or found."""
+
+    result: ResultGroup
+    computed: bool
+    seconds: float
+    failed: int
+
+    def __str__(self) -> str:
+        what = (
+            "computed and complete" if self.computed else "was there already, nothing was computed"
+        )
+        more = (
+            f"; {self.failed} positions failed, --retry-failed tries them again"
+            if self.failed
+            else ""
+        )
+        place = f"{self.result.path}\n  in {self.result.store}"
+        return f"{place}: {what} ({in_time(self.seconds)}){more}"
+
+
+def ran(
+    process: Process, target: Target, options: Mapping[str, Any], step: str, again: bool = False
+) -> Ran:
+    """The result of a process, and whether it had to be computed.
+
+    Parameters
+    ----------
+    options : of `Process.run`
+    step : as it was named on the command line
+    again : whether the same command goes on with what is left behind, rather than `usidx resume`
+    """
+    into, fresh = target.into, target.fresh
     start = time.perf_counter()
     before = () if fresh else process.existing(into=into)
     known = {each.path for each in process.existing(into=into)}
@@ -82,20 +156,36 @@ def run(
         # what this run began, or went on with
         return next((each for each in left if not fresh or each.path not in known), None)
 
-    with going_on(partial, where, step if ":" in step else None), where.options() as options:
-        asked: Any = False if compression == "none" else compression
-        result = process.run(into=into, fresh=fresh, compression=asked, **options)
-    seconds = time.perf_counter() - start
-    reused = not where.retry_failed and any(
+    with going_on(partial, target.where, step if ":" in step else None, again):
+        result = process.run(into=into, fresh=fresh, compression=target.compression, **options)
+    reused = not target.where.retry_failed and any(
         each.path == result.path and each.status == "complete" for each in before
     )
-    if machine:
-        click.echo(as_json(report(result, not reused, seconds)))
-        return
-    what = "was there already, nothing was computed" if reused else "computed and complete"
-    failed = result.record.failed
-    more = f"; {failed} positions failed, --retry-failed tries them again" if failed else ""
-    click.echo(f"{result.path}\n  in {result.store}: {what} ({in_time(seconds)}){more}")
+    return Ran(result, not reused, time.perf_counter() - start, result.record.failed)
+
+
+def recipe_ran(file: str, main: str | None, path: str, target: Target) -> list[Ran]:
+    """The results of the steps of a recipe, in their order."""
+    import usidx
+    from usidx.process.recipe import run_recipe
+
+    recipe = usidx.read_recipe(path)
+    at = recipe.source
+    chosen = main or (at.main if at else None)
+    source = usidx.open(file, chosen, **(at.options if at else {}))
+    reports: list[Ran] = []
+    with target.where.options() as options:
+
+        def run(process: Process) -> ResultGroup:
+            reports.append(ran(process, target, options, "", again=True))
+            return reports[-1].result
+
+        run_recipe(source, recipe, target.into, run=run)
+    return reports
+
+
+def _is_recipe(step: str) -> bool:
+    return step.lower().endswith((".yaml", ".yml"))
 
 
 def parsed(settings: tuple[str, ...]) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def placed(command: Command) -> Command:
 
 @contextlib.contextmanager
 def going_on(
-    partial: Callable[[], ResultGroup | None], where: Where, step: str | None
+    partial: Callable[[], ResultGroup | None], where: Where, step: str | None, again: bool = False
 ) -> Iterator[None]:
     """Say how to go on, where what is computed in the context ends early.
 
@@ -141,21 +141,24 @@ def going_on(
     ----------
     partial : finds the group that is left behind, None where there is none
     step : that makes it, as it must be named on the command line; None for those of usidx
+    again : whether the same command goes on with it, rather than `usidx resume`
     """
     try:
         yield
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(_advice(partial(), where, step)) from stop
+        raise KeyboardInterrupt(_advice(partial(), where, step, again)) from stop
     except UsidError as error:
-        advice = _advice(partial(), where, step)
+        advice = _advice(partial(), where, step, again)
         raise Refusal(in_one_line(str(error)).rstrip(".") + advice) from error
 
 
-def _advice(group: ResultGroup | None, where: Where, step: str | None) -> str:
+def _advice(group: ResultGroup | None, where: Where, step: str | None, again: bool) -> str:
     if group is None:
         return "; nothing was begun"
     record = group.record
     share = 100 * record.done // record.total if record.total else 0
+    if again:
+        return f"; {share} % of {group.name} is done and kept, the same command goes on"
     command = ["usidx", "resume", group.store, group.name, *(("--step", step) if step else ())]
     return f"; {share} % is done and kept, go on with: {shlex.join([*command, *where.words()])}"
 

@@ -84,6 +84,21 @@ class History:
 
         return script_of(self)
 
+    def to_recipe(self) -> str:
+        """The recipe that made the last Main, as YAML text; `usidx run` takes it, on any Main.
+
+        It names the measurement that the Main came from, every step with exactly its parameters
+        and its version, and other measurements that steps took.
+
+        Raises
+        ------
+        PlanError : where a step cannot be run again (a lazy result that was saved, a step that is
+            not registered, a result of another program), and for a measurement
+        """
+        from usidx.explore.recipe import recipe_of
+
+        return recipe_of(self).to_yaml()
+
     def __repr__(self) -> str:
         lines = [f"<usidx history of {self.main!r}: {_counted(len(self))}>"]
         for number, each in enumerate(self.steps, start=1):

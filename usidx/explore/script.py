@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from usidx.errors import PlanError
+from usidx.explore.faults import fault_of
 from usidx.explore.literals import ARRAY, literal, remark, text
 from usidx.explore.steps import HistoryStep, Place
 from usidx.model.inputs import InputFacts
-from usidx.step import registered
 
 if TYPE_CHECKING:
     from usidx.explore.history import History
@@ -131,39 +131,15 @@ class _Writer:
 
     def _fault(self) -> str:
         """Why the step cannot be run again; "" where it can."""
-        step = self._step
-        if step.status == "missing":
-            return f"it is not there any more: {step.note}"
-        if step.version is None:
-            program = step.program or "another program"
-            return f"it was made by {program}, which usidx does not run"
-        if step.place is None:
-            return "it is a lazy result that was saved, whose operations no file keeps"
-        if step.derived or not step.sources:
-            return "it was made of an array that no store holds"
-        lost = [name for name, each in step.inputs.items() if self._place(each) is None]
-        if lost:
-            return f"parameter {lost[0]!r} was an array that no store holds"
-        behind = [each for each in step.sources if self._numbers[each] >= self._number]
-        if behind:
-            return f"it was made of itself, by way of {behind[0][1]}"
-        if not step.place.startswith("usidx.steps."):
-            known = registered().get(str(step.tool))
-            if known is None or (known.version, known.place) != (step.version, step.place):
-                return (
-                    f"step {step.tool!r}, version {step.version!r}, defined in {step.place}, is "
-                    "not registered (usidx.steps.register)"
-                )
+        fault = fault_of(self._step, self._numbers)
+        if fault:
+            return fault
         try:
-            for value in step.parameters.values():
+            for value in self._step.parameters.values():
                 literal(value)
         except PlanError as error:
             return str(error)
         return ""
-
-    def _place(self, each: InputFacts) -> Place | None:
-        stored = each.source is not None and each.source < len(self._step.sources)
-        return self._step.sources[each.source or 0] if stored else None
 
     def _call(self) -> Iterator[str]:
         step = self._step
@@ -191,7 +167,7 @@ class _Writer:
 
     def _opened(self, each: InputFacts) -> str:
         """How a source is opened in the script."""
-        place = self._place(each)
+        place = self._step.place_of(each)
         assert place is not None
         number = self._numbers[place]
         how = dict(self._history[number - 1].opened_with)

@@ -74,6 +74,11 @@ class HistoryStep:
         version = f" version {self.version}" if self.version else ""
         return f"{self.tool}({', '.join(told)}){version}"
 
+    def place_of(self, each: InputFacts) -> Place | None:
+        """Of a parameter that was a source; None where no store holds it."""
+        stored = each.source is not None and each.source < len(self.sources)
+        return self.sources[each.source or 0] if stored else None
+
     def origins(self, numbers: Mapping[Place, int]) -> str:
         """What it was made of, by the numbers of other steps: "1, flat 2, dark 3"."""
         uses: dict[int, list[tuple[str, str | None]]] = {}

@@ -41,12 +41,9 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     OptionError : naming everything in it that is wrong, and what may stand there
-    MissingDependencyError : without PyYAML
     """
-    try:
-        import yaml
-    except ImportError as error:
-        raise _missing("PyYAML", error) from error
+    import yaml
+
     name = os.fspath(path)
     try:
         with open(name, encoding="utf-8") as file:
