@@ -185,6 +185,19 @@ class TestCommandLine:
         third = json.loads(self.call("run", scan, folder / "again.yaml", "--json").stdout)
         assert [each["computed"] for each in third] == [False] * 3
 
+    def test_steps_of_ones_own(self, folder: pathlib.Path) -> None:
+        (folder / "own_steps.py").write_text(
+            "import usidx\n"
+            "usidx.steps.register(usidx.step('Own_Double', lambda data: 2 * data, version='1'))\n"
+        )
+        (folder / "own.yaml").write_text("usidx_recipe: 1\nsteps:\n- step: Own_Double\n")
+        line = ["run", folder / "scan.h5", folder / "own.yaml"]
+        assert "no registered step 'Own_Double'" in self.call(*line).stderr
+        told = self.call(*line, "--steps", folder / "own_steps.py")
+        assert told.exit_code == 0, told.output
+        values = usidx.open(folder / "scan.h5", "Raw_Data-Own_Double_000/Own_Double").values
+        np.testing.assert_array_equal(values, 2 * usidx.open(folder / "scan.h5", "Raw_Data").values)
+
     def test_refusals(self, folder: pathlib.Path) -> None:
         scan, recipe = folder / "scan.h5", folder / "recipe.yaml"
         assert "Missing argument 'STEP'" in self.call("run", scan, "Raw_Data").stderr

@@ -30,7 +30,7 @@ Examples:
   usidx run scan.h5 Raw_Data sho_guess --scheduler tcp://node1:8786
   usidx run scan.h5 Raw_Data sho_guess --slurm jobs.yaml --workers 8
   usidx run scan.h5 recipe.yaml
-  usidx run scan.h5 Raw_Data recipe.yaml --into results.zarr
+  usidx run scan.h5 Raw_Data recipe.yaml --steps my_steps.py --into results.zarr
 """
 
 
@@ -45,6 +45,10 @@ Examples:
 @click.option(
     "--source", "sources", multiple=True, metavar="NAME=[FILE:]MAIN",
     help="A parameter of the step that is another Main, of FILE, another file or a URL.",
+)  # fmt: skip
+@click.option(
+    "--steps", "modules", multiple=True, metavar="FILE",
+    help="Import this first, such as my_steps.py, which registers steps of yours.",
 )  # fmt: skip
 @click.option("--into", metavar="STORE", help="Write the results to this store, not into FILE.")
 @click.option(
@@ -61,6 +65,7 @@ def run(
     step: str | None,
     settings: tuple[str, ...],
     sources: tuple[str, ...],
+    modules: tuple[str, ...],
     into: str | None,
     compression: str | None,
     fresh: bool,
@@ -76,6 +81,8 @@ def run(
     """
     import usidx
 
+    for each in modules:
+        _loaded(each)
     if step is None:
         if not _is_recipe(main):
             raise click.UsageError(f"Missing argument 'STEP': what is to be run on {main!r}?")
