@@ -86,6 +86,22 @@ def test_flats_between_two(course: pathlib.Path, raw: xr.DataArray, tmp_path: pa
     np.testing.assert_array_equal(again.values.squeeze(), expected["exercise3"])
 
 
+def test_a_step_does_so_too(
+    course: pathlib.Path, raw: xr.DataArray, tmp_path: pathlib.Path
+) -> None:
+    path = course / "flatfield_course.h5"
+    flats = usidx.stack(
+        [usidx.open(path, f"flatfield/0{n}00").assign_attrs(quantity="Intensity") for n in (0, 5)],
+        dim=usidx.Dimension("number", "", [0, 500]),
+    )
+    dark = usidx.open(path, "dark/0000")
+    scan = usidx.open(raw.usid.to_h5usid(tmp_path / "raw.h5"))
+    process = scan.usid.process(usidx.steps.flat_field, flat=flats, dark=dark, time="number")
+    result = process.run(memory="10 MB").open()
+    expected = np.load(course / "flatfield_course_expected.npz")
+    np.testing.assert_array_equal(result.values.squeeze(), expected["exercise3"])
+
+
 def test_all_images_of_a_real_file(training: pathlib.Path, tmp_path: pathlib.Path) -> None:
     names = ("ID16B_diatomee", "ID16_diatomee__flat", "ID16_diatomee__dark")
     many, flat, dark = (usidx.open(training / f"{name}.edf") for name in names)

@@ -22,6 +22,28 @@ def test_flat_field_in_every_form(any_frames: xr.DataArray, frames: xr.DataArray
     assert found.dtype == "float32"
 
 
+def test_flats_are_interpolated_in_time(any_frames: xr.DataArray, frames: xr.DataArray) -> None:
+    rng = np.random.default_rng(0)
+    dim = str(any_frames.dims[0])
+    now = rng.uniform(-2, 12, any_frames.sizes[dim])
+    timed = any_frames.assign_coords(Time=(dim, now))
+    when = np.array([4.0, 0, 10])
+    flats = xr.DataArray(
+        rng.uniform(400, 500, (12, 3, 16)), dims=("ky", "N", "kx"), coords={"Time": ("N", when)}
+    )
+    dark = frames.isel(Y=0, X=0, drop=True).astype(float) * 0 + rng.uniform(1, 2, (12, 16))
+    found = steps.flat_field(timed, flat=flats.chunk(N=1), dark=dark, time="Time")
+    order = np.argsort(when)
+    pixels = flats.values.transpose(1, 0, 2)[order].reshape(3, -1)
+    white = np.stack([np.interp(now, when[order], each) for each in pixels.T], -1)
+    white = white.reshape(len(now), *[1] * (any_frames.ndim - 3), 12, 16)
+    expected = (any_frames.values - dark.values) / (white - dark.values)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    assert found.dims == any_frames.dims
+    with pytest.raises(PlanError, match="time='When' must be a coordinate"):
+        steps.flat_field(timed, flat=flats, time="When")
+
+
 def test_flats_of_the_same_positions_belong_to_them(frames: xr.DataArray) -> None:
     flat = frames.copy(data=frames.values + 3)
     flat[1, 1, 4, 4] = 0

@@ -6,6 +6,7 @@ core. `registered()` has them by the name of their tool.
 
 from usidx.step import find_step as find
 from usidx.step import register, registered
+from usidx.steps.alignment import align, drift
 from usidx.steps.background import baseline
 from usidx.steps.corrections import destripe, flat_field
 from usidx.steps.decomposition import denoise, ica, kmeans, nmf, pca, reconstruct, svd
@@ -18,8 +19,10 @@ from usidx.steps.maxima import peaks
 from usidx.steps.reductions import mean, peak_response, statistics
 from usidx.steps.sho import sho_guess
 from usidx.steps.spectra import derivative, integrate, normalize, savgol, smooth
+from usidx.steps.thresholds import threshold
 
 __all__ = [
+    "align",
     "apply_masks",
     "baseline",
     "bin",
@@ -31,6 +34,7 @@ __all__ = [
     "derivative",
     "destripe",
     "disk_detector",
+    "drift",
     "fft_filter",
     "find",
     "flat_field",
@@ -58,4 +62,5 @@ __all__ = [
     "smooth",
     "statistics",
     "svd",
+    "threshold",
 ]

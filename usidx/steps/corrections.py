@@ -15,21 +15,29 @@ from usidx.step import register, step
 
 
 @register
-@step("Flat_Field", version="1", per_position=True)
+@step("Flat_Field", version="2", per_position=True)
 def flat_field(
-    raw: xr.DataArray, *, flat: xr.DataArray, dark: xr.DataArray | None = None
+    raw: xr.DataArray,
+    *,
+    flat: xr.DataArray,
+    dark: xr.DataArray | None = None,
+    time: str | None = None,
 ) -> xr.DataArray:
     r"""Values over those of the empty field, without what the detector gives in the dark.
 
     .. math:: c = \frac{d_{raw} - d_{dark}}{d_{flat} - d_{dark}}
 
-    NaN where the flat is as dark as the dark.
+    NaN where the flat is as dark as the dark. Flats that were taken now and then are interpolated
+    in time, on a straight line from one to the next; before the first and after the last, these
+    count.
 
     Parameters
     ----------
     raw : real values, lazily
     flat, dark : Mains of the same spectra or frames; of as many positions as `raw`, which belong to
         each other, or of any others, over which the mean is taken
+    time : a coordinate of `raw` along one dimension, and of `flat` or `dark` or both, which says
+        when each was taken; those that do not have it are taken as above
 
     Returns
     -------
@@ -37,7 +45,8 @@ def flat_field(
 
     Raises
     ------
-    PlanError : for a flat or dark with other spectra or frames than `raw`
+    PlanError : for a flat or dark with other spectra or frames than `raw`, or a time that `raw` and
+        at least one of them do not have
 
     Examples
     --------
@@ -48,13 +57,48 @@ def flat_field(
     """
     dtype = floating(raw.dtype)
     above = raw.astype(dtype)
-    white = _alike(raw, flat, "flat").astype(dtype)
+    if time is not None:
+        _check_time(time, raw, flat, dark)
+    white = _fitting(raw, flat, "flat", time)
     if dark is not None:
-        black = _alike(raw, dark, "dark").astype(dtype)
+        black = _fitting(raw, dark, "dark", time)
         above, white = above - black, white - black
     found = above / white.where(white != 0)
     found = found.transpose(*raw.dims).assign_coords(raw.coords)
     return found.assign_attrs(raw.attrs, units="").rename(raw.name)
+
+
+def _check_time(time: str, raw: xr.DataArray, *others: xr.DataArray | None) -> None:
+    theirs = [each for each in others if each is not None and time in each.coords]
+    for each in (raw, *theirs):
+        if time not in each.coords or each.coords[time].ndim != 1 or not theirs:
+            raise PlanError(
+                f"time={time!r} must be a coordinate along one dimension of raw, and of flat or "
+                f"dark; raw has {', '.join(map(str, raw.coords)) or 'no coordinates'}"
+            )
+
+
+def _fitting(raw: xr.DataArray, other: xr.DataArray, name: str, time: str | None) -> xr.DataArray:
+    """Another Main in the dtype of the result, without coordinates, for every value of `raw`."""
+    dtype = floating(raw.dtype)
+    if time is None or time not in other.coords:
+        return _alike(raw, other, name).astype(dtype)
+    (own,), (dim,) = other.coords[time].dims, raw.coords[time].dims
+    order = np.argsort(other.coords[time].values, kind="stable")
+    when = np.asarray(other.coords[time].values, float)[order]
+    now = np.asarray(raw.coords[time].values, float)
+    after = np.clip(np.searchsorted(when, now), 1, max(1, when.size - 1))
+    first, second = after - 1, np.minimum(after, when.size - 1)
+    apart = np.where(when[second] > when[first], when[second] - when[first], 1)
+    later = np.clip((now - when[first]) / apart, 0, 1)
+    each = other.rename({own: dim}) if own != dim else other
+    each = each.drop_vars([name for name, its in each.coords.items() if dim in its.dims])
+    parts = [
+        each.isel({dim: order[places]}).astype(dtype)
+        * xr.DataArray(weight.astype(dtype), dims=str(dim))
+        for places, weight in ((first, 1 - later), (second, later))
+    ]
+    return _alike(raw, parts[0] + parts[1], name)
 
 
 def _alike(raw: xr.DataArray, other: xr.DataArray, name: str) -> xr.DataArray:
