@@ -85,6 +85,62 @@ def test_scales_are_axes(tmp_path: pathlib.Path) -> None:
         usidx.open(tmp_path / "a.h5", dims=["a"])
 
 
+def nxdata(file: h5py.File, axes: list[str] | None, **fields: object) -> h5py.Group:
+    """An NXdata group in an entry with an instrument."""
+    entry = file.create_group("entry")
+    entry.attrs["NX_class"] = "NXentry"
+    entry["instrument/detector/distance"] = 0.25
+    entry["instrument/detector/distance"].attrs["units"] = "m"
+    entry["sample/name"] = "gold"
+    group = entry.create_group("data")
+    group.attrs.update({"NX_class": "NXdata", "signal": "signal"})
+    if axes is not None:
+        group.attrs["axes"] = axes
+    for name, values in fields.items():
+        group[name] = values
+    return group
+
+
+def test_nexus_fields_of_every_kind(tmp_path: pathlib.Path) -> None:
+    values = np.arange(24.0).reshape(4, 6)
+    with h5py.File(tmp_path / "a.nxs", "w") as file:
+        edges = np.linspace(0, 6, 7)
+        group = nxdata(file, ["y", "e"], signal=values, y=np.arange(4), e=edges, place=values)
+        group["other"] = values + 1
+        group.attrs["place_indices"] = [0, 1]
+        group.attrs["auxiliary_signals"] = ["other"]
+    opened = usidx.open(tmp_path / "a.nxs", "signal")
+    np.testing.assert_array_equal(opened, values)
+    np.testing.assert_array_equal(opened.e, np.arange(6) + 0.5)
+    np.testing.assert_array_equal(opened.attrs["place"], values)  # along both sides
+    opened_2d = usidx.open(tmp_path / "a.nxs", "signal", n_position=2)
+    assert opened_2d.place.dims == ("y", "e")
+    assert (opened.attrs["instrument.detector.distance"], opened.attrs["sample.name"]) == (
+        0.25,
+        "gold",
+    )
+    assert opened.attrs["instrument.detector.distance.units"] == "m"
+    np.testing.assert_array_equal(usidx.open(tmp_path / "a.nxs", "other"), values + 1)
+    with pytest.raises(OptionError, match="between 0 and 2"):
+        usidx.open(tmp_path / "a.nxs", n_position=3)
+
+
+def test_nexus_of_scattered_points_and_of_old(tmp_path: pathlib.Path) -> None:
+    with h5py.File(tmp_path / "a.nxs", "w") as file:
+        nxdata(file, ["x", "y"], signal=np.arange(5.0), x=np.arange(5) ** 2, y=np.ones(5))
+    opened = usidx.open(tmp_path / "a.nxs")
+    assert opened.usid.position_dims == ("point",)
+    np.testing.assert_array_equal(opened.x, np.arange(5) ** 2)
+    with h5py.File(tmp_path / "b.nxs", "w") as file:
+        group = nxdata(file, None, counts=np.ones((3, 4)), tth=np.arange(4), om=np.arange(3) * 2)
+        del group.attrs["signal"]
+        group["counts"].attrs["signal"] = 1
+        group["tth"].attrs["axis"], group["om"].attrs["axis"] = 2, 1
+    opened = usidx.open(tmp_path / "b.nxs")
+    assert opened.dims == ("om", "tth")
+    np.testing.assert_array_equal(opened.om, [0, 2, 4])
+
+
 @pytest.mark.parametrize("dtype", [">u2", ">f4", ">c16", "?"])
 def test_any_byte_order(tmp_path: pathlib.Path, dtype: str) -> None:
     values = np.arange(12).reshape(3, 4).astype(dtype)

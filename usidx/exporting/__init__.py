@@ -12,6 +12,7 @@ from usidx.exporting.h5usid import to_h5usid
 from usidx.exporting.hspy import to_hspy
 from usidx.exporting.netcdf import to_netcdf
 from usidx.exporting.npy import to_npy
+from usidx.exporting.nsid import to_nsid
 from usidx.exporting.peers import to_hyperspy, to_libertem, to_sidpy
 from usidx.exporting.rechunking import rechunk_for
 from usidx.exporting.zarr import to_zarr
@@ -27,6 +28,7 @@ __all__ = [
     "to_libertem",
     "to_netcdf",
     "to_npy",
+    "to_nsid",
     "to_sidpy",
     "to_zarr",
 ]

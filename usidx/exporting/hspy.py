@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from usidx.exporting.aside import aside
-from usidx.exporting.chunking import Chunks, cut
-from usidx.exporting.parts import Exportable, Part, parts_of
-from usidx.exporting.signals import Signal, SignalAxis, signal_of
+from usidx.exporting.chunking import Chunks
+from usidx.exporting.parts import Exportable, parts_of
+from usidx.exporting.signals import Signal, SignalAxis, cut_signal, signal_of
 from usidx.exporting.storing import Progress, blocked, store
 from usidx.stores.remote.url import path_on_disk
 
@@ -79,7 +79,7 @@ def to_hspy(
         experiments = file.create_group("Experiments", track_order=True)
         for part, signal in zip(parts, signals, strict=True):
             group = experiments.create_group(_free(signal.title, experiments))
-            blocks, chunk = _cut(part, signal, chunks)
+            blocks, chunk = cut_signal(part, signal, chunks)
             targets.append(_described(group, signal, chunk, compression))
             sources.append(blocked(signal.values, blocks))
         store(sources, targets, progress, here=True)
@@ -93,15 +93,6 @@ def _free(title: str, taken: Any) -> str:
     while found in taken:
         found, number = f"{name}_{number}", number + 1
     return found
-
-
-def _cut(
-    part: Part, signal: Signal, chunks: Chunks
-) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
-    """(blocks, chunks) along the dimensions that the signal has; sides of one cell are none."""
-    blocks, chunk = cut(part, chunks)
-    kept = [part.spec.dims.index(str(dim)) for dim in signal.values.dims]
-    return tuple(blocks[axis] for axis in kept), tuple(chunk[axis] for axis in kept)
 
 
 def _described(group: Any, signal: Signal, chunk: tuple[int, ...], compression: str | None) -> Any:

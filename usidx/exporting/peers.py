@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from usidx.errors import MissingDependencyError, OptionError
+from usidx.exporting.nsid import data_type, dimension_type
 from usidx.exporting.parts import parts_of
 from usidx.exporting.signals import Signal, signal_of
 
@@ -16,10 +17,9 @@ if TYPE_CHECKING:
 
 _INSTALLS = {
     "hyperspy": ("hyperspy", "to_hspy(path) writes a file that it opens, without it"),
-    "sidpy": ("sidpy", "to_h5usid(path) writes a file that pyUSID opens, without it"),
+    "sidpy": ("sidpy", "to_nsid(path) writes a file that it opens, without it"),
     "libertem": ("libertem", "to_npy(path) writes a file that it opens, without it"),
 }
-_MOST_SIGNAL_AXES = 2
 
 
 def to_hyperspy(obj: xr.DataArray) -> Any:
@@ -84,7 +84,7 @@ def to_sidpy(obj: xr.DataArray) -> Any:
     made.quantity = str(obj.attrs.get("quantity") or "generic")
     made.units = str(obj.attrs.get("units") or "generic")
     n_signal = len(signal.axes) - signal.n_navigation
-    made.data_type = _data_type(signal.n_navigation, n_signal)
+    made.data_type = data_type(signal.n_navigation, n_signal)
     for number, axis in enumerate(signal.axes):
         dim = signal.values.dims[number]
         values = signal.values[dim].values if dim in signal.values.coords else range(axis.size)
@@ -93,33 +93,12 @@ def to_sidpy(obj: xr.DataArray) -> Any:
             name=axis.name.replace(" ", "_"),
             quantity=axis.name,
             units=axis.units or "generic",
-            dimension_type=_dimension_type(axis.is_navigation, signal.n_navigation, n_signal),
+            dimension_type=dimension_type(axis.is_navigation, signal.n_navigation, n_signal),
         )
         made.set_dimension(number, dimension)
     made.metadata = dict(signal.metadata)
     made.original_metadata = dict(signal.original_metadata)
     return made
-
-
-def _data_type(n_navigation: int, n_signal: int) -> str:
-    known = {
-        (0, 1): "spectrum",
-        (0, 2): "image",
-        (1, 1): "line_plot",
-        (1, 2): "image_stack",
-        (2, 1): "spectral_image",
-        (2, 2): "image_4d",
-    }
-    return known.get((n_navigation, n_signal), "unknown")
-
-
-def _dimension_type(is_navigation: bool, n_navigation: int, n_signal: int) -> str:
-    """Frames of a stack are in time; frames of a scan in reciprocal space, as sidpy has them."""
-    if is_navigation:
-        return "temporal" if (n_navigation, n_signal) == (1, 2) else "spatial"
-    if n_signal == _MOST_SIGNAL_AXES:
-        return "reciprocal" if n_navigation > 1 else "spatial"
-    return "spectral"
 
 
 def to_libertem(obj: xr.DataArray, context: Any = None) -> Any:

@@ -16,9 +16,11 @@ import xarray as xr
 
 from usidx.arrays.columns import EMPTY_SIDES
 from usidx.errors import OptionError
+from usidx.exporting.chunking import Chunks, cut
 from usidx.exporting.parts import Part
 from usidx.model.dimension import Array, Dimension
 from usidx.model.layout import Grid
+from usidx.model.main import MainSpec
 
 _OWN = "metadata."
 _ORIGINAL = "original_metadata"
@@ -35,6 +37,7 @@ class SignalAxis:
     is_navigation : whether positions are along it
     offset, scale : of a uniform axis
     values : of one that is not uniform, rising or falling; None for one that is
+    quantity : along the axis, "" where it is not said
     """
 
     name: str
@@ -44,6 +47,7 @@ class SignalAxis:
     offset: float = 0.0
     scale: float = 1.0
     values: Array | None = None
+    quantity: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,13 @@ class Signal:
         return sum(each.is_navigation for each in self.axes)
 
 
-def signal_of(part: Part) -> Signal:
+def signal_of(part: Part, *, as_they_are: bool = False) -> Signal:
     """A Main as a signal; nothing is read.
+
+    Parameters
+    ----------
+    as_they_are : whether every axis of numbers has its values, also where an offset and a scale
+        would do, and where they go up and down, and metadata are those of the Main alone
 
     Raises
     ------
@@ -95,7 +104,7 @@ def signal_of(part: Part) -> Signal:
         known = {each.name: each for each in side.dimensions} if isinstance(side, Grid) else {}
         for dim, size in zip(side.dims, side.shape):
             dimension = known.get(dim, Dimension(dim, "", np.arange(size)))
-            axis = _axis(dimension, side.role == "position")
+            axis = _axis(dimension, side.role == "position", as_they_are)
             axes.append(axis)
             if axis.values is None and not _is_uniform(dimension.values):
                 kept[dim] = _kept(dimension.units, (dim,), dimension.values)
@@ -104,22 +113,36 @@ def signal_of(part: Part) -> Signal:
     for extra in part.extras:
         kept[extra.name] = _kept(str(extra.attrs.get("units", "")), extra.dims, extra.values)
     metadata, original = _metadata(part, kept)
-    title = str(metadata["General"]["title"])
+    title = str(metadata.get("General", {}).get("title") or spec.name)
+    if not as_they_are:
+        _complete(metadata, title, spec)
     return Signal(title, values, tuple(axes), metadata, original)
+
+
+def cut_signal(
+    part: Part, signal: Signal, chunks: Chunks
+) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
+    """(blocks, chunks) along the dimensions that the signal has; sides of one cell are none."""
+    blocks, chunk = cut(part, chunks)
+    kept = [part.spec.dims.index(str(dim)) for dim in signal.values.dims]
+    return tuple(blocks[axis] for axis in kept), tuple(chunk[axis] for axis in kept)
 
 
 def _kept(units: str, dims: tuple[str, ...], values: Array) -> dict[str, Any]:
     return {"units": units, "dims": list(dims), "values": np.asarray(values)}
 
 
-def _axis(dimension: Dimension, is_navigation: bool) -> SignalAxis:
+def _axis(dimension: Dimension, is_navigation: bool, as_it_is: bool) -> SignalAxis:
     values = dimension.values
     told: dict[str, Any] = {
         "name": dimension.name,
         "units": dimension.units,
         "size": dimension.size,
         "is_navigation": is_navigation,
+        "quantity": dimension.quantity,
     }
+    if as_it_is and values.dtype.kind in "biuf":
+        return SignalAxis(**told, values=values)
     if _is_uniform(values):
         scale = 1.0
         if values.size > 1:
@@ -156,20 +179,24 @@ def _metadata(part: Part, kept: Mapping[str, Any]) -> tuple[dict[str, Any], dict
     for name, value in spec.attrs.items():
         if name.startswith(_OWN):
             _nest(metadata, name.removeprefix(_OWN).split("."), value)
+        elif name.startswith(f"{_ORIGINAL}."):
+            _nest(original, name.split(".")[1:], value)
         elif name == _ORIGINAL and isinstance(value, str):
             for key, each in _parsed(value).items():
                 _nest(original, key.split("."), each)
         elif name != EMPTY_SIDES:
             others[name] = value
-    general = metadata.setdefault("General", {})
-    if not general.get("title"):
-        general["title"] = spec.name
-    signal = metadata.setdefault("Signal", {})
-    signal.setdefault("signal_type", "")
-    signal["quantity"] = f"{spec.quantity} ({spec.units})" if spec.units else spec.quantity
     if kept or others:
         original["usid"] = {"attributes": others, "coordinates": dict(kept)}
     return metadata, original
+
+
+def _complete(metadata: dict[str, Any], title: str, spec: MainSpec) -> None:
+    """Add what HyperSpy expects of every signal."""
+    metadata.setdefault("General", {})["title"] = title
+    signal = metadata.setdefault("Signal", {})
+    signal.setdefault("signal_type", "")
+    signal["quantity"] = f"{spec.quantity} ({spec.units})" if spec.units else spec.quantity
 
 
 def _parsed(text: str) -> Mapping[str, Any]:

@@ -72,7 +72,8 @@ class Foreign:
     attrs : everything else that the file says of it, as plain values
     chunks : shape of the blocks that are quick to read, in the order of `array`; whole spectra or
         frames of some 32 MiB when None
-    coordinates : quantities along some of the axes, such as the motors of a scan
+    coordinates : quantities along some of the axes, such as the motors of a scan; one that is along
+        positions and spectroscopic axes is an attribute of the Main
     identity : what tells the content from any other; the file's own size and time when ""
     """
 

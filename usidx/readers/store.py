@@ -264,6 +264,9 @@ def _spec(main: Foreign) -> MainSpec:
             empty.append(role)
         sides[role] = Grid(role, dimensions or (single_cell(role),), along)
     attrs = dict(main.attrs)
+    # what changes with both sides has no place on either
+    placed = {each.name for side in sides.values() for each in side.dependent}
+    attrs |= {each.name: each.values for each in main.coordinates if each.name not in placed}
     if empty:
         attrs[EMPTY_SIDES] = empty
     return MainSpec(

@@ -1,0 +1,93 @@
+"""NSID, the files of sidpy and pyNSID: datasets with a scale for each axis.
+
+Spatial and temporal dimensions are positions, unless a file that usidx wrote says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from usidx.model.layout import Coordinate
+from usidx.readers.base import Axis, Foreign, Reader, position, spectroscopic
+from usidx.readers.hdf5_objects import dataset_main, holds, objects
+from usidx.readers.hierarchies import flattened, hdf5, plain_attrs
+
+_POSITIONS = ("SPATIAL", "TEMPORAL")
+_METADATA = ("metadata", "original_metadata")
+# Where `usidx.exporting.to_nsid` puts what NSID has no place for.
+_OWN = "original_metadata/usid"
+_OF_NSID = ("main_data_name", "data_type", "modality", "source")
+_BOOK_KEEPING = ("machine_id", "platform", "timestamp", "sidpy_version", "pyNSID_version")
+
+
+def _is_nsid(each: Any) -> bool:
+    known = {"data_type", "main_data_name", "modality"}
+    return hasattr(each, "shape") and known <= set(each.attrs) and "DIMENSION_LIST" in each.attrs
+
+
+def read(path: str) -> Sequence[Foreign]:
+    """The datasets of sidpy in a file."""
+    described = []
+    with hdf5(path) as root:
+        for each in filter(_is_nsid, objects(root)):
+            axes = [_axis(dim, number, size) for number, (dim, size) in enumerate(_dims(each))]
+            attrs, coordinates = _told(each)
+            described.append((str(each.name), axes, attrs, str(each.name), coordinates))
+    return [dataset_main(path, *each) for each in described]
+
+
+def _dims(each: Any) -> list[tuple[Any, int]]:
+    return list(zip(each.dims, each.shape, strict=True))
+
+
+def _axis(dim: Any, number: int, size: int) -> Axis:
+    scale = dim[0] if len(dim) else None
+    told = plain_attrs(dict(scale.attrs)) if scale is not None else {}
+    kind = str(told.get("dimension_type", "")).upper()
+    role = told.get("usid_role", "position" if kind in _POSITIONS else "spectroscopic")
+    make = position if role == "position" else spectroscopic
+    name = str(told.get("usid_name") or told.get("name") or dim.label or f"dim_{number}")
+    quantity = str(told.get("usid_quantity", told.get("quantity", "")))
+    units = str(told.get("usid_units", told.get("units", "")))
+    values = None
+    if scale is not None and scale.dtype.kind in "biufc":
+        values = np.asarray(scale[...])
+    return make(name, units, values, size=size, quantity=quantity)
+
+
+def _told(main: Any) -> tuple[dict[str, Any], tuple[Coordinate, ...]]:
+    """(attributes, further coordinates) of a dataset and of the groups beside it."""
+    told = plain_attrs(dict(main.attrs))
+    attrs = {name: value for name, value in told.items() if name not in _BOOK_KEEPING}
+    group = main.parent
+    own = _OWN.replace("/", ".") + "."
+    for name in (each for each in _METADATA if each in group):
+        found = flattened(group[name], f"{name}.")
+        attrs |= {key: value for key, value in found.items() if not key.startswith(own)}
+    if "usid_units" not in attrs:
+        return attrs, ()
+    # what usidx wrote is restored as it was
+    attrs = {name: value for name, value in attrs.items() if name not in _OF_NSID}
+    attrs |= {name: attrs.pop(f"usid_{name}") for name in ("quantity", "units")}
+    beside = group.get(_OWN, {})
+    if "attributes" in beside:
+        attrs |= plain_attrs(dict(beside["attributes"].attrs))
+    kept = beside.get("coordinates", {})
+    return attrs, tuple(_coordinate(name, plain_attrs(kept[name].attrs)) for name in kept)
+
+
+def _coordinate(name: str, told: Mapping[str, Any]) -> Coordinate:
+    dims = tuple(map(str, np.ravel(told["dims"])))
+    return Coordinate(name, str(told.get("units", "")), dims, np.asarray(told["values"]))
+
+
+READER = Reader(
+    name="nsid",
+    title="NSID, sidpy and pyNSID (.h5, .hf5)",
+    extensions=(".h5", ".hf5"),
+    claims=lambda path, head: holds(path, head, _is_nsid),
+    read=read,
+)
