@@ -141,7 +141,8 @@ def _heard() -> Iterator[list[str]]:
     for handler in logging.getLogger("rsciio").handlers:
         handler.addFilter(_EARS)  # once: a filter that is there is not added again
     before = getattr(_EARS.listening, "heard", None)
-    _EARS.listening.heard = heard = []
+    heard: list[str] = []
+    _EARS.listening.heard = heard
     try:
         yield heard
     finally:

@@ -1,0 +1,230 @@
+"""Frames for LiberTEM, read by usidx and by LiberTEM itself."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import usidx
+from usidx.errors import DamagedStoreError, MissingDependencyError, OptionError, UsidError
+from usidx.testing import check_reader
+
+SCRIPT = pathlib.Path(__file__).with_name("libertem_reads.py")
+FOLDS: list[dict[str, Any]] = [
+    {},
+    {"sync_offset": 2},
+    {"sync_offset": -3},
+    {"nav_shape": (2, 4)},
+    {"nav_shape": (4, 5), "sync_offset": -2},
+    {"nav_shape": (2, 2, 3), "sync_offset": 1},
+]
+
+
+def sparse(folder: pathlib.Path, order: str = "<") -> tuple[pathlib.Path, Any]:
+    """Twelve frames of 6 x 5, of which one in four values is not 0."""
+    generator = np.random.default_rng(5)
+    frames = generator.integers(1, 900, (12, 6, 5)) * (generator.random((12, 6, 5)) < 0.25)
+    frames[3] = 0
+    flat = frames.reshape(12, 30)
+    indptr = np.concatenate([[0], np.cumsum((flat != 0).sum(1))])
+    indptr.astype(f"{order}i8").tofile(folder / "rows.dat")
+    np.nonzero(flat)[1].astype(f"{order}u4").tofile(folder / "places.dat")
+    flat[flat != 0].astype(f"{order}u2").tofile(folder / "values.dat")
+    (folder / "sparse.toml").write_text(
+        "[params]\nfiletype = 'raw_csr'\nnav_shape = [3, 4]\nsig_shape = [6, 5]\n"
+        f"[raw_csr]\nindptr_file = 'rows.dat'\nindptr_dtype = '{order}i8'\n"
+        f"indices_file = 'places.dat'\nindices_dtype = '{order}u4'\n"
+        f"data_file = 'values.dat'\ndata_dtype = '{order}u2'\n"
+    )
+    return folder / "sparse.toml", frames.astype("u2").reshape(3, 4, 6, 5)
+
+
+def empad(
+    folder: pathlib.Path, scan: str = "", name: str = "scan_x4_y3.raw"
+) -> tuple[pathlib.Path, Any]:
+    """Twelve frames of an EMPAD, of 130 rows as its files have them."""
+    frames = np.random.default_rng(6).random((12, 130, 128), dtype="f4")
+    frames.tofile(folder / "scan_x4_y3.raw")
+    scan = scan or (
+        "<scan_parameters mode='search'><scan_resolution_x>64</scan_resolution_x>"
+        "<scan_resolution_y>64</scan_resolution_y></scan_parameters>"
+        "<scan_parameters mode='acquire'><scan_resolution_x>4</scan_resolution_x>"
+        "<scan_resolution_y>3</scan_resolution_y></scan_parameters>"
+    )
+    (folder / "scan.xml").write_text(
+        f"<?xml version='1.0'?>\n<root><raw_file filename='{name}'/>{scan}"
+        "<high_voltage>200</high_voltage></root>"
+    )
+    return folder / "scan.xml", frames[:, :128].reshape(3, 4, 128, 128)
+
+
+def tvips(folder: pathlib.Path, *, scanned: bool = False) -> tuple[pathlib.Path, Any]:
+    """Twelve frames of 4 x 5 in two files; the scan may start with the third of them."""
+    frames = np.random.default_rng(7).integers(0, 999, (12, 4, 5)).astype("<u2")
+    series = np.zeros(64, "<i4")
+    series[:13] = [256, 2, 5, 4, 16, 0, 0, 1, 1, 3, 200, 80, 128]
+    heads = np.zeros((12, 32), "<f4")
+    heads.view("<u4")[:, 6] = 2
+    if scanned:
+        heads[2:, 17], heads[2:, 18] = np.arange(10) % 5, np.arange(10) // 5
+    said = [heads[number].tobytes() + frames[number].tobytes() for number in range(12)]
+    (folder / "scan_000.tvips").write_bytes(series.tobytes() + b"".join(said[:8]))
+    (folder / "scan_001.tvips").write_bytes(b"".join(said[8:]))
+    return folder / "scan_000.tvips", frames
+
+
+def seq(folder: pathlib.Path) -> tuple[pathlib.Path, Any]:
+    """Twelve frames of 4 x 6 of StreamPix."""
+    import struct
+
+    frames = np.random.default_rng(8).integers(0, 999, (12, 4, 6)).astype("<u2")
+    said = struct.pack(
+        "<L24sll512s",
+        0xFEED,
+        "Norpix seq\n".encode("utf-16-le"),
+        5,
+        1024,
+        "made".encode("utf-16-le"),
+    )
+    said += struct.pack("<9L", 6, 4, 16, 16, 48, 100, 12, 0, 56)
+    said += struct.pack("<dlLLLlllLlHH", 30.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    with open(folder / "movie.seq", "wb") as file:
+        file.write(said.ljust(8192, b"\0"))
+        for frame in frames:
+            file.write(frame.tobytes() + bytes(8))
+    return folder / "movie.seq", frames
+
+
+MADE: dict[str, Callable[[pathlib.Path], tuple[pathlib.Path, Any]]] = {
+    "raw_csr": sparse,
+    "empad": empad,
+    "tvips": tvips,
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_frames_that_were_written(tmp_path: pathlib.Path, kind: str) -> None:
+    path, frames = MADE[kind](tmp_path)
+    opened = usidx.open(path)
+    np.testing.assert_array_equal(opened, frames)
+    assert opened.dtype == frames.dtype
+    check_reader(path, frames)
+    flat = frames.reshape(-1, *frames.shape[-2:])
+    for options in FOLDS[1:]:
+        found = usidx.open(path, **{"nav_shape": (3, 4), **options})
+        shape = options.get("nav_shape", (3, 4))
+        wanted = np.full((int(np.prod(shape)), *flat.shape[1:]), np.nan)
+        for place in range(len(wanted)):
+            number = place + options.get("sync_offset", 0)
+            if 0 <= number < 12:
+                wanted[place] = flat[number]
+        np.testing.assert_array_equal(found, wanted.reshape(*shape, *flat.shape[1:]))
+
+
+def test_libertem_reads_the_same(
+    samples: pathlib.Path, tmp_path: pathlib.Path, peers_python: str
+) -> None:
+    """Frames that LiberTEM has are the same; where it has none, usidx says so."""
+    theirs = samples / "peers" / "libertem"
+    files = {kind: str(make(tmp_path)[0]) for kind, make in MADE.items() if kind != "tvips"}
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((3, 4, 2, 5)).astype("<f4"))
+    np.arange(720, dtype=">i2").tofile(tmp_path / "a.raw")
+    raw = {"dtype": ">i2", "sig_shape": (6, 10)}
+    jobs: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = []
+    for fold in FOLDS[::2]:
+        plain = {"nav_shape": (3, 4), **fold}
+        jobs += [(kind, path, plain, {}) for kind, path in files.items()]
+        jobs.append(("raw", str(tmp_path / "a.raw"), {**plain, **raw}, {"reader": "raw"}))
+    for fold in ({}, {"sync_offset": 1}, {"nav_shape": (3, 3), "sync_offset": -1}):
+        jobs.append(("mib", str(theirs / "scan.mib"), {"nav_shape": (2, 3), **fold}, {}))
+    jobs += [
+        ("tvips", str(tvips(tmp_path, scanned=True)[0]), {}, {}),
+        ("blo", str(theirs / "scan.blo"), {}, {}),
+        ("tvips", str(theirs / "scan_000.tvips"), {"nav_shape": (2, 3)}, {}),
+        ("hdf5", str(theirs / "scan4d.h5"), {"ds_path": "/entry/data/data"}, {}),
+        ("npy", str(tmp_path / "a.npy"), {}, {}),
+        ("npy", str(theirs / "export.npy"), {}, {}),
+    ]
+    (tmp_path / "jobs.json").write_text(json.dumps([job[:3] for job in jobs]))
+    subprocess.run([peers_python, SCRIPT, tmp_path], check=True, capture_output=True)
+    seen = json.loads((tmp_path / "seen.json").read_text())
+    for number, (kind, path, options, ours) in enumerate(jobs):
+        said = f"{kind} {options}: {seen[number]}"
+        assert "Error" not in seen[number], said
+        options = {key: each for key, each in options.items() if key != "ds_path"}
+        opened = usidx.open(path, **options, **ours)
+        frames = np.load(tmp_path / f"{number}.npy")
+        missing = (frames == -1).all((-2, -1))
+        if "measured" in opened.coords:
+            np.testing.assert_array_equal(opened.measured.values == 0, missing, err_msg=said)
+            assert np.isnan(opened.values[missing]).all(), said
+        else:
+            assert not missing.any(), said
+            assert opened.dtype == np.dtype(seen[number]).newbyteorder("="), said
+        np.testing.assert_array_equal(opened.values[~missing], frames[~missing].real, err_msg=said)
+
+
+def test_scans_that_frames_tell(tmp_path: pathlib.Path) -> None:
+    path, frames = tvips(tmp_path, scanned=True)
+    np.testing.assert_array_equal(usidx.open(path), frames[2:].reshape(2, 5, 4, 5))
+    assert usidx.open(path)["u"].attrs["units"] == "1/nm"
+    assert usidx.open(path, nav_shape=12, sync_offset=0).shape == (12, 4, 5)
+    (tmp_path / "scan_001.tvips").write_bytes(b"short")
+    with pytest.raises(DamagedStoreError, match="cut short"):
+        usidx.open(path)
+
+
+def test_empads_as_their_files_say(tmp_path: pathlib.Path) -> None:
+    path, frames = empad(tmp_path, name="C:\\data\\scan_x4_y3.raw")
+    opened = usidx.open(path)
+    np.testing.assert_array_equal(opened, frames)
+    assert opened.attrs["empad.high_voltage"] == 200.0
+    raw = usidx.open(tmp_path / "scan_x4_y3.raw", reader="empad", nav_shape=(4, 3))
+    np.testing.assert_array_equal(raw, frames.reshape(4, 3, 128, 128))
+    series, _ = empad(tmp_path, "<type>series</type><count>12</count>")
+    assert usidx.open(series).shape == (12, 128, 128)
+    short, _ = empad(tmp_path, "<type>series</type><count>13</count>")
+    with pytest.raises(DamagedStoreError, match="12 frames"):
+        usidx.open(short)
+    (tmp_path / "scan_x4_y3.raw").unlink()
+    with pytest.raises(UsidError, match="not beside it"):
+        usidx.open(path)
+
+
+def test_sparse_frames_that_do_not_go_together(tmp_path: pathlib.Path) -> None:
+    path, frames = sparse(tmp_path, ">")
+    np.testing.assert_array_equal(usidx.open(path), frames)
+    assert usidx.open(path, sig_shape=30).shape == (3, 4, 30)
+    with pytest.raises(OptionError, match="30 pixels"):
+        usidx.open(path, sig_shape=(6, 6))
+    places = np.fromfile(tmp_path / "places.dat", ">u4")
+    places[0] = 30
+    places.tofile(tmp_path / "places.dat")
+    with pytest.raises(DamagedStoreError, match="pixel 30"):
+        usidx.open(path).compute()
+    np.fromfile(tmp_path / "values.dat", ">u2")[:-1].tofile(tmp_path / "values.dat")
+    with pytest.raises(DamagedStoreError, match="cut short"):
+        usidx.open(path)
+    path.write_text(path.read_text().replace("values.dat", "../values.dat"))
+    with pytest.raises(UsidError, match="not beside it"):
+        usidx.open(path)
+
+
+def test_through_libertem(tmp_path: pathlib.Path) -> None:
+    path, frames = seq(tmp_path)
+    try:
+        import libertem  # noqa: F401
+    except ImportError:
+        with pytest.raises(MissingDependencyError, match=r"usidx\[libertem\]"):
+            usidx.open(path)
+        return
+    np.testing.assert_array_equal(usidx.open(path), frames)
+    check_reader(path, frames.reshape(3, 4, 4, 6), nav_shape=(3, 4))
+    folded = usidx.open(path, nav_shape=(3, 4), sync_offset=-2, fill_value=0)
+    np.testing.assert_array_equal(folded.values.reshape(12, 4, 6)[2:], frames[:10])
