@@ -94,6 +94,28 @@ def test_what_is_not_in_s3(s3):
             usidx.open(url, storage_options=s3)
 
 
+def test_through_obstore(s3, files, tmp_path, monkeypatch):
+    obstore = pytest.importorskip("obstore.fsspec")
+    from fsspec.registry import _registry as known
+
+    path = write_scan(tmp_path / "scan.h5", chunks=(16, 8))
+    files.put(str(path), "lab/rust.h5")
+    monkeypatch.setitem(known, "s3", type(files))  # which is there again in the end
+    obstore.register("s3")
+    config = {"endpoint": s3["client_kwargs"]["endpoint_url"], "region": "us-east-1",
+              "access_key_id": "any", "secret_access_key": "any"}  # fmt: skip
+    options = {"config": config, "client_options": {"allow_http": True}}
+    array = usidx.open("s3://lab/rust.h5", storage_options=options)
+    assert np.array_equal(array, VALUES)
+    array.usid.to_zarr("s3://lab/rust.zarr", storage_options=options, chunks={"Bias": 8})
+    found = usidx.open("s3://lab/rust.zarr", storage_options=options)
+    assert np.array_equal(found.isel(Y=1), VALUES[1])
+    with pytest.raises(StoreNotFoundError):
+        usidx.open("s3://lab/none.h5", storage_options=options)
+    monkeypatch.undo()
+    assert np.array_equal(usidx.open("s3://lab/rust.zarr", storage_options=s3), VALUES)
+
+
 @pytest.fixture
 def guarded(s3, files, tmp_path):
     """The same server, asking who is there; keys of a user who may do nothing."""

@@ -19,7 +19,7 @@ from usidx.stores.hdf5.file import SIGNATURE, FileIdentity, raised_by_h5py
 from usidx.stores.hdf5.heaps import starts_endless_heap
 from usidx.stores.hdf5.selection import Selection, as_rows
 from usidx.stores.hdf5.walk import find
-from usidx.stores.remote.objects import NEAR, Version, read_ranges, version_of
+from usidx.stores.remote.objects import Version, near, read_ranges, version_of
 from usidx.stores.remote.ranged import RangedFile
 from usidx.stores.remote.url import Url
 
@@ -154,10 +154,11 @@ class FarArray(HDF5Array):
         flat = out.reshape(lines.size, columns.size)
         dtype, width = self.place.dtype, self.place.shape[-1] if len(self.place.shape) > 1 else 1
         assert self.place.offset is not None
-        for low, high, inside, target in _runs(columns, max(1, NEAR // dtype.itemsize)):
+        apart = near(url)
+        for low, high, inside, target in _runs(columns, max(1, apart // dtype.itemsize)):
             nbytes = (high - low) * dtype.itemsize
             starts = self.place.offset + (lines * width + low) * dtype.itemsize
-            step = max(1, _AT_ONCE // max(nbytes, NEAR))
+            step = max(1, _AT_ONCE // max(nbytes, apart))
             for first in range(0, lines.size, step):
                 part = starts[first : first + step].tolist()
                 found = read_ranges(url, [(start, start + nbytes) for start in part])

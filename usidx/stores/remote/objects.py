@@ -6,6 +6,7 @@ import contextlib
 import gc
 import hashlib
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -17,14 +18,14 @@ from usidx.errors import (
     UsidError,
 )
 from usidx.stores.remote.failing import failed
+from usidx.stores.remote.pace import learn, pace_of
+from usidx.stores.remote.reaching import place_of
 from usidx.stores.remote.url import Url
 
 # What file systems call that by which a new version of an object is known.
 _TAGS = ("ETag", "etag", "e_tag", "version_id", "generation", "md5", "Content-MD5", "Digest",
          "LastModified", "last_modified", "Last-Modified", "mtime", "updated", "created",
          "ino")  # fmt: skip
-# Ranges that are nearer than this are one request: as long as its latency takes, so much comes.
-NEAR = 64 * 2**10
 # One request asks for this much at most, unless one range alone is longer.
 _LONGEST = 8 * 2**20
 
@@ -46,11 +47,7 @@ def filesystem(url: Url) -> tuple[Any, str]:
     try:
         import fsspec
 
-        options = dict(url.options)
-        if "::" not in url:
-            # what it remembers of a folder may be older than what is there
-            options.setdefault("use_listings_cache", False)
-        fs, path = fsspec.core.url_to_fs(str(url), **options)
+        fs, path = fsspec.core.url_to_fs(str(url), **options_of(url))
     except ImportError as error:
         raise MissingDependencyError(
             f"{str(url)!r} cannot be reached: {error}; install it with "
@@ -59,6 +56,21 @@ def filesystem(url: Url) -> tuple[Any, str]:
     except Exception as error:
         raise failed(url, error) from error
     return fs, path
+
+
+def options_of(url: Url) -> dict[str, Any]:
+    """What the file system of a URL is made with."""
+    import fsspec
+
+    options = dict(url.options)
+    if "::" in url:
+        return options
+    kind = fsspec.get_filesystem_class(str(url).partition("://")[0])
+    # What it remembers of a folder may be older than what is there. obstore remembers nothing, and
+    # takes no such option.
+    if not kind.__module__.startswith("obstore."):
+        options.setdefault("use_listings_cache", False)
+    return options
 
 
 @contextlib.contextmanager
@@ -175,11 +187,13 @@ def read_ranges(url: Url, ranges: Sequence[tuple[int, int]]) -> list[memoryview]
     DamagedStoreError : where the object is shorter
     StoreNotFoundError, StoreAccessError, MissingDependencyError
     """
-    requests, places = merged(ranges)
+    requests, places = merged(ranges, near(url))
     fs, path = filesystem(url)
     starts, stops = [each[0] for each in requests], [each[1] for each in requests]
+    began = time.perf_counter()
     with reached(url):
         found = fs.cat_ranges([path] * len(requests), starts, stops, on_error="raise")
+    learn(place_of(url), len(found), sum(map(len, found)), time.perf_counter() - began)
     for (start, stop), data in zip(requests, found, strict=True):
         if len(data) > stop - start:
             raise StoreAccessError(
@@ -198,12 +212,17 @@ def read_ranges(url: Url, ranges: Sequence[tuple[int, int]]) -> list[memoryview]
     ]
 
 
-def merged(ranges: Sequence[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[int]]:
+def near(url: Url) -> int:
+    """How many bytes apart ranges are one request: those that come as soon as another would."""
+    return pace_of(place_of(url)).near
+
+
+def merged(ranges: Sequence[tuple[int, int]], near: int) -> tuple[list[tuple[int, int]], list[int]]:
     """(requests, for each range the number of the request that has it).
 
     Examples
     --------
-    >>> merged([(0, 10), (200_000, 200_010), (20, 30)])
+    >>> merged([(0, 10), (200_000, 200_010), (20, 30)], 100)
     ([(0, 30), (200000, 200010)], [0, 1, 0])
     """
     requests: list[tuple[int, int]] = []
@@ -213,7 +232,7 @@ def merged(ranges: Sequence[tuple[int, int]]) -> tuple[list[tuple[int, int]], li
         if requests:
             first, last = requests[-1]
             longer = max(stop, last)
-            if start - last <= NEAR and (longer - first <= _LONGEST or stop <= last):
+            if start - last <= near and (longer - first <= _LONGEST or stop <= last):
                 requests[-1] = first, longer
                 places[place] = len(requests) - 1
                 continue

@@ -76,8 +76,14 @@ def located(
 
     Raises
     ------
-    OptionError : for `storage_options` of what is no URL, and for a password in a URL
+    OptionError : for `storage_options` of what is no URL, for a password in a URL, and for what is
+        no path at all, such as the store of a library
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise OptionError(
+            f"a path or URL is expected, got {type(path).__name__}; of a store of obstore, fsspec "
+            "or zarr give the URL, with what it was made with as storage_options"
+        )
     if isinstance(path, str) and path.startswith(_LOCAL):
         path = path.partition("://")[2]
     if not is_url(path):

@@ -27,7 +27,7 @@ from usidx.errors import (
 from usidx.model.dimension import Array
 from usidx.stores.base import Key
 from usidx.stores.remote.failing import failed
-from usidx.stores.remote.objects import filesystem, read_ranges, version_of
+from usidx.stores.remote.objects import filesystem, options_of, read_ranges, version_of
 from usidx.stores.remote.url import Url
 from usidx.stores.zarr.array import SAMPLED_BYTES, ZarrArray
 from usidx.stores.zarr.chunk_places import region_of, sampled_chunks, touched
@@ -67,10 +67,7 @@ def objects_at(url: Url, *, read_only: bool = True) -> FsspecStore:
     MissingDependencyError, StoreAccessError : where it cannot be reached
     """
     filesystem(url)  # says what is missing
-    options = dict(url.options)
-    if "::" not in url:
-        options.setdefault("use_listings_cache", False)
-    return FsspecStore.from_url(str(url), storage_options=options, read_only=read_only)
+    return FsspecStore.from_url(str(url), storage_options=options_of(url), read_only=read_only)
 
 
 @dataclass(frozen=True)
