@@ -158,3 +158,14 @@ def test_what_was_interrupted_goes_on(
     assert set(written[10:]) & first == set()
     np.testing.assert_array_equal(usidx.open("a.zarr"), usidx.open(scan))
     assert sorted(each.name for each in pathlib.Path().iterdir()) == ["a.zarr", "scan.h5"]
+
+
+@pytest.mark.parametrize("name", ["scan.hspy", "scan.nsid.h5", "scan.NSID.hf5"])
+def test_files_of_others(call: Any, scan: pathlib.Path, name: str) -> None:
+    result = call("convert", scan, name, "--main", "Raw_Data", "--compression", "gzip")
+    assert result.exit_code == 0, result.output
+    expected, found = usidx.open(scan, "Raw_Data"), usidx.open(name)
+    assert found.dims == expected.dims
+    np.testing.assert_array_equal(found, expected)
+    assert call("convert", scan, name).exit_code == 1
+    assert call("convert", scan, f"b{name}", "--access", "maps").exit_code == 2

@@ -1,4 +1,4 @@
-"""`usidx convert`: a file of any system, or one Main of it, into a format of USID."""
+"""`usidx convert`: a file of any system, or one Main of it, into one of USID or of others."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ Examples:
   usidx convert scan.zarr scan.h5 --overwrite
   usidx convert scan.h5 raw.zarr --main Raw_Data
   usidx convert scan.h5 scan.nc
+  usidx convert scan.h5 scan.hspy
+  usidx convert scan.h5 scan.nsid.h5
   usidx convert scan.h5 part.zarr --select Frequency=300e3:310e3 --iselect X=0:10
   usidx convert scan.h5 maps.zarr --access maps
   usidx convert stack.npy stack.h5 --option n_position=2
   usidx convert scan.h5 s3://lab/scan.zarr --storage-options s3.json
 """
 HDF5 = (".h5", ".hdf5", ".hf5", ".hdf")
+# Files of others, for HyperSpy and for sidpy.
+FOREIGN = (".hspy", ".nsid.h5", ".nsid.hf5")
 
 
-@click.command(epilog=EXAMPLES, short_help="Write a file as h5USID, Zarr or netCDF.")
+@click.command(epilog=EXAMPLES, short_help="Write a file as h5USID, Zarr, netCDF, .hspy or NSID.")
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
 @click.option(
@@ -52,7 +56,8 @@ HDF5 = (".h5", ".hdf5", ".hf5", ".hdf")
 @click.option(
     "--compression",
     metavar="NAME",
-    help="lz4 or zstd for Zarr, gzip or lzf for h5USID, zlib or zstd for netCDF, or none.",
+    help="lz4 or zstd for Zarr, gzip or lzf for h5USID, .hspy and NSID, zlib or zstd for netCDF, "
+    "or none.",
 )
 @reader_options
 @storage_options
@@ -68,7 +73,8 @@ def convert(
     reader: str | None,
     settings: tuple[str, ...],
 ) -> None:
-    """Write what IN holds to OUT: h5USID, Zarr or netCDF, as the ending of OUT says.
+    """Write what IN holds to OUT: h5USID, Zarr, netCDF, HyperSpy's .hspy or NSID (.nsid.h5), as the
+    ending of OUT says.
 
     IN is a store of USID, or a file of any system that usidx has a reader for. Memory holds a few
     blocks at a time. Where a conversion to Zarr was interrupted, or killed, the same command goes
@@ -78,12 +84,10 @@ def convert(
     from usidx.errors import StoreExistsError
     from usidx.stores.remote.url import is_url
 
-    suffix = os.path.splitext(target.rstrip("/"))[1].lower()
-    if suffix not in (*HDF5, ".zarr", ".nc"):
-        raise click.UsageError(
-            f"OUT must end in .zarr, .nc, or in {', '.join(HDF5)}; got {target!r}"
-        )
-    if access is not None and (suffix == ".nc" or (access == "both" and suffix != ".zarr")):
+    suffix = _suffix(target)
+    if access is not None and (
+        suffix in (".nc", *FOREIGN) or (access == "both" and suffix != ".zarr")
+    ):
         raise click.UsageError(f"--access {access} is for OUT that ends in .zarr")
     start = time.perf_counter()
     held = _held(source, mains, opened_with(reader, settings))
@@ -109,6 +113,19 @@ def convert(
     seconds = time.perf_counter() - start
     size = "" if is_url(path) else f" {in_bytes(size_on_disk(str(path)))}"
     click.echo(f"{path}:{size} ({in_time(seconds)})")
+
+
+def _suffix(target: str) -> str:
+    """The ending of OUT, by which its format is known."""
+    lower = target.rstrip("/").lower()
+    known = (*FOREIGN, *HDF5, ".zarr", ".nc")  # the longest first
+    found = next((each for each in known if lower.endswith(each)), None)
+    if found is None:
+        raise click.UsageError(
+            f"OUT must end in .zarr, .nc, in {', '.join(HDF5)}, or in {', '.join(FOREIGN)}; got "
+            f"{target!r}"
+        )
+    return found
 
 
 def _held(source: str, mains: tuple[str, ...], how: dict[str, Any]) -> Held:
@@ -141,8 +158,10 @@ def _written(
         return exporting.rechunk_for(held, access, target, **options)  # type: ignore[arg-type]
     if suffix == ".zarr":
         return exporting.to_zarr(held, target, access=access, **options)  # type: ignore[arg-type]
-    write = exporting.to_netcdf if suffix == ".nc" else exporting.to_h5usid
-    return write(held, target, **options)
+    others: dict[str, Any] = {".nc": exporting.to_netcdf, ".hspy": exporting.to_hspy}
+    others |= dict.fromkeys(FOREIGN[1:], exporting.to_nsid)
+    written: str = others.get(suffix, exporting.to_h5usid)(held, target, **options)
+    return written
 
 
 def _age(source: str) -> str:
