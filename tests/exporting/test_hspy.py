@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
+import subprocess
 
 import h5py
 import numpy as np
@@ -13,6 +15,7 @@ import usidx
 from usidx.errors import OptionError, StoreExistsError
 from usidx.testing import make_main
 
+READS = pathlib.Path(__file__).parents[1] / "readers" / "hyperspy_reads.py"
 SAMPLES = ["eels_si.hspy", "stem4d.hspy", "complex2d.hspy"]
 
 
@@ -159,3 +162,34 @@ def test_it_replaces_the_file_that_it_reads(tmp_path: pathlib.Path) -> None:
     opened = usidx.open(path)
     (opened + 1).usid.to_hspy(path, overwrite=True)
     np.testing.assert_array_equal(usidx.open(path), make_main() + 1)
+
+
+def test_hyperspy_reads_it(tmp_path: pathlib.Path, peers_python: str) -> None:
+    """Values, axes, roles and titles, as HyperSpy sees them."""
+    uneven = make_main((4, 5, 16))
+    uneven["Frequency"] = ("Frequency", np.geomspace(1.0, 50.0, 16), uneven["Frequency"].attrs)
+    flags = make_main((2, 3, 4)) > 5
+    made = {
+        "map": make_main((4, 5, 16), dtype="c8"),
+        "uneven": uneven,
+        "spectrum": make_main((1, 1, 16)).squeeze(drop=True).usid.assign_roles([]),
+        "image": make_main((4, 5, 1)).isel(Frequency=0, drop=True).usid.assign_roles(["Y", "X"]),
+        "flags": flags.usid.assign_roles(["Y", "X"], quantity="Flag", units=""),
+        "large": make_main((3, 2, 5)).astype(">i4"),
+    }
+    for name, main in made.items():
+        main.usid.to_hspy(tmp_path / f"{name}.hspy")
+    subprocess.run([peers_python, READS, tmp_path], check=True, capture_output=True)
+    kinds = {"map": "LazyComplexSignal1D", "image": "LazySignal"}
+    for name, main in made.items():
+        seen = json.loads((tmp_path / f"{name}-seen.json").read_text())
+        values = np.load(tmp_path / f"{name}-seen.npy")
+        np.testing.assert_array_equal(values, main, err_msg=name)
+        assert values.dtype == main.dtype.newbyteorder("=")
+        assert seen["kind"] == kinds.get(name, "LazySignal1D")
+        assert [each["name"] for each in seen["axes"]] == list(main.dims)
+        for each in seen["axes"]:
+            coordinate = main[each["name"]]
+            np.testing.assert_allclose(each["values"], coordinate, rtol=1e-12, err_msg=name)
+            assert each["units"] == coordinate.attrs["units"]
+            assert each["navigate"] == (each["name"] in main.usid.position_dims)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import pathlib
 import shutil
+import subprocess
 from typing import Any
 
 import h5py
@@ -15,6 +16,8 @@ import pytest
 import usidx
 from usidx.errors import DamagedStoreError, NotUsidError
 from usidx.testing import check_reader
+
+HERE = pathlib.Path(__file__).parent
 
 
 def told(samples: pathlib.Path, name: str) -> Any:
@@ -92,3 +95,63 @@ def test_ragged_and_broken_ones_are_refused(samples: pathlib.Path, tmp_path: pat
         del file["Experiments"]
     with pytest.raises(DamagedStoreError, match="no Experiments"):
         usidx.open(path)
+
+
+@pytest.fixture(scope="module")
+def written(peers_python: str, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Folder of signals of all shapes, as HyperSpy writes them."""
+    folder = tmp_path_factory.mktemp("hyperspy")
+    command = [peers_python, HERE / "hyperspy_writes.py", folder]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+def test_signals_of_all_shapes(written: pathlib.Path) -> None:
+    """Values, dtypes, roles, units and coordinates, of .zspy where HyperSpy could write them."""
+    said = json.loads((written / "axes.json").read_text())
+    refused = {"formula": "convert_to_non_uniform_axis", "ragged": "ragged"}
+    for path in sorted([*written.glob("*.hspy"), *written.glob("*.zspy")]):
+        if path.stem in refused:
+            with pytest.raises(NotUsidError, match=refused[path.stem]):
+                usidx.open(path)
+            continue
+        expected = np.load(written / f"{path.stem}.npy")
+        if expected.dtype.names:
+            expected = np.stack([expected[name] for name in expected.dtype.names], axis=-1)
+        opened = usidx.open(path)
+        assert opened.dtype == expected.dtype.newbyteorder("="), path
+        np.testing.assert_array_equal(opened, expected, err_msg=str(path))
+        for dim, axis in zip(opened.dims, said[path.stem]):
+            np.testing.assert_array_equal(opened[dim], axis["values"], err_msg=str(path))
+            assert opened[dim].attrs["units"] == axis["units"]
+            assert (dim in opened.usid.position_dims) == axis["navigate"]
+            assert dim == axis["name"]
+
+
+def test_what_hyperspy_learned(written: pathlib.Path) -> None:
+    """Components and loadings are results beside the signal."""
+    path = written / "decomposed.hspy"
+    kept = np.load(written / "learned.npz")
+    rows = {row.path.rpartition("-")[2]: row for row in usidx.list_mains(path)}
+    assert [row.kind for row in rows.values()] == ["raw", *["result"] * 4]
+    for tool, prefix in (("Decomposition_000", ""), ("Separation_000", "bss_")):
+        loadings = usidx.open(path, rows[f"{tool}/Loadings"].path)
+        assert loadings.dims == ("y", "x", "Component")
+        expected = kept[f"{prefix}loadings"]
+        np.testing.assert_array_equal(loadings, expected.reshape(4, 5, -1))
+        components = usidx.open(path, rows[f"{tool}/Components"].path)
+        assert components.dims == ("Component", "kx")
+        np.testing.assert_array_equal(components, kept[f"{prefix}factors"].T)
+        np.testing.assert_array_equal(components["kx"], usidx.open(path)["kx"])
+    attrs = usidx.open(path).attrs
+    assert attrs["learning_results.decomposition_algorithm"] == "SVD"
+    assert len(attrs["learning_results.explained_variance_ratio"]) == 3
+
+
+def test_learned_from_the_sample(samples: pathlib.Path) -> None:
+    path = samples / "peers" / "hyperspy" / "eels_decomposed.hspy"
+    with h5py.File(path) as file:
+        kept = file["Experiments/EELS SI test/learning_results"]
+        factors, loadings = kept["factors"][...], kept["loadings"][...]
+    check_reader(path, factors.T, "Components", cut_short=False)
+    check_reader(path, loadings.reshape(6, 5, 3), "Loadings", cut_short=False)

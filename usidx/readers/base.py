@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -75,6 +75,7 @@ class Foreign:
     coordinates : quantities along some of the axes, such as the motors of a scan; one that is along
         positions and spectroscopic axes is an attribute of the Main
     identity : what tells the content from any other; the file's own size and time when ""
+    kind : "raw", or "result" for what the other system computed from something else in the file
     """
 
     name: str
@@ -86,6 +87,7 @@ class Foreign:
     chunks: tuple[int, ...] | None = None
     coordinates: tuple[Coordinate, ...] = ()
     identity: str = ""
+    kind: Literal["raw", "result"] = "raw"
 
     def __post_init__(self) -> None:
         shape = tuple(each.dimension.size for each in self.axes)

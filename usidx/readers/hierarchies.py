@@ -68,7 +68,8 @@ def zarr_group(path: str) -> Iterator[Any]:
     import zarr
     from zarr.storage import LocalStore
 
-    yield zarr.open_group(LocalStore(path, read_only=True), mode="r")
+    # consolidated metadata may be older than what they are of, and are read even of odd arrays
+    yield zarr.open_group(LocalStore(path, read_only=True), mode="r", use_consolidated=False)
 
 
 def zarr_array(path: str, name: str) -> tuple[ZarrItem, tuple[int, ...]]:

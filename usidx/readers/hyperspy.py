@@ -2,14 +2,15 @@
 
 Navigation axes are positions, signal axes are spectroscopic. Axes that are not uniform keep their
 values exactly. Metadata are attributes by their place, "metadata.General.title"; what the
-instrument's own file had said is the text of one attribute, `original_metadata`.
+instrument's own file had said is the text of one attribute, `original_metadata`. What HyperSpy
+learned of a signal are results beside it: see `hyperspy_learning`.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from usidx.readers.base import (
     spectroscopic,
     text_of,
 )
+from usidx.readers.colours import ColourArray, colours, is_colour
 from usidx.readers.hierarchies import (
     HDF5_SIGNATURE,
     as_text,
@@ -38,9 +40,9 @@ from usidx.readers.hierarchies import (
     zarr_array,
     zarr_group,
 )
+from usidx.readers.hyperspy_learning import LEARNING, Values, learned, learning_attrs
 from usidx.stores.base import BlockArray
 
-Values = Callable[[str, str], tuple[BlockArray, tuple[int, ...] | None]]
 _OWN = "usid."
 _OWN_ATTRIBUTES = "usid.attributes."
 _NOTHING = ("_None_", "", None, "<undefined>")
@@ -59,24 +61,29 @@ def read(path: str) -> Sequence[Foreign]:
         if "Experiments" not in root:
             raise DamagedStoreError(f"{path!r} says that it is HyperSpy's, and has no Experiments")
         experiments = root["Experiments"]
+        for name in experiments:
+            _check_equal(path, str(name), experiments[name])
         names = [str(name) for name in experiments if "data" in experiments[name]]
-        found = [_described(path, name, experiments[name]) for name in names]
-    return [
-        _signal(path, name, values, *described)
-        for name, described in zip(names, found, strict=True)
-    ]
+        found = [_described(path, experiments[name]) for name in names]
+    mains: list[Foreign] = []
+    for name, described in zip(names, found, strict=True):
+        main = _signal(path, name, values, *described)
+        mains += [main, *learned(main, path, f"Experiments/{name}/{LEARNING}", values)]
+    return mains
 
 
-def _described(
-    path: str, name: str, group: Any
-) -> tuple[list[Axis], dict[str, Any], tuple[Coordinate, ...]]:
-    """(axes, metadata, further coordinates) of one signal."""
-    attrs: dict[str, Any] = {}
+def _check_equal(path: str, name: str, group: Any) -> None:
+    """Nothing, for a signal whose positions have values of one shape."""
     if "attributes" in group and bool(group["attributes"].attrs.get("ragged", False)):
         raise NotUsidError(
             f"{name!r} in {path!r} is ragged: each position has values of another shape, which "
             "USID has no place for; make them equal in HyperSpy first"
         )
+
+
+def _described(path: str, group: Any) -> tuple[list[Axis], dict[str, Any], tuple[Coordinate, ...]]:
+    """(axes, metadata, further coordinates) of one signal."""
+    attrs: dict[str, Any] = {}
     if "metadata" in group:
         attrs = {f"metadata.{key}": value for key, value in flattened(group["metadata"]).items()}
         attrs = {key: value for key, value in attrs.items() if value not in ("_None_",)}
@@ -88,6 +95,7 @@ def _described(
         original = {key: each for key, each in original.items() if not key.startswith(_OWN)}
         if original:
             attrs["original_metadata"] = as_text(original)
+    attrs |= learning_attrs(group)
     shape = group["data"].shape
     axes = [_axis(path, group[f"axis-{axis}"], axis, size) for axis, size in enumerate(shape)]
     axes, coordinates = _restored(group, axes)
@@ -155,7 +163,11 @@ def _signal(
     attrs: Mapping[str, Any],
     coordinates: tuple[Coordinate, ...],
 ) -> Foreign:
+    array: BlockArray
     array, _ = values(path, f"Experiments/{name}/data")
+    if is_colour(array.dtype):
+        axes = [*axes, colours(array.dtype)]
+        array = ColourArray(array)
     if array.dtype.kind not in "biufc":
         raise NotUsidError(
             f"{name!r} in {path!r} has values of {array.dtype}, which are no numbers"

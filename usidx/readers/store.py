@@ -112,14 +112,15 @@ class ForeignStore:
 
     def mains(self) -> tuple[MainEntry, ...]:
         """Every Main, in the order of the file."""
-        return tuple(map(_entry, map(_spec, self._found())))
+        return tuple(map(_entry, self._found()))
 
     def candidates(self, ending: str = "") -> tuple[Candidate, ...]:
         """Every Main whose path is `ending` or ends with it."""
         wanted = "/" + ending.strip("/")
-        paths = [each.path for each in self._found()]
         return tuple(
-            Candidate(each, "raw") for each in paths if wanted == "/" or each.endswith(wanted)
+            Candidate(each.path, each.kind)
+            for each in self._found()
+            if wanted == "/" or each.path.endswith(wanted)
         )
 
     def open_main(self, path: str) -> StoredMain:
@@ -280,7 +281,8 @@ def _spec(main: Foreign) -> MainSpec:
     )
 
 
-def _entry(spec: MainSpec) -> MainEntry:
+def _entry(main: Foreign) -> MainEntry:
+    spec = _spec(main)
     return MainEntry(
         path=spec.path,
         dims=spec.dims,
@@ -288,7 +290,7 @@ def _entry(spec: MainSpec) -> MainEntry:
         quantity=spec.quantity,
         units=spec.units,
         dtype=spec.dtype,
-        kind="raw",
+        kind=main.kind,
         status="complete",
     )
 
