@@ -41,7 +41,7 @@ to_zarr(tree, sys.argv[2], chunks={"Y": 2, "X": 16}, resume=True)
 
 @pytest.fixture
 def scan(tmp_path: pathlib.Path) -> str:
-    return to_h5usid(make_main((16, 64, 32)), tmp_path / "scan.h5")
+    return to_h5usid(make_main((16, 64, 32)), tmp_path / "scan.h5", checksums=False)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from usidx.exporting.chunking import runs_of_positions
 from usidx.exporting.parts import Exportable, Part, Parts, parts_of
 from usidx.exporting.placing import next_measurements, places_in
 from usidx.exporting.storing import Progress, blocked, store
+from usidx.exporting.straight import Transfer, transfers_of, unit_of_rows
 from usidx.model.dimension import Array
 from usidx.stores.remote.url import path_on_disk
 
@@ -90,6 +91,7 @@ def to_h5usid(
         targets: list[Any] = []
         for name, attrs in parts.groups.items():
             new.set_attrs(name, attrs)
+        transfers: list[Transfer] = []
         for part in parts.mains:
             block, chunks = runs_of_positions(part)
             target = new.add_main(
@@ -99,12 +101,17 @@ def to_h5usid(
                 checked=checksums,
                 completed=part.completed,
             )
-            sources.append(_packed(part, chunks))
-            targets.append(target)
+            unit = unit_of_rows(part, target.encoding.chunk[0]) or block
+            (transfer, *_) = transfers_of(part, [target], block, unit)
+            if transfer is None:
+                sources.append(_packed(part, chunks))
+                targets.append(target)
+            else:
+                transfers.append(transfer)
         for other in parts.others:
             new.add_dataset(other.path, other.values, other.attrs, checked=checksums)
         # One process has the file open, so that it takes the blocks whoever computes them.
-        store(sources, targets, progress, here=True)
+        store(sources, targets, progress, here=True, transfers=transfers)
     return path
 
 

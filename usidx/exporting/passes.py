@@ -6,10 +6,8 @@ import contextlib
 import itertools
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,6 +17,7 @@ from usidx.exporting.bands import Cut
 from usidx.exporting.rechunked import Target
 from usidx.exporting.sources import Source, Span
 from usidx.exporting.storing import store
+from usidx.exporting.threads import each
 from usidx.exporting.transposing import Band, Sink, Spill
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
@@ -159,7 +158,7 @@ def _compute(
     import dask
 
     blocks = [job.values.data for job in jobs]
-    largest = sum(math.prod(each.chunksize) * each.dtype.itemsize for each in blocks)
+    largest = sum(math.prod(one.chunksize) * one.dtype.itemsize for one in blocks)
     workers = max(1, min(jobs[0].workers, memory // max(1, _TEMPORARIES * largest)))
     sinks = [
         Sink(job.spec, job.target.dtype, taker) for job, taker in zip(jobs, takers, strict=True)
@@ -174,7 +173,7 @@ def _from_source(job: Job) -> Callable[[Band], None]:
 
 def _from_spill(job: Job, spill: Spill) -> Callable[[Band], None]:
     def fill(band: Band) -> None:
-        _each(
+        each(
             job.workers,
             lambda piece: band.put(piece.row, piece.column, spill.read(piece)),
             spill.pieces(_place(band)),
@@ -196,7 +195,7 @@ def _read(job: Job, taker: Band | Spill, place: tuple[Span, Span], tile: int) ->
             memory = own.memory = np.empty(tile, np.uint8)
         sink[box] = source.read(box, memory)
 
-    _each(job.workers, move, source.tiles(*place, tile))
+    each(job.workers, move, source.tiles(*place, tile))
 
 
 def _write_bands(job: Job, fill: Callable[[Band], None], count: Count) -> None:
@@ -217,22 +216,4 @@ def _write(job: Job, band: Band, count: Count) -> None:
         count.add()
 
     rows, columns = band.values.shape[:2]
-    _each(job.workers, write, itertools.product(range(rows), range(columns)))
-
-
-def _each(workers: int, work: Callable[[Any], None], items: Iterable[Any]) -> None:
-    """Do `work` on each item, in threads; what goes wrong first is raised, and no more is begun."""
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: set[Future[None]] = set()
-        try:
-            for item in items:
-                if len(waiting) >= 2 * workers:
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    for each in done:
-                        each.result()
-                waiting.add(pool.submit(work, item))
-            for each in waiting:
-                each.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    each(job.workers, write, itertools.product(range(rows), range(columns)))

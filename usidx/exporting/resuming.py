@@ -6,12 +6,13 @@ import hashlib
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from usidx.exporting.parts import Parts
+from usidx.exporting.straight import Transfer
 from usidx.model.dimension import Array
 
 if TYPE_CHECKING:
@@ -89,6 +90,33 @@ def remaining(
             shape = tuple(part.stop - part.start for part in box)
             places.append(_Within(target, start, shape))
     return left, places
+
+
+def untransferred(transfer: Transfer) -> Transfer:
+    """What of a transfer is not in its target yet."""
+    present = transfer.target.present()
+    if not present:
+        return transfer
+    target, left = transfer.target, []
+    for box in transfer.boxes:
+        chunks = list(
+            itertools.product(
+                *(
+                    range(part.start // size, -(-part.stop // size))
+                    for part, size in zip(box, target.chunks, strict=True)
+                )
+            )
+        )
+        missing = [index for index in chunks if index not in present]
+        if len(missing) == len(chunks):
+            left.append(box)
+            continue
+        for index in missing:
+            sides = zip(index, target.chunks, target.shape, strict=True)
+            left.append(
+                tuple(slice(n * size, min((n + 1) * size, full)) for n, size, full in sides)
+            )
+    return replace(transfer, boxes=tuple(left))
 
 
 def _missing(source: dask.array.Array, target: Any, present: set[tuple[int, ...]]) -> Array:

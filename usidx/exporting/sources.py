@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,20 @@ class Source:
         out: Array = read(box, memory[:nbytes].view(self.array.dtype).reshape(shape))
         return out
 
+    def each(self, boxes: Sequence[Box], memory: Array) -> Iterator[Array]:
+        """The values of some boxes, one after the other, in the same memory where that goes.
+
+        Parameters
+        ----------
+        memory : array of uint8, large enough for any of them
+        """
+        several = getattr(self.array, "each", None)
+        if several is not None:
+            yield from several(boxes, memory)
+            return
+        for box in boxes:
+            yield self.read(box, memory)
+
 
 def source_of(array: xr.DataArray, origin: Origin | None, n_position: int) -> Source | None:
     """How the values of an array are read; None for what has to be computed first.
@@ -137,11 +151,11 @@ def _grain_of(array: Any, stored: StoredMain) -> tuple[int, ...] | None:
     sides = (stored.spec.position, stored.spec.spectroscopic)
     if place is None or place.chunks is None or any(side.order is not None for side in sides):
         return stored.chunks
-    boxes = [_box_of(count, side.shape) for count, side in zip(place.chunks, sides, strict=True)]
+    boxes = [box_of(count, side.shape) for count, side in zip(place.chunks, sides, strict=True)]
     return stored.chunks if boxes[0] is None or boxes[1] is None else boxes[0] + boxes[1]
 
 
-def _box_of(count: int, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+def box_of(count: int, shape: tuple[int, ...]) -> tuple[int, ...] | None:
     """The box whose copies are every run of `count` cells, one after the other; None for none."""
     box = [1] * len(shape)
     for axis in reversed(range(len(shape))):

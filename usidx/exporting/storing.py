@@ -6,13 +6,15 @@ import contextlib
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
+from usidx.exporting.straight import Transfer, carry_out
+from usidx.exporting.threads import on_cluster
 from usidx.model.dimension import Array
 
 if TYPE_CHECKING:
@@ -98,7 +100,12 @@ class _Counted:
 
 
 def store(
-    sources: list[dask.array.Array], targets: list[Any], progress: Progress, *, here: bool = False
+    sources: list[dask.array.Array],
+    targets: list[Any],
+    progress: Progress,
+    *,
+    here: bool = False,
+    transfers: Sequence[Transfer] = (),
 ) -> None:
     """Compute and write every block, all arrays in one graph: what they share is computed once.
 
@@ -108,34 +115,29 @@ def store(
     targets : what takes the blocks of each, by `target[key] = values`
     progress : see `told`
     here : whether targets only work in this process, whoever computes the blocks
+    transfers : what else is written, as it is stored already
     """
     import dask.array
 
     total = sum(source.npartitions for source in sources)
+    total += sum(len(each.boxes) for each in transfers)
     token = uuid.uuid4().hex
     with told(progress) as tell:
         writing = _under_way[token] = _Writing(tell, total)
         counted: Any = [_Counted(target, token, os.getpid()) for target in targets]
         try:
-            if here and _is_distributed():
+            if here and on_cluster():
                 _bring(sources, counted)
             elif here:
                 dask.array.store(sources, counted, lock=False, scheduler="threads")
-            else:
+            elif sources:
                 dask.array.store(sources, counted, lock=False)
+            carry_out(transfers, writing.write)
         finally:
             writing.stop()
             del _under_way[token]
         if writing.done < total:
             tell(total, total)
-
-
-def _is_distributed() -> bool:
-    """Whether a cluster computes what is asked for now."""
-    from dask.base import get_scheduler
-
-    scheduler = get_scheduler()
-    return type(getattr(scheduler, "__self__", None)).__module__.startswith("distributed")
 
 
 def _bring(sources: list[dask.array.Array], targets: list[Any]) -> None:

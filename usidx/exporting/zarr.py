@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from usidx.errors import OptionError
 from usidx.exporting.chunking import Chunks, cut, cut_in_shards
 from usidx.exporting.others import add_others
-from usidx.exporting.parts import Exportable, Part, parts_of
-from usidx.exporting.resuming import fingerprint_of, remaining
+from usidx.exporting.parts import Exportable, Part, Parts, parts_of
+from usidx.exporting.resuming import fingerprint_of, remaining, untransferred
 from usidx.exporting.storing import Progress, blocked, store
+from usidx.exporting.straight import Transfer, transfers_of
 from usidx.stores.remote.url import Url, located
+
+if TYPE_CHECKING:
+    import dask.array
+
+# Sizes of the blocks that one task writes, along each axis; of a chunk; and of a shard.
+Cut = tuple[tuple[tuple[int, ...], ...], tuple[int, ...], tuple[int, ...] | None]
 
 
 def to_zarr(
@@ -114,17 +121,13 @@ def to_zarr(
     if resume and group is not None:
         raise OptionError("only the export of a whole store is gone on with (resume), not a group")
     cuts = [_cut(part, chunks, shards) for part in parts.mains]
-    sources = [
-        blocked(array, block)
-        for part, (block, _, _) in zip(parts.mains, cuts, strict=True)
-        for array in part.arrays
-    ]
-    options = (resume, compression, [each[1:] for each in cuts])
-    fingerprint = fingerprint_of(parts, sources, options) if resume else None
+    fingerprint = _fingerprint(parts, cuts, (resume, compression)) if resume else None
     with draft(path, group=group, overwrite=overwrite, resume=fingerprint) as new:
+        sources: list[dask.array.Array] = []
         targets: list[Any] = []
-        for part, (_, chunk, shard) in zip(parts.mains, cuts, strict=True):
-            targets += new.add_main(
+        transfers: list[Transfer] = []
+        for part, (block, chunk, shard) in zip(parts.mains, cuts, strict=True):
+            made = new.add_main(
                 part.spec,
                 chunk,
                 extras=part.extras,
@@ -132,17 +135,33 @@ def to_zarr(
                 compression=compression,
                 shards=shard,
             )
+            task = tuple(sizes[0] for sizes in block)
+            straight = transfers_of(part, made, task, shard or chunk)
+            for array, target, transfer in zip(part.arrays, made, straight, strict=True):
+                if transfer is None:
+                    sources.append(blocked(array, block))
+                    targets.append(target)
+                else:
+                    transfers.append(untransferred(transfer))
         if group is None:
             for name, attrs in parts.groups.items():
                 new.set_attrs(name, attrs)
             add_others(parts.others, new.add_dataset, path)
-        store(*remaining(sources, targets), progress)
+        store(*remaining(sources, targets), progress, transfers=transfers)
     return path
 
 
-def _cut(
-    part: Part, chunks: Chunks, shards: Chunks
-) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...], tuple[int, ...] | None]:
+def _fingerprint(parts: Parts, cuts: Sequence[Cut], options: tuple[object, ...]) -> str:
+    """Of what is written, and how."""
+    sources = [
+        blocked(array, block)
+        for part, (block, _, _) in zip(parts.mains, cuts, strict=True)
+        for array in part.arrays
+    ]
+    return fingerprint_of(parts, sources, (*options, [each[1:] for each in cuts]))
+
+
+def _cut(part: Part, chunks: Chunks, shards: Chunks) -> Cut:
     """(blocks that one task writes, chunks, shards)."""
     if shards is None or part.completed is not None:
         return *cut(part, chunks), None

@@ -7,11 +7,13 @@ remembered, each read makes sure that the file is still the one it was found in.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -292,14 +294,53 @@ class HDF5Array:
 
     # -- through HDF5 --------------------------------------------------------------------------
 
+    def each(self, keys: Sequence[Any], memory: Array) -> Iterator[Array]:
+        """What each of some keys selects, one after the other, in the same memory.
+
+        A file that is read through HDF5 is open while they are taken, and opened only once.
+
+        Parameters
+        ----------
+        keys : ints and slices, as for `read`
+        memory : array of uint8, large enough for what any of them selects
+
+        Raises
+        ------
+        SourceChangedError, StoreNotFoundError, DamagedStoreError : as reading the array
+        """
+        done = 0
+        if self._current().offset is None:
+            with contextlib.suppress(_MovedError), self._dataset() as dataset:
+                for key in keys:
+                    selection = select(key, self.shape)
+                    out = self._within(memory, selection)
+                    copy_through_hdf5(dataset, self.folds, selection, self.field, out)
+                    yield out[selection.finish]
+                    done += 1
+        for key in keys[done:]:
+            selection = select(key, self.shape)
+            out = self._within(memory, selection)
+            self._fill(selection, out)
+            yield out[selection.finish]
+
+    def _within(self, memory: Array, selection: Selection) -> Array:
+        nbytes = math.prod(selection.counts) * self.dtype.itemsize
+        return memory[:nbytes].view(self.dtype).reshape(selection.counts)
+
     def _fill_through_hdf5(self, selection: Selection, out: Array) -> None:
+        with self._dataset() as dataset:
+            copy_through_hdf5(dataset, self.folds, selection, self.field, out)
+
+    @contextlib.contextmanager
+    def _dataset(self) -> Iterator[h5py.Dataset]:
+        """The dataset in the open file, once that is known to be what was opened."""
         now = None
         try:
             with open_file(self.path) as file:
                 now = FileIdentity.of(file)
                 if self._trusted(int(file.id.get_vfd_handle()), now) is None:
                     self._look_up(file)
-                copy_through_hdf5(find(file, self.dataset), self.folds, selection, self.field, out)
+                yield find(file, self.dataset)
         except StoreNotFoundError as error:
             raise self._gone() from error
         except DamagedStoreError as error:

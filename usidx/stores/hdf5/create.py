@@ -175,7 +175,7 @@ class Draft:
             describe_main(dataset, spec)
             if completed is not None:
                 _write_marks(group, spec, completed)
-        self._targets.append(Target(self, spec, dataset, encoding))
+        self._targets.append(Target(self, spec, dataset, encoding, checked))
         return self._targets[-1]
 
     def add_dataset(
@@ -265,12 +265,32 @@ class Draft:
         """Write one block; used by `Target`, from any thread."""
         spec = target.spec
         rows, columns, block = in_file_order(spec, key, np.asarray(values))
+        height = target.encoding.chunk[0]
+        if target.checked and isinstance(rows, range) and len(columns) == spec.shape_2d[1]:
+            first = min(len(rows), -rows.start % height)
+            last = len(rows) if rows.stop == spec.shape_2d[0] else len(rows) - rows.stop % height
+            if last > first:
+                self._write_rows(target, rows.start + first, block[first:last])
+                block = np.concatenate([block[:first], block[last:]])
+                rows = np.concatenate([np.r_[rows][:first], np.r_[rows][last:]])
         with self._lock, self._checked():
-            for row, start, stop in runs(rows):
-                for column, first, last in runs(columns):
-                    place = slice(row, row + stop - start), slice(column, column + last - first)
-                    target.dataset[place] = block[start:stop, first:last]
+            for row, start, stop in runs(rows) if len(rows) else ():
+                for column, left, right in runs(columns):
+                    place = slice(row, row + stop - start), slice(column, column + right - left)
+                    target.dataset[place] = block[start:stop, left:right]
             target.written += block.size
+
+    def _write_rows(self, target: Target, row: int, values: Array) -> None:
+        """Write whole rows that begin and end with stored chunks."""
+        height, width = target.encoding.chunk
+        for first in range(0, values.shape[0], height):
+            for column in range(0, values.shape[1], width):
+                chunk = values[first : first + height, column : column + width]
+                if chunk.shape != target.encoding.chunk:  # at the edge, chunks go on behind it
+                    padded = np.zeros(target.encoding.chunk, values.dtype)
+                    padded[: chunk.shape[0], : chunk.shape[1]] = chunk
+                    chunk = padded
+                self.write_chunk(target, (row + first, column), chunk)
 
     def write_chunk(self, target: Target, place: tuple[int, int], values: Array) -> None:
         """Write one stored chunk, encoded by the thread that calls; used by `Target`."""
@@ -329,15 +349,22 @@ class Target:
     spec : of the Main
     dataset : that holds it
     encoding : of its chunks
+    checked : whether it has chunks; else it lies in one piece
     """
 
     def __init__(
-        self, draft: Draft, spec: MainSpec, dataset: h5py.Dataset, encoding: Encoding
+        self,
+        draft: Draft,
+        spec: MainSpec,
+        dataset: h5py.Dataset,
+        encoding: Encoding,
+        checked: bool = True,
     ) -> None:
         self._draft = draft
         self.spec = spec
         self.dataset = dataset
         self.encoding = encoding
+        self.checked = checked
         self.written = 0
 
     @property

@@ -51,8 +51,8 @@ class Encoding:
         if self.shuffled and self.dtype.itemsize > 1:
             # what h5py asks HDF5 for: the first bytes of all values, then the second ones, ...
             raw = np.ascontiguousarray(raw.reshape(-1, self.dtype.itemsize).T).reshape(-1)
-        data = raw.tobytes() if self.compression is None else zlib.compress(raw.data, _GZIP_LEVEL)
-        return 0, data + fletcher32(data).to_bytes(4, "little")
+        stored = raw.data if self.compression is None else zlib.compress(raw.data, _GZIP_LEVEL)
+        return 0, b"".join([stored, fletcher32(stored).to_bytes(4, "little")])
 
     def options(self) -> dict[str, Any]:
         """What h5py's `create_dataset` is told to make a dataset of such chunks."""

@@ -13,6 +13,7 @@ _ROW = 2**13
 # Rows whose sums of sums, row after row, stay below 2**32.
 _ROWS = 256
 _LOWER, _WORD = np.uint32(0xFFFF), np.uint32(16)
+_PLACES = np.arange(_ROW, dtype=np.uint64)
 
 
 def fletcher32(data: Any) -> int:
@@ -76,7 +77,7 @@ def _sums(pairs: Array) -> tuple[int, int]:
         sums_of_sums += sums
     lower, upper = (int(each) for each in sums.sum(axis=1, dtype=np.uint64))
     total = lower + upper
-    at_places = int((sums * np.arange(width, dtype=np.uint64)).sum())
+    at_places = int(np.dot(sums[0] + sums[1].astype(np.uint64), _PLACES[:width]))
     weighted = 2 * width * int(sums_of_sums.sum(dtype=np.uint64)) - 2 * at_places - upper
     return total, weighted - 2 * (height * width - pairs.size) * total
 

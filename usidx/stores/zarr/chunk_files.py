@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import google_crc32c
@@ -15,6 +16,7 @@ from usidx.stores import disk
 from usidx.stores.zarr.chunk_codec import ChunkCodec, codec_of
 from usidx.stores.zarr.create import open_to_write
 from usidx.stores.zarr.draft import Target
+from usidx.stores.zarr.nodes import Stamp, stamp_of
 from usidx.stores.zarr.staging import writing
 
 
@@ -87,6 +89,12 @@ def chunk_files(target: Target) -> ChunkFiles:
     ------
     TypeError : where it has other codecs than `create_leaf` gives it
     """
+    return _found(target, stamp_of(target.folder))
+
+
+@lru_cache(maxsize=64)
+def _found(target: Target, stamp: Stamp) -> ChunkFiles:
+    """The same, looked up once for as long as the metadata are the same."""
     metadata: Any = open_to_write(target.folder).metadata
     codec, inner = codec_of(metadata, target.dtype)
     return ChunkFiles(target, codec, metadata.encode_chunk_key, inner)
