@@ -81,7 +81,7 @@ def test_positions_as_asked(dataset: xr.Dataset, tmp_path: pathlib.Path, kind: s
         "flag",
         "signal",
     ]
-    with pytest.raises(OptionError, match="no dimension 'b'"):
+    with pytest.raises(OptionError, match="has a dimension 'b'"):
         usidx.open(path, "signal", position="b")
 
 
@@ -103,3 +103,43 @@ def test_roles_that_stand_in_the_file(tmp_path: pathlib.Path) -> None:
     assert opened.usid.position_dims == ("Y", "X")
     assert opened.attrs["quantity"] == main.attrs["quantity"]
     np.testing.assert_array_equal(opened, main)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("kind", ["2", "2, consolidated", "3", "sharded", "zip", "zip, sharded"])
+def test_every_form_of_zarr(dataset: xr.Dataset, tmp_path: pathlib.Path, kind: str) -> None:
+    from zarr.storage import ZipStore
+
+    path = tmp_path / "data"  # without an ending that would tell
+    options: dict[str, Any] = {"zarr_format": 2 if kind.startswith("2") else 3}
+    options["consolidated"] = "consolidated" in kind
+    if "sharded" in kind:
+        options["encoding"] = {"signal": {"chunks": (1, 2), "shards": (3, 4)}}
+    if kind.startswith("zip"):
+        with ZipStore(path, mode="w") as store:
+            dataset.to_zarr(store, **options)
+    else:
+        dataset.to_zarr(path, **options)
+    check_reader(path, dataset.signal.values, "signal", position="a")
+    assert usidx.open(path, "signal", position="a").motor.attrs["units"] == "mm"
+
+
+@pytest.mark.parametrize("kind", ["nc", "zarr"])
+def test_values_that_are_packed(tmp_path: pathlib.Path, kind: str) -> None:
+    """Whole numbers with a scale and a gap, a scalar coordinate, and what is said of all."""
+    values = np.array([[1.0, np.nan, 3.5], [0.25, 2.0, -1.0]])
+    made = xr.Dataset(
+        {"height": (("y", "x"), values), "mean": (("e",), np.arange(4.0))},
+        coords={"temperature": 300.0},
+        attrs={"operator": "A. Nonymous"},
+    )
+    packed = {"dtype": "i2", "scale_factor": 0.25, "add_offset": 1.0, "_FillValue": -999}
+    made["height"].encoding = packed
+    written(made, tmp_path / f"data.{kind}")
+    opened = usidx.open(tmp_path / f"data.{kind}", "height")
+    np.testing.assert_array_equal(opened, values)
+    assert opened.usid.position_dims == ("y", "x")
+    assert opened.attrs["operator"] == "A. Nonymous"
+    assert opened.attrs["temperature"] == 300.0
+    # beside a map, what has none of its dimensions is a spectrum
+    assert usidx.open(tmp_path / f"data.{kind}", "mean").usid.position_dims == ()

@@ -26,13 +26,15 @@ _LOCAL_HEADER = 30  # bytes of a member's header before its name
 def _claims(path: str, head: bytes) -> bool:
     if head.startswith(NPY):
         return True
-    if not head.startswith(_ZIP) or not path.lower().endswith(".npz"):
+    if not head.startswith(_ZIP):
         return False
+    called = path.lower().endswith(".npz")
     try:
         with zipfile.ZipFile(path) as archive:
-            return all(each.endswith(".npy") for each in archive.namelist())
+            names = archive.namelist()
+            return all(each.endswith(".npy") for each in names) and (called or bool(names))
     except zipfile.BadZipFile:
-        return True  # by its name; reading it says what is wrong
+        return called  # by its name; reading it says what is wrong
 
 
 def read(

@@ -87,7 +87,7 @@ FORMATS = (
     Format("blockfile", (".blo",), (b"IMGBLO",), is_lazy=True),
     Format("tia", (".ser",), (b"II\x97\x01",), is_lazy=True, needs_name=True),
     Format("tia", (".emi",), (b"JK\0\2",), is_lazy=True, needs_name=True),
-    Format("bruker", (".bcf",), (b"AAMVHFSS",), is_lazy=True),
+    Format("bruker", (".bcf",), (b"AAMVHFSS",), is_lazy=True, needs_name=True),
     Format("renishaw", (".wdf",), (b"WDF1",)),
     Format("digitalsurf", (".sur", ".pro"), (b"DIGITAL SURF", b"DSCOMPRESSED")),
     Format("quantumdetector", (".mib",), (b"MQ1,",), is_lazy=True),

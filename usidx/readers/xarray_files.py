@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,13 +44,13 @@ def _engine(path: str, head: bytes) -> str | None:
     if os.path.isdir(path):
         known = (".zgroup", ".zarray", "zarr.json")
         return "zarr" if any(os.path.isfile(os.path.join(path, each)) for each in known) else None
-    if head.startswith(b"PK\x03\x04") and path.lower().endswith((".zarr.zip", ".zip")):
+    if head.startswith(b"PK\x03\x04"):
         try:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
         except zipfile.BadZipFile:
             return "zarr" if path.lower().endswith(".zarr.zip") else None
-        return "zarr" if {".zgroup", "zarr.json"} & set(names) else None
+        return "zarr" if {".zgroup", ".zarray", "zarr.json"} & set(names) else None
     return None
 
 
@@ -88,13 +88,31 @@ def read(
     found = []
     for each in groups:
         with _opened(path, engine, each) as dataset:
-            found += [
-                _main(path, engine, each, str(name), array, position)
-                # a Zarr folder has them in no order
+            # a Zarr folder has them in no order
+            arrays = {
+                str(name): array
                 for name, array in sorted(dataset.data_vars.items(), key=_natural)
                 if array.ndim and array.dtype.kind in "biufc"
+            }
+            positions = _positions(path, arrays, position)
+            said = plain_attrs(dict(dataset.attrs))
+            found += [
+                _main(path, engine, each, name, array, positions[name], said)
+                for name, array in arrays.items()
             ]
+    _check_asked(path, found, position)
     return found
+
+
+def _check_asked(path: str, found: Sequence[Foreign], asked: Sequence[str] | str | None) -> None:
+    """Nothing, where each dimension that was asked for is one of some variable."""
+    dims = list(dict.fromkeys(axis.dimension.name for main in found for axis in main.axes))
+    for each in [asked] if isinstance(asked, str) else asked or ():
+        if str(each) not in dims:
+            raise OptionError(
+                f"position={asked!r}: no variable of {path!r} has a dimension {each!r}"
+                f"{did_you_mean(str(each), dims)}; there are {', '.join(dims)}"
+            )
 
 
 def _natural(item: tuple[Any, xr.DataArray]) -> Any:
@@ -138,7 +156,8 @@ def _bare_main(path: str, array: Any, position: Sequence[str] | str | None) -> F
     names = getattr(array.metadata, "dimension_names", None) or ()
     dims = [str(name or f"dim_{axis}") for axis, name in enumerate(names)]
     dims = dims or [f"dim_{axis}" for axis in range(array.ndim)]
-    wanted = dims[:-1] if position is None else list(position)
+    asked = [position] if isinstance(position, str) else position
+    wanted = dims[:-1] if asked is None else list(asked)
     axes = tuple(
         Axis(Dimension(dim, "", np.arange(size)), "position" if dim in wanted else "spectroscopic")
         for dim, size in zip(dims, array.shape)
@@ -227,10 +246,10 @@ def _main(
     group: str,
     name: str,
     array: xr.DataArray,
-    position: Sequence[str] | str | None,
+    positions: Sequence[str],
+    said: Mapping[str, Any],
 ) -> Foreign:
     dims = [str(dim) for dim in array.dims]
-    positions = _positions(path, name, array, dims, position)
     axes = tuple(
         Axis(_dimension(array, dim), "position" if dim in positions else "spectroscopic")
         for dim in dims
@@ -247,6 +266,9 @@ def _main(
         and any(set(map(str, each.dims)) <= side for side in sides)
     )
     attrs = array.attrs
+    # what is said of all variables, and quantities that stayed as they were
+    alone = {str(key): each.values[()] for key, each in array.coords.items() if not each.ndim}
+    kept = {**said, **plain_attrs(alone), **plain_attrs(attrs)}
     stored = array.encoding.get("preferred_chunks") or {}
     dtype = np.dtype(array.dtype).newbyteorder("=")
     chunks = tuple(int(stored.get(dim, 1)) for dim in dims)
@@ -256,7 +278,7 @@ def _main(
         axes=axes,
         quantity=str(attrs.get("quantity") or attrs.get("long_name") or name),
         units=str(attrs.get("units", "")),
-        attrs=plain_attrs({key: each for key, each in attrs.items() if key not in _OWN}),
+        attrs={key: each for key, each in kept.items() if key not in _OWN},
         chunks=_blocks(tuple(array.shape), chunks, dtype.itemsize) if stored else None,
         coordinates=coordinates,
     )
@@ -279,29 +301,43 @@ def _dimension(array: xr.DataArray, dim: str) -> Dimension:
 
 
 def _positions(
-    path: str, name: str, array: xr.DataArray, dims: list[str], asked: Sequence[str] | str | None
-) -> list[str]:
+    path: str, arrays: Mapping[str, xr.DataArray], asked: Sequence[str] | str | None
+) -> Mapping[str, list[str]]:
+    """The dimensions along which the probe moves, for each variable of a group.
+
+    Where some variables tell, those that tell nothing have none: a spectrum beside a map.
+
+    Raises
+    ------
+    LayoutError : where nothing tells
+    """
     if asked is not None:
         wanted = [asked] if isinstance(asked, str) else [str(each) for each in asked]
-        unknown = [each for each in wanted if each not in dims]
-        if unknown and len(unknown) == len(wanted) and wanted:
-            raise OptionError(
-                f"position={asked!r}: {name!r} of {path!r} has no dimension {unknown[0]!r}"
-                f"{did_you_mean(unknown[0], dims)}; it has {', '.join(dims)}"
-            )
-        return [dim for dim in dims if dim in wanted]
-    said = {dim: array.coords[dim].attrs.get("usid_role") for dim in dims if dim in array.coords}
+        return {name: [dim for dim in map(str, each.dims) if dim in wanted]
+                for name, each in arrays.items()}  # fmt: skip
+    found = {name: _guessed(each) for name, each in arrays.items()}
+    if arrays and all(dims is None for dims in found.values()):
+        name, array = next(iter(arrays.items()))
+        raise LayoutError(
+            f"nothing in {path!r} says along which dimensions of {name!r} "
+            f"({', '.join(map(str, array.dims))}) the probe moves; say it with position=['...'], "
+            "or position=[] where it does not"
+        )
+    return {name: dims or [] for name, dims in found.items()}
+
+
+def _guessed(array: xr.DataArray) -> list[str] | None:
+    """What the coordinates of a variable say, else their names; None where they say nothing.
+
+    An empty list stands for coordinates that are said to be no positions.
+    """
+    dims = [str(dim) for dim in array.dims]
+    attrs = {dim: array.coords[dim].attrs for dim in dims if dim in array.coords}
+    said = {dim: each.get("usid_role") for dim, each in attrs.items()}
     if any(said.values()):
         return [dim for dim in dims if said.get(dim) == "position"]
-    axis = {dim: array.coords[dim].attrs.get("axis") for dim in dims if dim in array.coords}
-    found = [dim for dim in dims if axis.get(dim) in ("X", "Y", "Z")]
-    found = found or [dim for dim in dims if dim.lower() in _SPATIAL]
-    if not found:
-        raise LayoutError(
-            f"nothing in {path!r} says along which dimensions of {name!r} ({', '.join(dims)}) the "
-            "probe moves; say it with position=['...'], or position=[] where it does not"
-        )
-    return found
+    found = [dim for dim in dims if attrs.get(dim, {}).get("axis") in ("X", "Y", "Z")]
+    return found or [dim for dim in dims if dim.lower() in _SPATIAL] or None
 
 
 READERS = (
