@@ -98,3 +98,33 @@ def test_offsets_of_lines_go(frames: xr.DataArray, chunks, method: str) -> None:
     np.testing.assert_allclose(level(found.values, axis=1).std(0), 0, atol=1e-10)
     with pytest.raises(PlanError, match="lines along 'kx' need a map"):
         steps.destripe(maps, along="kx")
+
+
+@pytest.mark.parametrize("order", [0, 1])
+def test_level_takes_the_plane_away(any_frames: xr.DataArray, order: int) -> None:
+    maps = any_frames.isel(ky=[3, 4], kx=[5]).astype("f8").compute()
+    maps[..., 0, 0][(1,) * (maps.ndim - 2)] = np.nan
+    y, x = xr.broadcast(maps.Y, maps.X)
+    design = np.stack([np.ones(y.size), y.values.ravel(), x.values.ravel()], 1)[:, : 1 + 2 * order]
+    tilted = maps + 3 * y - 0.7 * x
+    chunks = {str(tilted.dims[0]): 2}
+    found = steps.level(tilted.transpose(*maps.dims).chunk(chunks), order=order)
+    values = tilted.transpose(*maps.dims).values.reshape(len(design), -1)
+    for column, got in zip(values.T, found.values.reshape(len(design), -1).T):
+        there = np.isfinite(column)
+        fitted = np.linalg.lstsq(design[there], column[there])[0]
+        np.testing.assert_allclose(got[there], (column - design @ fitted)[there], atol=1e-9)
+        assert np.isnan(got[~there]).all()
+
+
+def test_descan_is_taken_from_centers(tmp_path, frames: xr.DataArray) -> None:
+    path = str(tmp_path / "scan.h5")
+    frames.usid.to_h5usid(path)
+    centers = usidx.open(path).usid.process(steps.center_of_mass).run().open()
+    found = centers.usid.process(steps.level).run().open()
+    assert list(found) == ["Center of ky", "Center of kx"]
+    for name in found:
+        expected = steps.level(steps.center_of_mass(frames)[name])
+        np.testing.assert_allclose(found[name], expected, atol=1e-5)
+        assert found[name].attrs["units"] == "1/nm"
+        assert abs(float(found[name].mean())) < 1e-5

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import scipy.sparse
 import xarray as xr
 
 import usidx
@@ -28,6 +31,39 @@ def test_masks_weigh_the_pixels(any_frames: xr.DataArray, frames: xr.DataArray) 
     assert found.dims[-1] == "Mask"
     assert found.attrs["units"] == "counts"
     np.testing.assert_allclose(in_grid(found), expected, rtol=1e-4, atol=1e-2)
+
+
+def sparse_forms(masks: np.ndarray):
+    """The same masks in every sparse form."""
+    coo = scipy.sparse.coo_array(masks.reshape(len(masks), -1))
+    number, places = coo.coords[0], np.unravel_index(coo.coords[1], masks.shape[1:])
+    parts = {"coords": np.stack([number, *places]), "data": coo.data, "shape": masks.shape}
+    return {"scipy": coo, "csc": coo.tocsc(), "mapping": parts, "COO": SimpleNamespace(**parts)}
+
+
+@pytest.mark.parametrize("form", ["scipy", "csc", "mapping", "COO"])
+def test_sparse_masks_weigh_as_dense_ones(any_frames: xr.DataArray, frames, form: str) -> None:
+    rng = np.random.default_rng(0)
+    masks = rng.normal(size=(5, 12, 16)) * (rng.random((5, 12, 16)) > 0.9)
+    masks[3] = 0
+    found = steps.apply_masks(any_frames, masks=sparse_forms(masks)[form], over=OVER)
+    expected = np.einsum("yxvu,mvu->yxm", frames.values.astype(float), masks)
+    np.testing.assert_allclose(in_grid(found), expected, rtol=1e-6, atol=1e-4)
+    single = steps.apply_masks(any_frames, masks=scipy.sparse.csr_array(masks[0]), over=OVER)
+    np.testing.assert_allclose(in_grid(single)[..., 0], expected[..., 0], rtol=1e-6, atol=1e-4)
+    with pytest.raises(PlanError, match=r"sparse masks of shape \(5, 191\) do not fit"):
+        steps.apply_masks(frames, masks=scipy.sparse.csr_array((5, 191)), over=OVER)
+
+
+def test_a_run_takes_sparse_masks_as_a_mapping(tmp_path, frames: xr.DataArray) -> None:
+    path = str(tmp_path / "scan.h5")
+    frames.usid.to_h5usid(path)
+    masks = np.random.default_rng(0).random((3, 12, 16)) > 0.9
+    given = sparse_forms(masks)["mapping"]
+    process = usidx.open(path).usid.process(steps.apply_masks, masks=given)
+    result = process.run(memory="2 MB", workers=1)
+    np.testing.assert_allclose(result.open(), steps.apply_masks(frames, masks=masks.astype("f4")))
+    assert process.run() == result
 
 
 def test_labelled_masks_are_turned_as_the_frames_are(frames: xr.DataArray) -> None:

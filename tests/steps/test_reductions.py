@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from usidx import steps
-from usidx.errors import PlanError
+from usidx.errors import OptionError, PlanError
 from usidx.testing import make_main
 
 
@@ -71,3 +71,23 @@ def test_a_lazy_mean_leaves_out_nan_as_in_memory() -> None:
     found = steps.mean(data.chunk({"X": 2}), over=["A", "B"])
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.values, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("how", ["mean", "sum", "std", "var", "min", "max", "median"])
+def test_reductions_by_name_are_those_of_numpy(any_frames: xr.DataArray, how: str) -> None:
+    for over in (["ky", "kx"], list(any_frames.dims[:-2]), None):
+        found = steps.reduce(any_frames, how=how, over=over)
+        axes = tuple(any_frames.get_axis_num(dim) for dim in over or ["ky", "kx"])
+        expected = getattr(np, how)(any_frames.values.astype(float), axis=axes)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        assert found.attrs["units"] == ("(counts)^2" if how == "var" else "counts")
+    if how in ("sum", "std"):
+        step = {"sum": steps.sum, "std": steps.stddev}[how]
+        xr.testing.assert_identical(step(any_frames), steps.reduce(any_frames, how=how))
+
+
+def test_reductions_that_are_none() -> None:
+    with pytest.raises(OptionError, match=r"how='meann' is none of .*did you mean 'mean'"):
+        steps.reduce(make_main(), how="meann")
+    with pytest.raises(PlanError, match="complex values have no median"):
+        steps.reduce(make_main(dtype="complex64"), how="median")

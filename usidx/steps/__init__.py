@@ -7,8 +7,9 @@ core. `registered()` has them by the name of their tool.
 from usidx.step import find_step as find
 from usidx.step import register, registered
 from usidx.steps.alignment import align, drift
+from usidx.steps.arithmetic import combine
 from usidx.steps.background import baseline
-from usidx.steps.corrections import destripe, flat_field
+from usidx.steps.corrections import destripe, flat_field, level
 from usidx.steps.decomposition import denoise, ica, kmeans, nmf, pca, reconstruct, svd
 from usidx.steps.diffraction import center_of_mass, curl_divergence, pick, radial_profile
 from usidx.steps.filters import fft_filter
@@ -16,7 +17,7 @@ from usidx.steps.fitting import curve_fit, sho_fit
 from usidx.steps.images import bin, crop, gaussian_filter, median_filter
 from usidx.steps.masks import apply_masks, disk_detector, point_detector, ring_detector
 from usidx.steps.maxima import peaks
-from usidx.steps.reductions import mean, peak_response, statistics
+from usidx.steps.reductions import mean, peak_response, reduce, statistics, stddev, sum
 from usidx.steps.sho import sho_guess
 from usidx.steps.spectra import derivative, integrate, normalize, savgol, smooth
 from usidx.steps.thresholds import threshold
@@ -27,6 +28,7 @@ __all__ = [
     "baseline",
     "bin",
     "center_of_mass",
+    "combine",
     "crop",
     "curl_divergence",
     "curve_fit",
@@ -42,6 +44,7 @@ __all__ = [
     "ica",
     "integrate",
     "kmeans",
+    "level",
     "mean",
     "median_filter",
     "nmf",
@@ -53,6 +56,7 @@ __all__ = [
     "point_detector",
     "radial_profile",
     "reconstruct",
+    "reduce",
     "register",
     "registered",
     "ring_detector",
@@ -61,6 +65,8 @@ __all__ = [
     "sho_guess",
     "smooth",
     "statistics",
+    "stddev",
+    "sum",
     "svd",
     "threshold",
 ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
-from usidx.arrays.apply import apply_over, check_dims, floating
+from usidx.arrays.apply import apply_over, check_dims, floating, values_along
 from usidx.arrays.roles import known_roles
 from usidx.errors import OptionError, PlanError
 from usidx.model.dimension import Array
@@ -167,6 +167,90 @@ def destripe(
     found = data.astype(dtype) - level.drop_vars(list(level.coords)) + _plain_mean(level, others)
     found = found.transpose(*data.dims).assign_coords(data.coords)
     return found.assign_attrs(data.attrs).rename(data.name)
+
+
+@register
+@step("Level", version="1")
+def level(data: xr.DataArray | xr.Dataset, *, order: Literal[0, 1] = 1) -> Any:
+    r"""Maps less the plane that comes nearest to them: of tilted samples, and of beams that wander.
+
+    :math:`c_p = d_p - (a + b y_p + c x_p)` with a, b and c of least squares over the map, NaN left
+    out; for `order` 0 only the mean. The regression of centers of mass takes away what the
+    scan itself moves the beam by (A. Clausen et al., J. Open Source Softw. 5, 2006, 2020).
+
+    Parameters
+    ----------
+    data : real or complex values over a map, grid or not, lazily; every spectroscopic value is a
+        map of its own. A Dataset, such as that of `center_of_mass`, has each variable done
+    order : 0 for the mean, 1 for the plane
+
+    Returns
+    -------
+    DataArray or Dataset : as `data`, of the same shape, labels and units
+
+    Raises
+    ------
+    PlanError : where there are no positions
+    OptionError : for another order
+
+    Examples
+    --------
+    >>> heights = xr.DataArray([[1.0, 2, 3], [11, 12, 13]], dims=("Y", "X"))
+    >>> level(heights.usid.assign_roles(["Y", "X"])).values.round(9) + 0
+    array([[0., 0., 0.], [0., 0., 0.]])
+    """
+    if order not in (0, 1):
+        raise OptionError(f"order={order!r} must be 0 for the mean, or 1 for the plane")
+    if isinstance(data, xr.Dataset):
+        return data.map(level.function, keep_attrs=True, order=order)
+    maps = [dim for dim, role in known_roles(data).items() if role == "position"]
+    if not maps:
+        raise PlanError("there is no map: no dimension is known as a position")
+    dtype = floating(data.dtype)
+    terms = _terms(data, maps, order)
+    bare = data.drop_vars(list(data.coords)).astype(np.result_type(dtype, float))
+    there = bare.notnull()
+    square = xr.dot(terms, terms.rename(term="other"), there.astype(float), dim=maps)
+    right = xr.dot(terms, bare.where(there, 0), dim=maps)
+    plane = xr.apply_ufunc(
+        solved,
+        square,
+        right,
+        input_core_dims=[["term", "other"], ["term"]],
+        output_core_dims=[["term"]],
+        dask="parallelized",
+        output_dtypes=[bare.dtype],
+        dask_gufunc_kwargs={"allow_rechunk": True},
+    )
+    found = (bare - xr.dot(terms, plane, dim="term")).astype(dtype)
+    found = found.transpose(*data.dims).assign_coords(data.coords)
+    return found.assign_attrs(data.attrs).rename(data.name)
+
+
+def solved(square: Array, right: Array) -> Array:
+    """The least squares of normal equations, (..., n, n) and (..., n) -> (..., n)."""
+    inverse = np.linalg.pinv(square, rcond=1e-12, hermitian=True)
+    return np.asarray((inverse @ right[..., np.newaxis])[..., 0])
+
+
+def _terms(data: xr.DataArray, maps: list[str], order: int) -> xr.DataArray:
+    """1, and each coordinate of positions from -1 to 1, (term, *maps)."""
+    one = xr.DataArray(np.ones([data.sizes[dim] for dim in maps]), dims=maps)
+    terms = [one]
+    along = {dim: [dim] for dim in maps}
+    if maps == ["position"]:  # a list has coordinates of its own for each direction
+        along = {
+            "position": [
+                str(name) for name, each in data.coords.items() if each.dims == ("position",)
+            ]
+        }
+    for dim, names in along.items():
+        for name in names:
+            values = values_along(data, name) if name == dim else data.coords[name].values
+            if order and np.issubdtype(values.dtype, np.number) and np.ptp(values) > 0:
+                scaled = 2 * (values - values.min()) / np.ptp(values) - 1
+                terms.append(one * xr.DataArray(scaled.astype(float), dims=dim))
+    return xr.concat(terms, "term")
 
 
 def levels(block: Array, *, method: str, dtype: np.dtype[np.generic]) -> Array:

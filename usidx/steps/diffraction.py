@@ -73,22 +73,24 @@ def center_of_mass(
     # Measured from the middle, where large coordinates do not eat the digits of small shifts.
     middle = float(v.mean()), float(u.mean())
     moments = [counted, counted * (v - middle[0])[:, np.newaxis], counted * (u - middle[1])]
-    found = apply_over(
+    (found,) = apply_over(
         data,
         centers,
         dims,
-        dtypes=[floating(data.dtype)] * 2,
+        output={"axis": 2},
+        dtypes=[floating(data.dtype)],
         kwargs={"moments": np.stack([each.ravel() for each in moments]), "middle": middle},
     )
     fields = {}
-    for dim, each in zip(dims, found, strict=True):
+    for n, dim in enumerate(dims):
         name = f"Center of {dim}"
+        each = found.isel(axis=n, drop=True)
         fields[name] = each.assign_attrs(quantity=name, units=units_along(data, dim))
     return xr.Dataset(fields).assign_attrs(quantity="Center of mass", units="compound")
 
 
-def centers(block: Array, *, moments: Array, middle: tuple[float, float]) -> tuple[Array, Array]:
-    """The centers of frames along both axes.
+def centers(block: Array, *, moments: Array, middle: tuple[float, float]) -> Array:
+    """The centers of frames along both axes, shape (..., 2).
 
     Parameters
     ----------
@@ -96,11 +98,9 @@ def centers(block: Array, *, moments: Array, middle: tuple[float, float]) -> tup
     moments : ndarray, shape (3, v * u): weights of pixels, and these times each coordinate
     middle : what the coordinates are measured from
     """
-    dtype = floating(block.dtype)
     sums = masked_sums(block, masks=moments)
-    total = np.where(sums[..., 0] == 0, np.nan, sums[..., 0])
-    first, second = (sums[..., n] / total + middle[n - 1] for n in (1, 2))
-    return first.astype(dtype), second.astype(dtype)
+    total = np.where(sums[..., :1] == 0, np.nan, sums[..., :1])
+    return np.asarray(sums[..., 1:] / total + middle, floating(block.dtype))
 
 
 @register

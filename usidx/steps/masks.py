@@ -12,6 +12,7 @@ from usidx.arrays.apply import apply_over, floating, frame_dims, values_along
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
 from usidx.step import register, step
+from usidx.steps.sparse_masks import sparse_rows, sparse_sums
 
 # Multiplications in one product. OpenBLAS starts threads for larger ones, which get in the way of
 # those that work on other frames.
@@ -26,13 +27,17 @@ def apply_masks(data: xr.DataArray, *, masks: Any, over: Over = None) -> xr.Data
     r"""Each frame as seen by detectors, :math:`s_m = \sum_p w_{mp} d_p` over its pixels p.
 
     All masks are applied at once, as one matrix product for a block of frames (A. Clausen et al.,
-    J. Open Source Softw. 5, 2006, 2020). A frame with a NaN has NaN in every sum.
+    J. Open Source Softw. 5, 2006, 2020). A frame with a NaN has NaN in every sum. Masks that are
+    sparse stay so: only the pixels that they weigh are multiplied, and only a NaN among these
+    counts.
 
     Parameters
     ----------
     data : frames of any numeric dtype, lazily
-    masks : weights of pixels, shape (v, u) or (mask, v, u): a DataArray with the two dimensions of
-        the frames and at most one more, or an ndarray; real or complex
+    masks : weights of pixels, real or complex, shape (v, u) or (mask, v, u): a DataArray with the
+        two dimensions of the frames and at most one more, or an ndarray. Sparse ones are a
+        `sparse.COO`, or a `scipy.sparse` array, shape (v, u) or (mask, v * u); or a mapping of
+        "coords", shape (2 or 3, n), "data", shape (n,), and "shape", which a result group can hold
     over : the two dimensions of frames; may be left out where there are no other spectroscopic ones
 
     Returns
@@ -210,19 +215,22 @@ def radii(data: xr.DataArray, dims: Sequence[str], center: Sequence[float] | Non
     return distance
 
 
-def masked_sums(block: Array, *, masks: Array) -> Array:
+def masked_sums(block: Array, *, masks: Any) -> Array:
     """The sums of frames that masks weigh.
 
     Parameters
     ----------
     block : ndarray, shape (..., v, u)
-    masks : ndarray, shape (n, v * u), or (v * u,) for a single one
+    masks : ndarray, shape (n, v * u), or (v * u,) for a single one; or scipy.sparse, shape
+        (n, v * u)
 
     Returns
     -------
     ndarray, shape (..., n), or (...) for a single mask; floating or complex
     """
     dtype = np.result_type(floating(block.dtype), masks.dtype)
+    if not isinstance(masks, np.ndarray):
+        return sparse_sums(block, masks, dtype)
     weights = np.atleast_2d(masks).astype(dtype, copy=False)
     n, pixels = weights.shape
     frames = block.reshape(-1, pixels)
@@ -236,7 +244,7 @@ def masked_sums(block: Array, *, masks: Array) -> Array:
             part = slice(first, first + length)
             total += some[:, part].astype(dtype, copy=False) @ weights[:, part].T
         found[start : start + _ROWS] = total
-    return found.reshape(block.shape[:-2] + masks.shape[:-1])
+    return np.asarray(found.reshape(block.shape[:-2] + masks.shape[:-1]))
 
 
 def _summed(data: xr.DataArray, mask: Array, dims: Sequence[str]) -> xr.DataArray:
@@ -252,9 +260,12 @@ def _dtype(data: xr.DataArray, weights: Array) -> np.dtype[Any]:
 
 def _weights(
     data: xr.DataArray, masks: Any, dims: Sequence[str]
-) -> tuple[Array, xr.DataArray | None]:
+) -> tuple[Any, xr.DataArray | None]:
     """(masks in rows, the coordinate that counts them; None for a single mask)."""
     shape = tuple(data.sizes[dim] for dim in dims)
+    sparse = sparse_rows(masks, shape)
+    if sparse is not None:
+        return sparse, _numbers(sparse.shape[0])
     coordinate = None
     if isinstance(masks, xr.DataArray):
         others = [str(dim) for dim in masks.dims if dim not in dims]
@@ -278,11 +289,16 @@ def _weights(
     if values.dtype.kind not in "fc":
         values = values.astype(np.float32)
     if values.ndim == 3 and coordinate is None:
-        coordinate = xr.DataArray(np.arange(values.shape[0]), dims="Mask", name="Mask")
+        coordinate = _numbers(values.shape[0])
     if coordinate is not None:
         coordinate = coordinate.reset_coords(drop=True)
         coordinate = coordinate.assign_attrs(coordinate.attrs, usid_role="spectroscopic")
     return values.reshape(-1, shape[0] * shape[1]), coordinate
+
+
+def _numbers(count: int) -> xr.DataArray:
+    attrs = {"usid_role": "spectroscopic"}
+    return xr.DataArray(np.arange(count), dims="Mask", name="Mask", attrs=attrs)
 
 
 def _pair(values: Sequence[float], name: str, dims: Sequence[str]) -> tuple[float, float]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import xarray as xr
 
 from usidx.arrays.apply import apply_over, check_dims, spectral_dim
 from usidx.arrays.roles import known_roles
-from usidx.errors import PlanError
+from usidx.errors import OptionError, PlanError, did_you_mean
 from usidx.model.dimension import Array
 from usidx.step import register, step
+
+REDUCTIONS = ("mean", "sum", "std", "var", "min", "max", "median")
 
 
 @register
@@ -141,6 +144,111 @@ def statistics(data: xr.DataArray, *, over: str | Sequence[str] | None = None) -
     return xr.Dataset(fields).assign_attrs(
         quantity=f"Statistics of {quantity}", units=data.attrs.get("units", "")
     )
+
+
+@register
+@step("Reduce", version="1")
+def reduce(
+    data: xr.DataArray,
+    *,
+    how: Literal["mean", "sum", "std", "var", "min", "max", "median"],
+    over: str | Sequence[str] | None = None,
+) -> xr.DataArray:
+    r"""One number for all values along dimensions, by the name of the reduction, NaN left out.
+
+    Of n values d: "mean" :math:`\bar d = \frac{1}{n} \sum d`, "sum" :math:`\sum d`, "var"
+    :math:`\frac{1}{n} \sum |d - \bar d|^2` and "std" its root, "min", "max", and "median", for
+    which the dimensions are taken whole.
+
+    Parameters
+    ----------
+    data : values of any numeric dtype, lazily; real ones for "min", "max" and "median"
+    how : see above
+    over : one or several dimensions, positions too; all spectroscopic ones when left out
+
+    Returns
+    -------
+    DataArray : without the dimensions `over`, in the units of the source, squared for "var"
+
+    Raises
+    ------
+    PlanError : for complex values that have no order, or a dimension that is not there
+    OptionError : for another reduction
+
+    Examples
+    --------
+    >>> data = xr.DataArray([[1.0, 2.0], [3.0, 5.0]], dims=("X", "Bias"))
+    >>> reduce(data, how="max", over="X").values
+    array([3., 5.])
+    """
+    if how not in REDUCTIONS:
+        raise OptionError(
+            f"how={how!r} is none of {', '.join(REDUCTIONS)}{did_you_mean(str(how), REDUCTIONS)}"
+        )
+    if how == "mean":
+        return mean.function(data, over=over)
+    if data.dtype.kind == "c" and how in ("min", "max", "median"):
+        raise PlanError(f"complex values have no {how}; take that of abs(data), .real or .imag")
+    dims = _reduced(data, over)
+    whole = data.chunk(dict.fromkeys(dims, -1)) if how == "median" and data.chunks else data
+    found: xr.DataArray = getattr(whole, how)(dims)
+    unit = str(data.attrs.get("units", ""))
+    units = f"({unit})^2" if how == "var" and unit else unit
+    return found.assign_attrs(data.attrs, units=units)
+
+
+@register
+@step("Sum", version="1")
+def sum(data: xr.DataArray, *, over: str | Sequence[str] | None = None) -> xr.DataArray:
+    r"""The sum :math:`\sum d` over dimensions, NaN left out.
+
+    Over frames, a detector of all pixels; over the positions of a map, the pattern of all of it.
+
+    Parameters
+    ----------
+    data : values of any numeric dtype, lazily
+    over : one or several dimensions, positions too; all spectroscopic ones when left out
+
+    Returns
+    -------
+    DataArray : without the dimensions `over`, in the units of the source
+
+    Raises
+    ------
+    PlanError : where there is no such dimension
+
+    Examples
+    --------
+    >>> sum(xr.DataArray([[1.0, 2.0], [3.0, 5.0]], dims=("X", "Bias")), over="X").values
+    array([4., 7.])
+    """
+    return reduce.function(data, how="sum", over=over)
+
+
+@register
+@step("Stddev", version="1")
+def stddev(data: xr.DataArray, *, over: str | Sequence[str] | None = None) -> xr.DataArray:
+    r"""The standard deviation :math:`\sqrt{\frac{1}{n} \sum |d - \bar d|^2}`, NaN left out.
+
+    Parameters
+    ----------
+    data : values of any numeric dtype, lazily
+    over : one or several dimensions, positions too; all spectroscopic ones when left out
+
+    Returns
+    -------
+    DataArray : without the dimensions `over`, in the units of the source
+
+    Raises
+    ------
+    PlanError : where there is no such dimension
+
+    Examples
+    --------
+    >>> stddev(xr.DataArray([[1.0, 3.0], [5.0, 5.0]], dims=("X", "Bias")), over="Bias").values
+    array([1., 0.])
+    """
+    return reduce.function(data, how="std", over=over)
 
 
 def _reduced(data: xr.DataArray, over: str | Sequence[str] | None) -> list[str]:
