@@ -7,11 +7,15 @@ import json
 import os
 import pathlib
 import pickle
+import sys
+import types
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+import tifffile
+from scipy.interpolate import SmoothBivariateSpline
 
 import usidx
 from usidx.errors import DamagedStoreError, NotUsidError
@@ -95,20 +99,136 @@ class Evil:
         return os.system, ("touch /tmp/usidx-was-run",)
 
 
-def test_nothing_in_a_pickle_is_run(tmp_path: pathlib.Path) -> None:
-    for content in (Evil(), (np.eye(3), Evil()), eval):
-        (tmp_path / "a.psf").write_bytes(pickle.dumps(content))
-        with pytest.raises(NotUsidError, match="ever run"):
-            usidx.open(tmp_path / "a.psf")
+HOSTILE = [
+    b"cos\nsystem\n(S'touch /tmp/usidx-was-run'\ntR.",
+    b"(ios\nsystem\nS'touch /tmp/usidx-was-run'\n.",
+    b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x01x\x85R.",
+    # what looks like PYME's, with a way through its attributes
+    b"\x80\x04\x8c\x04PYME\x8c\x08os.sep.x\x93.",
+    b"\x80\x04\x8c\x0cnumpy.core.x\x8c\x06system\x93.",
+    b"\x80\x04\x8c\x07_codecs\x8c\x06encode\x93\x8c\x01x\x8c\x03zip\x86R.",
+]
+
+
+@pytest.mark.parametrize("ending", ["psf", "sf"])
+def test_nothing_in_a_pickle_is_run(tmp_path: pathlib.Path, ending: str) -> None:
+    made = [pickle.dumps(each) for each in (Evil(), (np.eye(3), Evil()), eval)]
+    for content in (*made, *HOSTILE):
+        (tmp_path / f"a.{ending}").write_bytes(content)
+        with pytest.raises(NotUsidError):
+            usidx.open(tmp_path / f"a.{ending}")
     assert not os.path.exists("/tmp/usidx-was-run")
     (tmp_path / "b.psf").write_bytes(pickle.dumps((np.eye(3), None))[:-20])
     with pytest.raises(DamagedStoreError):
         usidx.open(tmp_path / "b.psf")
 
 
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_point_spreads_of_any_protocol(tmp_path: pathlib.Path, protocol: int) -> None:
+    values = np.random.default_rng(0).random((3, 4, 5)).astype("f4")
+    (tmp_path / "a.psf").write_bytes(pickle.dumps((values, (0.07, 0.07, 0.2)), protocol))
+    opened = usidx.open(tmp_path / "a.psf")
+    np.testing.assert_array_equal(opened, values)
+    np.testing.assert_allclose(opened.z, 0.2 * np.arange(5))
+
+
+def shift_field(tmp_path: pathlib.Path, models: dict[str, dict[str, Any]], protocol: int) -> Any:
+    """A .sf file of objects of classes that are called as PYME's are, and are not here."""
+    name = "PYME.Analysis.points.twoColour"
+    module = types.ModuleType(name)
+    objects = []
+    for kind, state in models.items():
+        made = type(kind, (), {"__module__": name})
+        setattr(module, kind, made)
+        each = made()
+        each.__dict__.update(state)
+        objects.append(each)
+    with pytest.MonkeyPatch.context() as patch:
+        parts = name.split(".")
+        for number in range(1, len(parts)):
+            above = ".".join(parts[:number])
+            patch.setitem(sys.modules, above, types.ModuleType(above))
+        patch.setitem(sys.modules, name, module)
+        (tmp_path / "a.sf").write_bytes(pickle.dumps(tuple(objects), protocol))
+    return tmp_path / "a.sf"
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_fields_of_shifts(tmp_path: pathlib.Path, protocol: int) -> None:
+    state = {"mx": np.float64(3.0), "my": 4.0, "mx2y": 0.5, "my3": 0, "x0": 7.0}
+    path = shift_field(
+        tmp_path, {"lin3Model": state, "linModel": {"m": 2.0, "x0": 1.0, "axis": "y"}}, protocol
+    )
+    told = usidx.open(path)
+    assert told.mx.values.tolist() == [3.0, 0.0]
+    assert told.x0.values.tolist() == [7.0, 1.0]
+    x, y = np.linspace(0, 9e3, 4), np.linspace(0, 18e3, 3)
+    first = usidx.open(path, "Shift_x", x=x, y=y)
+    u, v = x[:, None] / 18e3, y[None] / 18e3
+    np.testing.assert_allclose(first, 3 * u + 4 * v + 0.5 * u**2 * v + 7)
+    assert first.usid.position_dims == ("x", "y")
+    second = usidx.open(path, "Shift_y", x=x, y=y)
+    np.testing.assert_allclose(second, 2 * (y[None] - 1) + 0 * x[:, None])
+
+
+def test_fields_of_shifts_as_splines(tmp_path: pathlib.Path) -> None:
+    x, y = (each.ravel() for each in np.mgrid[:6, :5] * 1000.0)
+    spline = SmoothBivariateSpline(x, y, x + 2 * y)
+    (tmp_path / "a.sf").write_bytes(pickle.dumps((spline, spline), 2))
+    places = {"x": [3000.0, 0.0, 500.0], "y": [0.0, 1500.0]}
+    opened = usidx.open(tmp_path / "a.sf", "Shift_x", **places)
+    expected = np.array(places["x"])[:, None] + 2 * np.array(places["y"])[None]
+    np.testing.assert_allclose(opened, expected, atol=1e-6)
+    with pytest.raises(NotUsidError, match="x= and y="):
+        usidx.open(tmp_path / "a.sf")
+
+
+def test_events_as_a_table(samples: pathlib.Path) -> None:
+    path = samples / "peers" / "pyme" / "series_A.h5"
+    events = usidx.open(path, "Events", events=True)
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(events, file["Events"]["Time"])
+        names = [each.decode() for each in file["Events"]["EventName"]]
+    assert events["name"].values.tolist() == names
+
+
+@pytest.mark.parametrize("name", ["meta.json", "meta.md", "meta.xml"])
+def test_metadata_go_with_the_image_beside(
+    samples: pathlib.Path, tmp_path: pathlib.Path, name: str
+) -> None:
+    source = samples / "peers" / "pyme" / name
+    with pytest.raises(NotUsidError, match="there is none"):
+        usidx.open(source)
+    ending = name.partition(".")[2]
+    values = np.arange(20, dtype="u2").reshape(4, 5)
+    for image in ("b.tif", "c.pzf"):
+        (tmp_path / f"{image[0]}.{ending}").write_bytes(source.read_bytes())
+    tifffile.imwrite(tmp_path / "b.tif", values)
+    raw = (samples / "peers" / "pyme" / "frame_raw.pzf").read_bytes()
+    (tmp_path / "c.pzf").write_bytes(raw)
+    with pytest.raises(NotUsidError, match=r"open .*b\.tif"):
+        usidx.open(tmp_path / f"b.{ending}")
+    for image, dim in (("b.tif", "X"), ("c.pzf", "x")):
+        opened = usidx.open(tmp_path / image)
+        for key, value in told(samples, name)["expect"].items():
+            assert opened.attrs[key] == value
+        assert float(opened[dim][1] - opened[dim][0]) == pytest.approx(0.07)
+        assert opened[dim].attrs["units"] == "um"
+
+
+def test_fits_as_a_lazy_table(samples: pathlib.Path) -> None:
+    pytest.importorskip("dask.dataframe", reason="pyarrow is an extra")
+    path = samples / "peers" / "pyme" / "results.h5r"
+    table = usidx.open(path).usid.to_dataframe(lazily=True)
+    with h5py.File(path) as file:
+        x0 = file["FitResults"]["fitResults"]["x0"]
+    np.testing.assert_array_equal(table["fitResults_x0"].compute(), x0)
+    assert table.npartitions == 1
+
+
 def test_broken_codes(samples: pathlib.Path, tmp_path: pathlib.Path) -> None:
     whole = (samples / "peers" / "pyme" / "frame_huff.pzf").read_bytes()
-    for broken in (whole[:300], whole[:64] + bytes(900), whole[:64]):
+    for broken in (whole[:300], whole[:-1], whole[:64] + bytes(900), whole[:64]):
         (tmp_path / "a.pzf").write_bytes(broken)
         with pytest.raises(DamagedStoreError):
             usidx.open(tmp_path / "a.pzf").compute()

@@ -1,24 +1,41 @@
-"""A Main as a pandas DataFrame: a row for each value, with its coordinates."""
+"""A Main as a DataFrame, of pandas or of dask: a row for each value, with its coordinates."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import xarray as xr
 
 from usidx.arrays.columns import INDEX_OF, ORDER
 from usidx.arrays.roles import dims_by_role
-from usidx.errors import OptionError
+from usidx.errors import MissingDependencyError, OptionError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LARGEST = 10_000_000
+# Rows of a part of a lazy table.
+_PART_ROWS = 1_000_000
 
 
-def to_dataframe(obj: xr.DataArray | xr.Dataset, *, largest: int | None = LARGEST) -> pd.DataFrame:
-    """A table in memory with a row for each value: its coordinates, and then the value.
+@overload
+def to_dataframe(
+    obj: xr.DataArray | xr.Dataset, *, largest: int | None = ..., lazily: Literal[False] = ...
+) -> pd.DataFrame: ...
+
+
+@overload
+def to_dataframe(
+    obj: xr.DataArray | xr.Dataset, *, largest: int | None = ..., lazily: Literal[True]
+) -> Any: ...
+
+
+def to_dataframe(
+    obj: xr.DataArray | xr.Dataset, *, largest: int | None = LARGEST, lazily: bool = False
+) -> Any:
+    """A table with a row for each value: its coordinates, and then the value.
 
     Rows are in the order of the array, positions first. Units of each column are in
     `frame.attrs["units"]`, attributes of the Main in `frame.attrs["attrs"]`.
@@ -27,11 +44,14 @@ def to_dataframe(obj: xr.DataArray | xr.Dataset, *, largest: int | None = LARGES
     ----------
     obj : a Main, or a Dataset whose variables are the fields of one, each a column
     largest : refuse more rows than these, since a row takes a hundred bytes or more; None to take
-        any number
+        any number. A lazy table may have any
+    lazily : a dask DataFrame, in parts of some million rows along the first dimension, of which
+        nothing is read yet
 
     Raises
     ------
     OptionError : for more rows than `largest`
+    MissingDependencyError : where dask has no DataFrames, which need pyarrow
     LayoutError : where a dimension has no role
 
     Examples
@@ -43,16 +63,56 @@ def to_dataframe(obj: xr.DataArray | xr.Dataset, *, largest: int | None = LARGES
     >>> frame.attrs["units"]["Frequency"]
     'Hz'
     """
-    import pandas as pd
-
     position, spectroscopic = dims_by_role(obj)
     dims = (*position, *spectroscopic)
     rows = int(np.prod([obj.sizes[dim] for dim in dims], dtype=np.int64))
+    if lazily and dims:
+        return _lazy_table(obj, dims, rows)
     if largest is not None and rows > largest:
         raise OptionError(
             f"a table of {rows} rows is larger than largest={largest}; select a part first, write "
-            "to_csv(path), which takes no memory, or pass largest=None"
+            "to_csv(path), which takes no memory, or pass lazily=True or largest=None"
         )
+    return _table(obj, dims)
+
+
+def _lazy_table(obj: xr.DataArray | xr.Dataset, dims: tuple[str, ...], rows: int) -> Any:
+    """A dask DataFrame whose parts are runs along the first dimension."""
+    try:
+        import dask.dataframe as dd
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"a lazy table needs DataFrames of dask ({error}); install what is missing: "
+            'pip install "usidx[dataframe]"'
+        ) from error
+    first, size = dims[0], obj.sizes[dims[0]]
+    each = max(1, rows // max(1, size))
+    step = max(1, _PART_ROWS // each)
+    starts = list(range(0, size, step)) or [0]
+    bounds = [(start, min(start + step, size)) for start in starts]
+    return dd.from_map(
+        functools.partial(_part, obj, dims, each),
+        bounds,
+        meta=_table(obj.isel({first: slice(0, 0)}), dims),
+        divisions=[*(start * each for start in starts), max(0, rows - 1)],
+    )
+
+
+def _part(
+    obj: xr.DataArray | xr.Dataset, dims: tuple[str, ...], each: int, bounds: tuple[int, int]
+) -> pd.DataFrame:
+    """Rows of a run along the first dimension, read by the thread that asks for them."""
+    import dask
+
+    with dask.config.set(scheduler="synchronous"):
+        found = _table(obj.isel({dims[0]: slice(*bounds)}), dims)
+    found.index = found.index + bounds[0] * each
+    return found
+
+
+def _table(obj: xr.DataArray | xr.Dataset, dims: tuple[str, ...]) -> pd.DataFrame:
+    import pandas as pd
+
     arranged = obj.transpose(*dims)
     fields = (
         {str(arranged.name or "value"): arranged}

@@ -1,4 +1,4 @@
-"""PYME's files: images and tables in HDF5 (.h5, .h5r), frames (.pzf) and point spreads (.psf).
+"""PYME's files: images and tables in HDF5 (.h5, .h5r), and frames (.pzf).
 
 Frames are positions, X and Y of a frame are spectroscopic, in the order of the file (X slower). The
 metadata are attributes by their names there, events a text in the attribute `events`.
@@ -7,19 +7,18 @@ metadata are attributes by their names there, events a text in the attribute `ev
 from __future__ import annotations
 
 import functools
-import io
 import json
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from usidx.errors import DamagedStoreError, NotUsidError
 from usidx.model.dimension import Array
+from usidx.model.layout import Coordinate
+from usidx.readers import pyme_metadata, pyme_pickles
 from usidx.readers.base import (
     Axis,
     Foreign,
@@ -29,22 +28,10 @@ from usidx.readers.base import (
     spectroscopic,
 )
 from usidx.readers.hierarchies import HDF5_SIGNATURE, flattened, hdf5, hdf5_array
+from usidx.readers.pyme_metadata import metadata_beside
 from usidx.readers.pzf import HEADER, MAGIC, Head, frame_of, head_of
 from usidx.readers.raw import FileIdentity, LoadedArray
 from usidx.stores.base import BlockArray
-
-_ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("_codecs", "encode"),
-}
-# Classes that carry numbers by name and nothing else; they are not imported.
-_CARRIERS = {
-    ("PYME.Acquire.MetaDataHandler", "NestedClassMDHandler"),
-    ("PYME.IO.MetaDataHandler", "NestedClassMDHandler"),
-}
 
 
 def _claims_hdf5(path: str, head: bytes) -> bool:
@@ -61,16 +48,24 @@ def _claims_hdf5(path: str, head: bytes) -> bool:
         return False
 
 
-def read_hdf5(path: str) -> Sequence[Foreign]:
-    """The images of a .h5 file, the table of fits of a .h5r file."""
+def read_hdf5(path: str, *, events: bool = False) -> Sequence[Foreign]:
+    """The images of a .h5 file, the table of fits of a .h5r file.
+
+    Parameters
+    ----------
+    events : whether the events of the measurement, which are in the attribute `events`, are a Main
+        of their own, too: the time of each, with its name and description as coordinates
+    """
     with hdf5(path) as root:
         attrs = flattened(root["MetaData"])
-        attrs.update(_events(root))
+        rows = _events(root)
         images = "ImageData" in root
         packed = "PZFImageData" in root
         first = bytes(root["PZFImageData"][0]) if packed and len(root["PZFImageData"]) else b""
         count = len(root["PZFImageData"]) if packed else 0
         has_fits = "FitResults" in root
+    if rows:
+        attrs["events"] = json.dumps(rows)
     found = []
     if images:
         array, _ = hdf5_array(path, "ImageData")
@@ -85,14 +80,16 @@ def read_hdf5(path: str) -> Sequence[Foreign]:
         flat = FlatTable(table)
         axis = position("event", size=flat.shape[0])
         found.append(Foreign("FitResults", flat, (axis,), "Fit", "", attrs))
+    if events:
+        found.append(_events_main(path, rows))
     return found
 
 
-def _events(root: Any) -> dict[str, str]:
-    """The events of a measurement, as the text of one attribute."""
+def _events(root: Any) -> list[dict[str, Any]]:
+    """The events of a measurement, in the order of the file."""
     if "Events" not in root or not len(root["Events"]):
-        return {}
-    rows = [
+        return []
+    return [
         {
             "name": row["EventName"].decode("utf-8", "replace"),
             "time": float(row["Time"]),
@@ -100,7 +97,20 @@ def _events(root: Any) -> dict[str, str]:
         }
         for row in root["Events"][...]
     ]
-    return {"events": json.dumps(rows)}
+
+
+def _events_main(path: str, rows: Sequence[Mapping[str, Any]]) -> Foreign:
+    if not rows:
+        raise NotUsidError(f"{path!r} has no events")
+    times = np.array([each["time"] for each in rows])
+    load = functools.partial(np.copy, times)
+    array = LoadedArray(load, times.shape, times.dtype, (path, FileIdentity.of(path)))
+    told = tuple(
+        Coordinate(name, "", ("event",), np.array([each[name] for each in rows]))
+        for name in ("name", "description")
+    )
+    axis = position("event", size=len(rows))
+    return Foreign("Events", array, (axis,), "Time", "s", coordinates=told)
 
 
 def _images(
@@ -232,8 +242,12 @@ def read_frame(path: str) -> Sequence[Foreign]:
     load = functools.partial(_frame, path)
     dtype = head.dtype.newbyteorder("=")
     array = LoadedArray(load, head.shape, dtype, (path, FileIdentity.of(path)))
-    axes = tuple(spectroscopic(name, "", size=size) for name, size in zip("xyz", head.shape))
-    attrs = {"SequenceID": head.sequence, "FrameNum": head.frame}
+    attrs = {"SequenceID": head.sequence, "FrameNum": head.frame, **metadata_beside(path)}
+    units = str(attrs.get("voxelsize.units", "um")) if "voxelsize.x" in attrs else ""
+    axes = tuple(
+        spectroscopic(name, units, _pixels(attrs, name, size) if units else None, size=size)
+        for name, size in zip("xyz", head.shape)
+    )
     name = os.path.splitext(os.path.basename(path))[0]
     return [Foreign(name, array, axes, "Intensity", "counts", attrs, head.shape)]
 
@@ -241,58 +255,6 @@ def read_frame(path: str) -> Sequence[Foreign]:
 def _frame(path: str) -> Array:
     with open(path, "rb") as file:
         return frame_of(file.read(), path)
-
-
-def read_point_spread(path: str) -> Sequence[Foreign]:
-    """The point spread function in a .psf file, which is a pickle: nothing in it is run."""
-    values, pixels = _unpickled(path)
-    sizes = [float(getattr(pixels, axis, 1.0) or 1.0) for axis in "xyz"]
-    axes = tuple(
-        spectroscopic(name, "um", evenly_spaced(size, step))
-        for name, size, step in zip("xyz", values.shape, sizes)
-    )
-    array = LoadedArray(
-        functools.partial(_point_spread, path),
-        values.shape,
-        values.dtype.newbyteorder("="),
-        (path, FileIdentity.of(path)),
-    )
-    name = os.path.splitext(os.path.basename(path))[0]
-    return [Foreign(name, array, axes, "Point spread", "", chunks=values.shape)]
-
-
-def _point_spread(path: str) -> Array:
-    values, _ = _unpickled(path)
-    return values
-
-
-class _Unpickler(pickle.Unpickler):
-    """Takes arrays of NumPy and carriers of numbers, and refuses everything else by name."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _CARRIERS:
-            return SimpleNamespace
-        if (module, name) in _ALLOWED:
-            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-        raise NotUsidError(
-            f"it asks for {module}.{name}, and nothing that stands in a file is ever run"
-        )
-
-
-def _unpickled(path: str) -> tuple[Array, Any]:
-    """(values, size of a voxel) of a pickled pair."""
-    with open(path, "rb") as file:
-        raw = file.read()
-    try:
-        found = _Unpickler(io.BytesIO(raw), encoding="latin-1").load()
-    except NotUsidError as error:
-        raise NotUsidError(f"{path!r} is refused: {error}") from error
-    except Exception as error:  # a damaged pickle raises anything
-        raise DamagedStoreError(f"{path!r} is no whole file of PYME ({error})") from error
-    values, pixels = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "biufc" or not values.ndim:
-        raise NotUsidError(f"{path!r} holds no array of numbers")
-    return values, pixels
 
 
 READERS = (
@@ -311,12 +273,6 @@ READERS = (
         read=read_frame,
         is_lazy=False,
     ),
-    Reader(
-        name="psf",
-        title="point spreads of PYME (.psf)",
-        extensions=(".psf",),
-        claims=lambda path, head: path.lower().endswith(".psf") and head[:1] == b"\x80",
-        read=read_point_spread,
-        is_lazy=False,
-    ),
+    *pyme_pickles.READERS,
+    *pyme_metadata.READERS,
 )

@@ -115,7 +115,6 @@ def frame_of(raw: bytes, place: str) -> Array:
 def _huffman(data: bytes, size: int, place: str) -> bytes:
     """Values coded by Huffman's method: the tree bit by bit, then the code of each byte."""
     bits = np.unpackbits(np.frombuffer(data, np.uint8)).tolist()
-    bits += [0] * 16
     try:
         tree, at = _tree(bits, 0, 0)
         out = bytearray(size)

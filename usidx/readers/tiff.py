@@ -21,7 +21,7 @@ from usidx.readers.base import Axis, Foreign, Reader, position, spectroscopic
 from usidx.readers.hierarchies import plain
 from usidx.readers.raw import FileIdentity, LoadedArray, RawArray
 from usidx.readers.tiff_pages import PagedArray, check_directories, reading
-from usidx.readers.tiff_scales import Scale, Told, told_by
+from usidx.readers.tiff_scales import Scale, Told, told_by, with_metadata_beside
 from usidx.stores.base import BlockArray
 
 _SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -92,7 +92,7 @@ def _main(
     series = full.levels[level]
     array, n_outer = _array(path, file, number, level)
     letters = str(series.axes)
-    told = told_by(file, number, letters)
+    told = with_metadata_beside(told_by(file, number, letters), path)
     names, scales = _named(letters), _scales(letters, told, full.shape, series.shape)
     roles = [axis < n_outer for axis in range(len(letters))]
     if told.roles:

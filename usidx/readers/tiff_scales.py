@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 from usidx.errors import NotUsidError
 from usidx.model.dimension import Array
 from usidx.readers.base import evenly_spaced
+from usidx.readers.pyme_metadata import leaves_of_xml, metadata_beside
 
 _CENTIMETRE = 3
 _SPELLINGS = {
@@ -247,24 +248,24 @@ def _local(element: Any) -> str:
 def _add_pyme(annotation: Any, scales: dict[str, Scale], attrs: dict[str, Any]) -> None:
     """What PYME wrote; of its pickles only the text is kept, and never run."""
     metadata = next((each for each in annotation.iter() if _local(each) == "MetaData"), None)
-    if metadata is None:
-        return
-    said = dict(_pyme_leaves(metadata))
+    if metadata is not None:
+        _add_voxels(dict(leaves_of_xml(metadata)), scales, attrs)
+
+
+def _add_voxels(said: Mapping[str, Any], scales: dict[str, Scale], attrs: dict[str, Any]) -> None:
+    """Metadata of PYME, with the size of a voxel along axes that have no scale."""
     attrs |= said
-    units = plain_units(said.get("voxelsize.units", "um"))
+    units = plain_units(str(said.get("voxelsize.units", "um")))
     for axis in "XYZ":
         if axis not in scales and (step := _positive(said.get(f"voxelsize.{axis.lower()}"))):
             scales[axis] = Scale(step, units=units)
 
 
-def _pyme_leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for each in node:
-        name = f"{prefix}{_local(each)}"
-        if "value" in each.attrib:
-            text = each.get("value")
-            kind = {"int": int, "float": float}.get(each.get("class"), str)
-            try:
-                yield name, kind(text)
-            except ValueError:
-                yield name, text
-        yield from _pyme_leaves(each, f"{name}.")
+def with_metadata_beside(told: Told, path: str) -> Told:
+    """What a file says of an image, and what PYME wrote into a file of metadata beside it."""
+    said = metadata_beside(path)
+    if not said:
+        return told
+    scales, attrs = dict(told.scales), dict(told.attrs)
+    _add_voxels(said, scales, attrs)
+    return replace(told, scales=scales, attrs=attrs)
