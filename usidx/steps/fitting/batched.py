@@ -1,227 +1,314 @@
-"""Levenberg-Marquardt on thousands of spectra at once, with NumPy alone."""
+"""Levenberg-Marquardt on thousands of spectra at once, on NumPy or any array of the array API.
+
+The method and the numbers are those of `loops`, for all rows of a batch in step.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
+from usidx.steps.fitting.problem import (
+    ANGLE,
+    AT_BOUND,
+    CONDITION,
+    CONVERGED,
+    EDGE,
+    EXACT,
+    EXHAUSTED,
+    FACTOR,
+    GAIN,
+    NEAR,
+    NO_START,
+    REST,
+    SINGULAR,
+    TINY,
+    Problem,
+)
+from usidx.steps.fitting.stacked import factored, solved, squared
 
-from usidx.model.dimension import Array
-from usidx.steps.fitting.models import Model
-
-STATUS = ("converged", "at_bound", "max_iterations", "singular", "no_data", "no_start")
-CONVERGED, AT_BOUND, EXHAUSTED, SINGULAR, NO_DATA, NO_START = range(len(STATUS))
-LOSSES = ("linear", "soft_l1", "huber")
-GAIN = 1e-9  # of the sum of squares, below which nothing is left to gain
-ROUNDING = 1e-15  # of the sum of squares
-ANGLE = 1e-9  # cosine between residuals and derivatives at which they are orthogonal
-EXACT = 1e-28  # of the squares of the values: what remains is rounding
-CONDITION = 1e-13  # smallest eigenvalue of the normal equations, scaled to a diagonal of ones
-# Values in a batch: derivatives of a batch stay in the cache.
+# Values in a batch: derivatives of a batch stay in the cache of a processor. Others take more.
 _BATCH = 2**15
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """What all spectra of a fit have in common.
-
-    Parameters
-    ----------
-    model : values and derivatives
-    x : ndarray, shape (n,)
-    free : indices of parameters that are fitted
-    low, high : ndarrays, shape (k,), bounds
-    loss : one of LOSSES
-    scale : residual beyond which the loss counts less
-    iterations : at most
-    damping : at the beginning; little of it leaves hard starts for another valley more often
-    weighted : whether any weight is not 1
-    """
-
-    model: Model
-    x: Array
-    free: Array
-    low: Array
-    high: Array
-    loss: str
-    scale: float
-    iterations: int
-    damping: float
-    weighted: bool
+_BATCH_ELSEWHERE = 2**24
+_GOING = -1
 
 
 @dataclass(eq=False)
 class State:
-    """A batch on its way: parameters, the normal equations there, the longest derivatives so far.
-
-    Steps are damped by the longest, not by those at hand, or a peak whose derivatives fade leaves
-    the spectrum (J. J. More, Lecture Notes in Mathematics 630, 105, 1978).
-    """
-
-    p: Array
-    cost: Array
-    squares: Array
-    normal: Array
-    gradient: Array
-    scale: Array
-
-    def take(self, rows: Array) -> State:
-        """Some of its rows."""
-        return State(*(each[rows] for each in self.parts()))
-
-    def put(self, rows: Array, other: State, which: Array) -> None:
-        """Its rows become those of another, of which `which` are taken."""
-        for mine, theirs in zip(self.parts(), other.parts(), strict=True):
-            mine[rows] = theirs[which]
-
-    def parts(self) -> tuple[Array, ...]:
-        """All arrays."""
-        return self.p, self.cost, self.squares, self.normal, self.gradient, self.scale
-
-
-def fit_batched(
-    problem: Problem, y: Array, weights: Array, start: Array
-) -> tuple[Array, Array, Array, Array]:
-    """Parameters, normal equations, squares and status of each spectrum.
+    """Rows on their way: parameters, the normal equations there, and how far the model is trusted.
 
     Parameters
     ----------
-    y : ndarray, shape (rows, m)
-    weights : ndarray, shape (rows, m), 0 where there is no value
-    start : ndarray, shape (rows, k)
-
-    Returns
-    -------
-    ndarrays, shapes (rows, k), (rows, free, free), (rows,) and (rows,)
+    row : (rows,), of the batch
+    y, w : (rows, m), values and weights
+    p : (rows, k)
+    cost, squares : (rows,)
+    normal, gradient : (rows, q, q) and (rows, q)
+    longest : (rows, q), derivatives so far, in units of which steps are measured
+    region, par, before : (rows,), longest step, damping, and what the last step promised
+    exact : (rows,), squares below which all is rounding
+    status : (rows,), one of STATUS or -1
     """
-    rows, m = y.shape
-    free = problem.free.size
-    p, normal = start.copy(), np.full((rows, free, free), np.nan)
-    squares, status = np.full(rows, np.nan), np.full(rows, EXHAUSTED, np.int8)
-    size = max(16, _BATCH // m)
-    for first in range(0, rows, size):
+
+    row: Any
+    y: Any
+    w: Any
+    p: Any
+    cost: Any
+    squares: Any
+    normal: Any
+    gradient: Any
+    longest: Any
+    region: Any
+    par: Any
+    before: Any
+    exact: Any
+    status: Any
+
+    def take(self, which: Any) -> State:
+        """Some of its rows."""
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        return State(**{name: value[which, ...] for name, value in values.items()})
+
+
+def fit_batched(problem: Problem, y: Any, weights: Any, start: Any, out: Any, status: Any) -> None:
+    """Fit every row; columns of out become parameters, errors and R squared.
+
+    Parameters
+    ----------
+    problem : with arrays of the library that y is of
+    y : (rows, n), real or complex
+    weights : (rows or 1, n), 0 where there is no value
+    start : (rows, k)
+    out : (2 k + 1, rows), status : (rows,), int8; both are filled
+    """
+    xp = namespace_of(y)
+    here = xp.__name__ == "numpy"
+    size = max(16, (_BATCH if here else _BATCH_ELSEWHERE) // y.shape[1])
+    for first in range(0, y.shape[0], size):
         part = slice(first, first + size)
-        found, status[part] = _fit(problem, y[part], weights[part], start[part])
-        p[part], normal[part], squares[part] = found.p, found.normal, found.squares
-    return p, normal, squares, status
+        w = weights[part, :] if weights.shape[0] > 1 else weights
+        w = xp.broadcast_to(w, y[part, :].shape)
+        out[:, part], status[part] = _fitted(xp, problem, y[part, :], w, start[part, :])
 
 
-def _fit(problem: Problem, y: Array, w: Array, start: Array) -> tuple[State, Array]:
-    low, high = problem.low, problem.high
-    with np.errstate(all="ignore"):
-        state = _evaluated(problem, y, w, np.clip(start, low, high))
-        status = np.full(len(y), -1, np.int8)
-        damping, factor = np.full(len(y), problem.damping), np.full(len(y), 2.0)
-        exact = EXACT * ((w * y) ** 2).sum(-1)
-        status[~np.isfinite(state.cost)] = NO_START
-        rows = np.flatnonzero(status < 0)
-        here, py, pw = state, y, w
-        at = np.arange(len(y))  # the rows of the batch that `here` holds
-        for _ in range(problem.iterations):
-            done = _is_orthogonal(problem, here) | (here.squares <= exact[at])
-            status[at[done & (status[at] < 0)]] = CONVERGED
-            rows = np.flatnonzero(status[at] < 0)
-            if not rows.size:
-                break
-            if rows.size < 0.8 * at.size:
-                state.put(at, here, np.arange(at.size))
-                here, py, pw, at = here.take(rows), py[rows], pw[rows], at[rows]
-            finished = _advance(problem, here, py, pw, damping, factor, at)
-            status[at[finished & (status[at] < 0)]] = CONVERGED
-        if here is not state:
-            state.put(at, here, np.arange(at.size))
-        status[status < 0] = EXHAUSTED
-    return state, status
+def namespace_of(array: Any) -> Any:
+    """The functions that go with an array."""
+    if hasattr(array, "__array_namespace__"):
+        return array.__array_namespace__()
+    from array_api_compat import array_namespace
+
+    return array_namespace(array)
 
 
-def _advance(
-    problem: Problem, here: State, y: Array, w: Array, damping: Array, factor: Array, at: Array
-) -> Array:
-    """One step of each row; which of them need no further one."""
-    free, mu, nu = problem.free, damping[at], factor[at]
-    wanted = _solved(problem, here, mu)
-    p = here.p.copy()
-    p[:, free] = np.clip(p[:, free] + wanted, problem.low[free], problem.high[free])
-    step = p[:, free] - here.p[:, free]
-    bent = (here.normal @ step[..., np.newaxis])[..., 0]
-    predicted = -(here.gradient * step).sum(-1) - 0.5 * (step * bent).sum(-1)
-    there = _evaluated(problem, y, w, p)
-    np.maximum(here.scale, there.scale, out=there.scale)
-    gain = here.cost - there.cost
-    better = gain > 0
-    ratio = np.where(predicted > 0, gain / predicted, 0.0)
-    damping[at] = np.where(
-        better, np.maximum(mu * np.maximum(1 / 3, 1 - (2 * ratio - 1) ** 3) * 0.03, 1e-12), mu * nu
+def _fitted(xp: Any, problem: Problem, y: Any, w: Any, start: Any) -> tuple[Any, Any]:
+    if problem.model.is_complex:
+        y = xp.concat([xp.real(y), xp.imag(y)], axis=-1)
+        w = xp.concat([w, w], axis=-1)
+    with quiet(xp):
+        state = _descended(xp, problem, _begun(xp, problem, y, w, start))
+        return _concluded(xp, problem, state)
+
+
+def quiet(xp: Any) -> Any:
+    """NumPy without warnings of values that are not finite, which are looked for."""
+    import numpy as np
+
+    return np.errstate(all="ignore")
+
+
+def _begun(xp: Any, problem: Problem, y: Any, w: Any, start: Any) -> State:
+    p = _followed(problem, xp.minimum(xp.maximum(start, problem.low), problem.high))
+    cost, squares, normal, gradient = _evaluated(xp, problem, y, w, p)
+    zeros = xp.zeros_like(cost)
+    lost = xp.full(cost.shape, NO_START, dtype=xp.int8)
+    going = xp.full(cost.shape, _GOING, dtype=xp.int8)
+    return State(
+        xp.arange(cost.shape[0]), y, w, p, cost, squares, normal, gradient,
+        longest=xp.zeros_like(gradient), region=zeros - 1, par=zeros, before=zeros + TINY,
+        exact=EXACT * xp.sum((w * y) ** 2, axis=-1),
+        status=xp.where(xp.isfinite(cost), going, lost),
+    )  # fmt: skip
+
+
+def _descended(xp: Any, problem: Problem, state: State) -> State:
+    """All rows where their fits ended, in their order."""
+    ended: list[State] = []
+    for _ in range(problem.iterations):
+        size, inverse = _surveyed(xp, problem, state)
+        done = state.status != _GOING
+        count = int(xp.sum(xp.astype(done, xp.int64)))
+        if count == done.shape[0]:
+            break
+        if count > 0.2 * done.shape[0]:
+            ended.append(state.take(done))
+            state, size, inverse = state.take(~done), size[~done], inverse[~done, ...]
+        _advance(xp, problem, state, size, inverse)
+    state.status = xp.where(state.status == _GOING, _as(xp, EXHAUSTED, state), state.status)
+    ended.append(state)
+    order = xp.argsort(xp.concat([each.row for each in ended]))
+    fields = ("row", "y", "w", "p", "cost", "squares", "normal", "gradient", "longest", "region",
+              "par", "before", "exact", "status")  # fmt: skip
+    whole = {f: xp.concat([getattr(each, f) for each in ended], axis=0) for f in fields}
+    return State(**{f: xp.take(each, order, axis=0) for f, each in whole.items()})
+
+
+def _as(xp: Any, status: int, state: State) -> Any:
+    return xp.full(state.status.shape, status, dtype=xp.int8)
+
+
+def _surveyed(xp: Any, problem: Problem, state: State) -> tuple[Any, Any]:
+    """Length of the scaled parameters, and the inverse of their units, 0 where a bound holds them.
+
+    The units grow to the longest derivatives. Rows whose slope is none are done.
+    """
+    length = xp.sqrt(xp.linalg.diagonal(state.normal))
+    state.longest = xp.maximum(state.longest, length)
+    units = xp.where(state.longest > 0, state.longest, xp.ones_like(length))
+    free = problem.free
+    mine = xp.take(state.p, free, axis=1)
+    low, high = xp.take(problem.low, free, axis=0), xp.take(problem.high, free, axis=0)
+    slope = state.gradient
+    held = ((mine <= low) & (slope > 0)) | ((mine >= high) & (slope < 0))
+    zeros = xp.zeros_like(length)
+    steep = xp.where(held | (length == 0), zeros, xp.abs(slope) / (length + TINY))
+    flat = xp.max(steep, axis=-1) <= ANGLE * xp.sqrt(2 * state.cost)
+    flat = (flat | (state.squares <= state.exact)) & (state.status == _GOING)
+    state.status = xp.where(flat, _as(xp, CONVERGED, state), state.status)
+    size = xp.sqrt(xp.sum((units * mine) ** 2, axis=-1))
+    first = FACTOR * xp.where(size > 0, size, xp.ones_like(size))
+    state.region = xp.where(state.region < 0, -first, state.region)
+    return size, xp.where(held, zeros, 1 / units)
+
+
+def _advance(xp: Any, problem: Problem, state: State, size: Any, inverse: Any) -> None:
+    """One step of each row that is going."""
+    first = state.region < 0
+    region = xp.abs(state.region)
+    scaled, par, long = _damped(xp, state, inverse, region)
+    p, step, inside = _stepped(xp, problem, state, scaled * inverse)
+    bent = xp.sum(step * xp.matmul(state.normal, step[..., None])[..., 0], axis=-1)
+    slope = xp.sum(step * state.gradient, axis=-1)
+    predicted = -(slope + 0.5 * bent)
+    going = state.status == _GOING
+    # as in `loops`: what is left after this step is known without looking
+    near = (par == 0) & inside & (long <= NEAR * size) & (predicted <= NEAR**2 * state.cost)
+    shrinks = xp.where(predicted < state.before, predicted / state.before, xp.ones_like(par))
+    enough = GAIN * state.cost
+    near = going & near & ((predicted <= enough) | (predicted * shrinks <= REST * state.cost))
+    cost, squares, normal, gradient = _evaluated(xp, problem, state.y, state.w, p)
+    wild = cost >= 100 * state.cost
+    gain = xp.where(wild, -state.cost, state.cost - cost)
+    ratio = xp.where(predicted > 0, gain / predicted, xp.zeros_like(gain))
+    region = xp.where(first, xp.minimum(region, long), region)
+    state.region, state.par = _trusted(xp, region, par, long, gain, ratio, slope, state.cost)
+    ended = (xp.abs(gain) <= enough) & (predicted <= enough) & (ratio <= 2)
+    ended = near | (going & (ended | (state.region <= EDGE * size)))
+    better = going & (ratio >= 1e-4)
+    state.before = xp.where(better & (par == 0), predicted, xp.full_like(par, TINY))
+    state.p = xp.where(better[:, None], p, state.p)
+    state.cost = xp.where(better, cost, state.cost)
+    state.squares = xp.where(better, squares, state.squares)
+    state.gradient = xp.where(better[:, None], gradient, state.gradient)
+    state.normal = xp.where(better[:, None, None], normal, state.normal)
+    state.status = xp.where(ended, _as(xp, CONVERGED, state), state.status)
+
+
+def _damped(xp: Any, state: State, inverse: Any, region: Any) -> tuple[Any, Any, Any]:
+    """The scaled step, its damping and length: that of the region within a tenth, or shorter."""
+    right = -state.gradient * inverse
+    zeros = xp.zeros_like(region)
+    lower, regular = factored(xp, state.normal, inverse, zeros)
+    step = solved(xp, lower, right)
+    long = xp.sqrt(xp.sum(step * step, axis=-1))
+    short = regular & (long <= 1.1 * region)
+    if bool(xp.all(short | (state.status != _GOING))):
+        return step, zeros, long
+    steep = xp.sqrt(xp.sum(right * right, axis=-1))
+    away, most = xp.where(regular, long - region, zeros + xp.inf), steep / region
+    bend = squared(lower, step) / (long * long + TINY)
+    least = xp.where(regular, away / region / (bend + TINY), zeros)
+    par = xp.minimum(xp.maximum(state.par, least), most)
+    par = xp.where(par == 0, xp.where(regular, steep / (long + TINY), 1e-3 * most), par)
+    par, done = xp.where(short, zeros, par), short
+    for turn in range(10):
+        par = xp.where((par == 0) & ~done, xp.maximum(zeros + TINY, 1e-3 * most), par)
+        lower, _ = factored(xp, state.normal, inverse, par)
+        step = xp.where(done[:, None], step, solved(xp, lower, right))
+        long = xp.where(done, long, xp.sqrt(xp.sum(step * step, axis=-1)))
+        before, away = away, long - region
+        done = done | (xp.abs(away) <= 0.1 * region)
+        done = done | ((least == 0) & (away <= before) & (before < 0))
+        if turn == 9 or bool(xp.all(done | (state.status != _GOING))):
+            break
+        bend = squared(lower, step) / (long * long + TINY)
+        least = xp.where(away > 0, xp.maximum(least, par), least)
+        par = xp.where(done, par, xp.maximum(least, par + away / region / (bend + TINY)))
+    return step, par, long
+
+
+def _stepped(xp: Any, problem: Problem, state: State, step: Any) -> tuple[Any, Any, Any]:
+    """Where the step (rows, q) leads within bounds, the step there, and whether it was within."""
+    columns = [state.p[:, t] for t in range(state.p.shape[1])]
+    inside, steps = step[:, 0] == step[:, 0], []
+    for j, t in enumerate(int(each) for each in problem.free):
+        end = columns[t] + step[:, j]
+        there = xp.minimum(xp.maximum(end, problem.low[t]), problem.high[t])
+        inside = inside & (there == end)
+        steps.append(xp.where(there == end, step[:, j], there - columns[t]))
+        columns[t] = there
+    return _followed(problem, xp.stack(columns, axis=-1)), xp.stack(steps, axis=-1), inside
+
+
+def _followed(problem: Problem, p: Any) -> Any:
+    """Linked parameters follow the others."""
+    return p @ problem.link.T + problem.shift if problem.is_linked else p
+
+
+def _trusted(
+    xp: Any, region: Any, par: Any, long: Any, gain: Any, ratio: Any, slope: Any, cost: Any
+) -> tuple[Any, Any]:
+    shrink = xp.where(gain >= 0, xp.full_like(par, 0.5), 0.5 * slope / (slope + gain))
+    shrink = xp.where((gain > -cost) & (shrink >= 0.1), shrink, xp.full_like(par, 0.1))
+    bad, good = ratio <= 0.25, (par == 0) | (ratio >= 0.75)
+    smaller, larger = shrink * xp.minimum(region, 10 * long), 2 * long
+    return (
+        xp.where(bad, smaller, xp.where(good, larger, region)),
+        xp.where(bad, par / shrink, xp.where(good, 0.5 * par, par)),
     )
-    factor[at] = np.where(better, 2.0, np.minimum(nu * 2, 1e6))
-    enough = GAIN * here.cost
-    finished = (np.abs(predicted) <= enough) & (np.abs(gain) <= enough)
-    # a step that is small because it is damped says nothing
-    finished &= (mu <= 1) | (np.abs(gain) <= ROUNDING * here.cost)
-    finished |= np.all(np.abs(step) <= 1e-14 * np.abs(p[:, free]), axis=-1) | (mu > 1e30)
-    keep = np.flatnonzero(better)
-    here.put(keep, there, keep)
-    return np.asarray(finished)
 
 
-def _solved(problem: Problem, here: State, mu: Array) -> Array:
-    """The steps of parameters that are free and not held by a bound."""
-    held = held_by_bounds(problem, here.p, here.gradient)
-    scale = np.where(here.scale == 0, 1.0, here.scale)
-    kept = (~held).astype(float)
-    scaled = here.normal / (scale[:, :, np.newaxis] * scale[:, np.newaxis, :])
-    scaled *= kept[:, :, np.newaxis] * kept[:, np.newaxis, :]
-    index = np.arange(problem.free.size)
-    scaled[:, index, index] += np.where(held, 1.0, mu[:, np.newaxis])
-    right = -here.gradient / scale * kept
-    try:
-        found = np.linalg.solve(scaled, right[..., np.newaxis])[..., 0]
-    except np.linalg.LinAlgError:
-        scaled[:, index, index] += 1e-6
-        found = np.linalg.solve(scaled, right[..., np.newaxis])[..., 0]
-    step: Array = found / scale
-    return step
-
-
-def held_by_bounds(problem: Problem, p: Array, gradient: Array) -> Array:
-    """Which free parameters (rows, free) are at a bound that the fit would cross."""
-    mine = p[:, problem.free]
-    low, high = problem.low[problem.free], problem.high[problem.free]
-    held: Array = ((mine <= low) & (gradient > 0)) | ((mine >= high) & (gradient < 0))
-    return held
-
-
-def _is_orthogonal(problem: Problem, here: State) -> Array:
-    length = np.sqrt(np.diagonal(here.normal, axis1=1, axis2=2) * 2 * here.cost[:, np.newaxis])
-    cosine = np.where(length > 0, np.abs(here.gradient) / length, 0.0)
-    cosine[held_by_bounds(problem, here.p, here.gradient)] = 0
-    return np.asarray(cosine.max(-1) <= ANGLE)
-
-
-def _evaluated(problem: Problem, y: Array, w: Array, p: Array) -> State:
-    jacobian = np.empty((len(p), p.shape[1], y.shape[1]))
-    residual = problem.model.evaluate(problem.x, p, jacobian, problem.high) - y
-    if problem.weighted:
-        residual *= w
-    if problem.free.size < p.shape[1]:
-        jacobian = jacobian[:, problem.free]
-    if problem.weighted:
-        jacobian *= w[:, np.newaxis, :]
-    squares = np.einsum("rm,rm->r", residual, residual)
-    cost = 0.5 * squares
+def _evaluated(xp: Any, problem: Problem, y: Any, w: Any, p: Any) -> tuple[Any, Any, Any, Any]:
+    """Cost, squares, normal equations and gradient."""
+    q, n = problem.free.shape[0], problem.x.shape[0]
+    values, derivatives = problem.model.evaluate(xp, problem.x, p, problem.high, problem.moving)
+    rows = xp.empty((p.shape[0], q + 1, y.shape[1]), dtype=y.dtype)
+    for number, each in enumerate([*problem.chosen(derivatives), values]):
+        if problem.model.is_complex:
+            rows[:, number, :n] = xp.real(each)
+            rows[:, number, n:] = xp.imag(each)
+        else:
+            rows[:, number, :] = each
+    rows[:, q, :] -= y
+    if problem.is_weighted:
+        rows *= w[:, None, :]
+    cost, squares = None, None
     if problem.loss != "linear":
-        cost, first = robust(problem.loss, residual, problem.scale)
-        root = np.sqrt(first)
-        residual *= root
-        jacobian *= root[:, np.newaxis, :]
-    normal = np.matmul(jacobian, jacobian.transpose(0, 2, 1))
-    gradient = np.matmul(jacobian, residual[..., np.newaxis])[..., 0]
-    cost = np.where(np.isfinite(normal).all((1, 2)), cost, np.inf)
-    scale = np.sqrt(np.diagonal(normal, axis1=1, axis2=2))
-    return State(p, np.where(np.isnan(cost), np.inf, cost), squares, normal, gradient, scale)
+        residual = rows[:, q, :]
+        squares = xp.sum(residual * residual, axis=-1)
+        cost, first = robust(xp, problem.loss, residual, problem.scale)
+        rows *= xp.sqrt(first)[:, None, :]
+    products = xp.matmul(rows, xp.matrix_transpose(rows))
+    normal, gradient = products[:, :q, :q], products[:, :q, q]
+    if cost is None or squares is None:
+        squares = products[:, q, q]
+        cost = 0.5 * squares
+    total = cost + xp.sum(xp.linalg.diagonal(normal), axis=-1)
+    return xp.where(xp.isfinite(total), cost, xp.full_like(cost, xp.inf)), squares, normal, gradient
 
 
-def robust(loss: str, residual: Array, scale: float) -> tuple[Array, Array]:
+def robust(xp: Any, loss: str, residual: Any, scale: float) -> tuple[Any, Any]:
     """Cost (rows,), and the weight of each square (rows, m) that has the same derivative.
 
     Least squares with these weights never increase the cost (P. W. Holland and R. E. Welsch,
@@ -229,11 +316,59 @@ def robust(loss: str, residual: Array, scale: float) -> tuple[Array, Array]:
     """
     z = (residual / scale) ** 2
     if loss == "soft_l1":
-        root = np.sqrt(1 + z)
+        root = xp.sqrt(1 + z)
         value = 2 * (root - 1)
     else:
         outside = z > 1
-        root = np.sqrt(np.where(outside, z, 1.0))
-        value = np.where(outside, 2 * root - 1, z)
-    cost: Array = 0.5 * scale**2 * value.sum(-1)
-    return cost, 1 / root
+        root = xp.sqrt(xp.where(outside, z, xp.ones_like(z)))
+        value = xp.where(outside, 2 * root - 1, z)
+    return 0.5 * scale**2 * xp.sum(value, axis=-1), 1 / root
+
+
+def _concluded(xp: Any, problem: Problem, state: State) -> tuple[Any, Any]:
+    """Parameters, errors and R squared (2 k + 1, rows), and status (rows,)."""
+    free, rows = problem.free, state.p.shape[0]
+    mine = xp.take(state.p, free, axis=1)
+    low, high = xp.take(problem.low, free, axis=0), xp.take(problem.high, free, axis=0)
+    held = (mine <= low) | (mine >= high)
+    squares = xp.linalg.diagonal(state.normal)
+    usable = (squares > 0) & xp.isfinite(squares)
+    zeros, nothing = xp.zeros_like(squares), xp.full((rows,), xp.nan, dtype=state.p.dtype)
+    inverse = xp.where(held | ~usable, zeros, 1 / xp.sqrt(xp.where(usable, squares, zeros + 1)))
+    lower, regular = factored(xp, state.normal, inverse, xp.zeros_like(state.cost))
+    variances = []
+    worst = xp.zeros_like(state.cost)
+    places = [int(each) for each in free]
+    for t in range(state.p.shape[1]):
+        parts = xp.take(problem.link[t, :], free, axis=0)
+        lost = xp.any(held & (parts != 0), axis=-1)
+        own = xp.where(lost, nothing, squared(lower, parts * inverse))
+        if t in places:
+            worst = worst + xp.where(lost, xp.zeros_like(own), own * squares[:, places.index(t)])
+        variances.append(own if bool(xp.any(parts != 0)) else nothing)
+    regular = regular & xp.all(usable | held, axis=-1) & (worst < 1 / CONDITION)
+    regular = regular & (state.status != NO_START)
+    count, spread = _spread(xp, state, problem.model.is_complex)
+    noise = state.squares / xp.maximum(count - free.shape[0], xp.ones_like(count))
+    noise = xp.where(regular, noise, nothing)
+    errors = [xp.sqrt(each * noise) for each in variances]
+    r_squared = xp.where(spread > 0, 1 - state.squares / spread, nothing)
+    columns = [*(state.p[:, t] for t in range(state.p.shape[1])), *errors, r_squared]
+    status = state.status
+    bound = (status == CONVERGED) & xp.any(held, axis=-1)
+    status = xp.where(bound, _as(xp, AT_BOUND, state), status)
+    status = xp.where(~regular & (status <= AT_BOUND), _as(xp, SINGULAR, state), status)
+    return xp.stack(columns), status
+
+
+def _spread(xp: Any, state: State, is_complex: bool) -> tuple[Any, Any]:
+    """Number of values, and their weighted squares about their mean."""
+    count = xp.sum(xp.astype(state.w != 0, state.y.dtype), axis=-1)
+    spread = xp.zeros_like(state.cost)
+    m = state.y.shape[1]
+    for part in (slice(0, m // 2), slice(m // 2, m)) if is_complex else (slice(0, m),):
+        y, square = state.y[:, part], state.w[:, part] ** 2
+        mean = xp.sum(square * y, axis=-1) / xp.sum(square, axis=-1)
+        away = y - mean[:, None]
+        spread = spread + xp.sum(square * away * away, axis=-1)
+    return count, spread

@@ -10,13 +10,13 @@ import xarray as xr
 
 from usidx.arrays.apply import spectral_dim
 from usidx.errors import PlanError, did_you_mean
-from usidx.model.dimension import Array
 from usidx.step import register, step
-from usidx.steps.fitting.batched import LOSSES, STATUS
 from usidx.steps.fitting.blocks import Task
+from usidx.steps.fitting.compiled import is_compiled
 from usidx.steps.fitting.models import Function, Sum, model_of
-
-Start = Mapping[str, Any] | Sequence[float] | xr.Dataset | None
+from usidx.steps.fitting.problem import LOSSES, STATUS
+from usidx.steps.fitting.starting import Start, begin, bounds_of, check_names, free_of
+from usidx.steps.fitting.ties import links_of
 
 
 @register
@@ -29,6 +29,7 @@ def curve_fit(
     p0: Start = None,
     bounds: Mapping[str, Sequence[float | None]] | None = None,
     fixed: Mapping[str, float] | Sequence[str] | None = None,
+    ties: Mapping[str, str | float] | None = None,
     weights: xr.DataArray | Sequence[float] | None = None,
     loss: str = "linear",
     loss_scale: float = 1.0,
@@ -69,6 +70,8 @@ def curve_fit(
         in its signature
     bounds : (low, high) by name, None for open
     fixed : values by name, or names that stay where they begin
+    ties : for parameters that follow others, sums and multiples of those: {"width_2": "width_1",
+        "center_2": "center_1 + 15.2"}
     weights : of residuals, 1 / sigma: numbers along x, or an array that has `along` among its
         dimensions
     loss : "linear" for least squares; "soft_l1" or "huber" let outliers count less
@@ -108,11 +111,17 @@ def curve_fit(
     if not np.isfinite(x).all():
         raise PlanError(f"{dim!r} has values that are not finite, where no model has a value")
     _check_loss(loss, loss_scale, iterations)
-    numbers, maps, held = _begin(made, p0, fixed)
-    low, high = _bounds(made, bounds, x)
-    task = Task(made, x, numbers, tuple(maps), _free(made, held), low, high, loss, loss_scale,
-                iterations, compiled)  # fmt: skip
-    task.check()
+    tied = {**made.ties, **(ties or {})}
+    check_names(made.parameters, list(tied))
+    numbers, maps, held = begin(made, p0, fixed, tied)
+    low, high = bounds_of(made, bounds, x, tied)
+    link, shift = links_of(made.parameters, tied)
+    if isinstance(made, Function):
+        made = made.checked(x, numbers)
+    task = Task(
+        made, x, numbers, tuple(maps), free_of(made, held, tied), link, shift, low, high, loss,
+        loss_scale, iterations, is_compiled(made, compiled, spectra.size),
+    )  # fmt: skip
     fields = _applied(spectra, dim, task, maps, weights)
     units = made.units(str(spectra.attrs.get("units", "")), of_x) if isinstance(made, Sum) else ()
     return _labelled(made, fields, units)
@@ -164,86 +173,6 @@ def _applied(
         ) from error
     assert isinstance(found, tuple)
     return found
-
-
-def _begin(
-    model: Sum | Function, p0: Start, fixed: Mapping[str, float] | Sequence[str] | None
-) -> tuple[Array, dict[str, xr.DataArray], set[str]]:
-    """Numbers to begin with (NaN where there is none), maps, and names that stay."""
-    names = model.parameters
-    numbers = np.full(len(names), np.nan)
-    if isinstance(model, Function):
-        numbers[:] = [np.nan if each is None else each for each in model.defaults]
-    given: dict[str, Any] = {}
-    if isinstance(p0, xr.Dataset):
-        given = {name: p0[name] for name in names if name in p0.data_vars}
-        if not given:
-            raise PlanError(f"p0 has none of the parameters {', '.join(names)}")
-    elif isinstance(p0, Mapping):
-        given = {str(name): value for name, value in p0.items()}
-    elif p0 is not None:
-        if len(p0) != len(names):
-            raise PlanError(
-                f"p0 has {len(p0)} values, the model has {len(names)} parameters: "
-                f"{', '.join(names)}; a dict begins with some of them"
-            )
-        given = dict(zip(names, p0, strict=True))
-    if isinstance(fixed, Mapping):
-        given |= fixed
-    held = {fixed} if isinstance(fixed, str) else set(fixed or ())
-    _check_names(names, [*given, *held])
-    maps = {}
-    for name, value in given.items():
-        if isinstance(value, xr.DataArray) and value.ndim:
-            maps[name] = value
-        else:
-            numbers[names.index(name)] = float(value)
-    if isinstance(model, Function):
-        lost = [n for n, value in zip(names, numbers) if np.isnan(value) and n not in maps]
-        if lost:
-            raise PlanError(
-                f"where does the fit of {', '.join(lost)} begin? Give p0={{{lost[0]!r}: ...}}, or "
-                "a default in the signature of the function"
-            )
-    return numbers, maps, held
-
-
-def _bounds(
-    model: Sum | Function, bounds: Mapping[str, Sequence[float | None]] | None, x: Array
-) -> tuple[Array, Array]:
-    names = model.parameters
-    low, high = np.full(len(names), -np.inf), np.full(len(names), np.inf)
-    if isinstance(model, Sum):
-        low, high = model.limits(x)
-    _check_names(names, list(bounds or ()))
-    for name, pair in (bounds or {}).items():
-        at = names.index(name)
-        if len(pair) != 2:
-            raise PlanError(f"bounds of {name!r} are (low, high), got {pair!r}")
-        lower, upper = pair
-        low[at] = max(low[at], -np.inf if lower is None else lower)
-        high[at] = min(high[at], np.inf if upper is None else upper)
-        if not low[at] < high[at]:
-            raise PlanError(
-                f"bounds of {name!r} leave nothing between {low[at]} and {high[at]}; to hold a "
-                f"parameter say fixed={{{name!r}: ...}}"
-            )
-    return low, high
-
-
-def _free(model: Sum | Function, held: set[str]) -> Array:
-    free = [at for at, name in enumerate(model.parameters) if name not in held]
-    if not free:
-        raise PlanError("all parameters are fixed, so that there is nothing to fit")
-    return np.array(free)
-
-
-def _check_names(names: Sequence[str], given: Sequence[str]) -> None:
-    unknown = [f"{each!r}{did_you_mean(each, names)}" for each in given if each not in names]
-    if unknown:
-        raise PlanError(
-            f"the model has no parameter {', '.join(unknown)}; it has {', '.join(names)}"
-        )
 
 
 def _check_loss(loss: str, scale: float, iterations: int) -> None:

@@ -41,8 +41,8 @@ def guess(model: Sum, x: Array, spectra: Array) -> Array:
                     parts[at] = _peak(term, x, left)
                 is_last = len(parts) == len(model.terms)
                 if not is_last:
-                    scratch = np.empty((len(left), len(term.parameters), x.size))
-                    left = left - term.evaluate(x, parts[at], scratch)
+                    columns = (parts[at][:, i, np.newaxis] for i in range(len(term.parameters)))
+                    left = left - term.evaluate(np, x, *columns)[0]
     return np.concatenate([parts[at] for at in range(len(model.terms))], axis=1)
 
 

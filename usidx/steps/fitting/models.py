@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from usidx.errors import PlanError, did_you_mean
 from usidx.model.dimension import Array
+from usidx.steps.fitting import terms
+from usidx.steps.fitting.terms import Evaluate
 
-LN2 = math.log(2.0)
-# x (n,), parameters (rows, k), derivatives to be filled (rows, k, n) -> values (rows, n)
-Evaluate = Callable[[Array, Array, Array], Array]
+_log = logging.getLogger("usidx")
+_EPSILON = math.sqrt(np.finfo(float).eps)
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Term:
     name : as people write it in a sum
     parameters : their names, in order
     units : of each, made of "y" (the spectrum's) and "x" (those of its dimension)
-    evaluate : values and derivatives of many spectra at once
+    evaluate : values and derivatives of many spectra at once, as in `terms`
     code : its number in compiled code
     limits : lowest and highest value of some parameters; "x" stands for a small part of a step of x
     kind : "peak", "baseline", "decay" or "oscillator", for the guesses
@@ -54,10 +56,13 @@ class Model(Protocol):
     def is_complex(self) -> bool:
         """Whether values are complex."""
 
-    def evaluate(self, x: Array, p: Array, jacobian: Array | None, upper: Array) -> Array:
-        """Values (rows, m) of parameters (rows, k); derivatives go to jacobian (rows, k, m).
+    def evaluate(
+        self, xp: Any, x: Any, p: Any, high: Any, wanted: Sequence[int]
+    ) -> tuple[Any, Mapping[int, Any]]:
+        """Values (rows, n) at parameters (rows, k), and derivatives by those that are wanted.
 
-        m is the size of x, and twice that for complex values: real, imaginary, real, ...
+        xp is the library of the arrays; derivatives broadcast to the shape of the values. Steps of
+        differences do not lead above high (k,).
         """
 
 
@@ -71,6 +76,7 @@ class Sum:
     """
 
     terms: tuple[Term, ...]
+    ties: ClassVar[Mapping[str, str]] = {}
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -121,26 +127,25 @@ class Sum:
             first += len(term.parameters)
         return p
 
-    def evaluate(self, x: Array, p: Array, jacobian: Array | None, upper: Array) -> Array:
-        """As `Model.evaluate`."""
-        if jacobian is None:
-            size = x.size * (1 + self.is_complex)
-            jacobian = np.empty((p.shape[0], p.shape[1], size))
-        if self.is_complex:
-            return self.terms[0].evaluate(x, p, jacobian.view(complex)).view(float)
+    def evaluate(
+        self, xp: Any, x: Any, p: Any, high: Any, wanted: Sequence[int]
+    ) -> tuple[Any, Mapping[int, Any]]:
+        """As `Model.evaluate`; derivatives are those of all parameters."""
+        derivatives: dict[int, Any] = {}
         total, first = None, 0
         for term in self.terms:
-            last = first + len(term.parameters)
-            values = term.evaluate(x, p[:, first:last], jacobian[:, first:last])
+            count = len(term.parameters)
+            columns = [p[:, first + i, None] for i in range(count)]
+            values, slopes = term.evaluate(xp, x, *columns)
+            derivatives.update(zip(range(first, first + count), slopes))
             total = values if total is None else total + values
-            first = last
-        assert total is not None
-        return total
+            first += count
+        return xp.broadcast_to(total, (p.shape[0], x.shape[0])), derivatives
 
 
 @dataclass(frozen=True)
 class Function:
-    """A model that is a Python function of x and parameters, which broadcasts.
+    """A model that is a Python function of x and parameters.
 
     Parameters
     ----------
@@ -148,43 +153,87 @@ class Function:
     parameters : their names
     defaults : values that the signature has for some of them
     is_complex : whether its values are
+    bounds : lowest and highest values of each parameter; none when empty
+    ties : of parameters that follow others
+    one_by_one : whether it is called for each spectrum, since it does not broadcast
     """
 
     function: Callable[..., Any]
     parameters: tuple[str, ...]
     defaults: tuple[float | None, ...]
     is_complex: bool
+    bounds: tuple[tuple[float, float], ...] = ()
+    ties: Mapping[str, str] = field(default_factory=dict)
+    one_by_one: bool = False
 
-    def values(self, x: Array, p: Array) -> Array:
-        """Values (rows, m)."""
+    def limits(self, x: Array) -> tuple[Array, Array]:
+        """Lowest and highest values of each parameter for which the model is defined."""
+        pairs = np.array(self.bounds or [(-np.inf, np.inf)] * len(self.parameters), dtype=float)
+        return pairs[:, 0].copy(), pairs[:, 1].copy()
+
+    def checked(self, x: Array, p: Array) -> Function:
+        """The function, called one by one where it has to be.
+
+        Parameters
+        ----------
+        x : (n,)
+        p : (k,), values to try it with; NaN for any
+
+        Raises
+        ------
+        PlanError : where it makes something else than a value for each x
+        """
+        ones = np.where(np.isfinite(p), p, 1.0)
+        rows = np.stack([ones, 1.01 * ones + 0.01])
+        shape = (2, x.size)
         with np.errstate(all="ignore"):
-            found = np.asarray(self.function(x, *(p[:, i, np.newaxis] for i in range(p.shape[1]))))
-        shape = (p.shape[0], x.size)
-        if found.shape != shape:
             try:
-                found = np.broadcast_to(found, shape)
-            except ValueError:
+                each = np.stack([np.broadcast_to(self.function(x, *row), x.shape) for row in rows])
+            except Exception as error:
                 raise PlanError(
-                    f"{_name(self.function)} made {found.shape} of x {x.shape} and parameters "
-                    f"({shape[0]}, 1) each; it must broadcast to {shape}, as NumPy's own functions "
-                    "do: use np.where rather than if, and no loop over x"
-                ) from None
-        wanted = complex if self.is_complex else float
-        return np.ascontiguousarray(found, dtype=wanted).view(float)
+                    f"{name_of(self.function)} did not make {x.size} values of x {x.shape} and "
+                    f"numbers ({type(error).__name__}: {error}); it must broadcast to {x.shape}"
+                ) from error
+            if each.dtype.kind == "c" and not self.is_complex:
+                raise PlanError(
+                    f"{name_of(self.function)} makes complex values, for spectra that are real"
+                )
+            try:
+                both = np.broadcast_to(self.values(x, rows), shape)
+            except Exception:  # whatever a function for numbers does with arrays
+                both = np.full(shape, np.nan)
+        if np.allclose(each, both, equal_nan=True):
+            return self
+        _log.info(
+            "%s does not broadcast over spectra, so it is called for each of them, which is slow: "
+            "use np.where rather than if, np.maximum rather than max, and no loop over x",
+            name_of(self.function),
+        )
+        return replace(self, one_by_one=True)
 
-    def evaluate(self, x: Array, p: Array, jacobian: Array | None, upper: Array) -> Array:
+    def values(self, x: Any, p: Any) -> Any:
+        """Values that broadcast to (rows, n), of parameters (rows, k)."""
+        if self.one_by_one:
+            return np.stack([np.broadcast_to(self.function(x, *row), x.shape) for row in p])
+        return self.function(x, *(p[:, i, None] for i in range(p.shape[1])))
+
+    def evaluate(
+        self, xp: Any, x: Any, p: Any, high: Any, wanted: Sequence[int]
+    ) -> tuple[Any, Mapping[int, Any]]:
         """As `Model.evaluate`, derivatives by forward differences."""
-        values = self.values(x, p)
-        if jacobian is None:
-            return values
-        steps = np.sqrt(np.finfo(float).eps) * np.where(p == 0, 1.0, np.abs(p))
-        steps = np.where(p + steps > upper, -steps, steps)
-        for i in range(p.shape[1]):
-            moved = p.copy()
-            moved[:, i] += steps[:, i]
-            exact = (moved[:, i] - p[:, i])[:, np.newaxis]  # what of the step survives rounding
-            np.divide(self.values(x, moved) - values, exact, out=jacobian[:, i])
-        return values
+        shape = (p.shape[0], x.shape[0])
+        values = xp.broadcast_to(self.values(x, p), shape)
+        slopes = {}
+        for i in wanted:
+            column = p[:, i]
+            step = _EPSILON * xp.where(column == 0, xp.ones_like(column), xp.abs(column))
+            step = xp.where(column + step > high[i], -step, step)
+            moved = column + step
+            columns = [p[:, j] if j != i else moved for j in range(p.shape[1])]
+            slope = self.values(x, xp.stack(columns, axis=-1)) - values
+            slope *= (1 / (moved - column))[:, None]  # by what of the step survives rounding
+            slopes[i] = slope
+        return values, slopes
 
 
 def model_of(model: str | Callable[..., Any], *, complex_values: bool) -> Sum | Function:
@@ -205,8 +254,8 @@ def model_of(model: str | Callable[..., Any], *, complex_values: bool) -> Sum | 
     single = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if not accepted or any(each.kind not in single for each in accepted):
         raise PlanError(
-            f"{_name(model)}{inspect.signature(model)} does not name its parameters; a model is a "
-            "function f(x, a, b, ...), whose arguments after the first are fitted"
+            f"{name_of(model)}{inspect.signature(model)} does not name its parameters; a "
+            "model is a function f(x, a, b, ...), whose arguments after the first are fitted"
         )
     defaults = tuple(None if e.default is e.empty else float(e.default) for e in accepted)
     return Function(model, tuple(each.name for each in accepted), defaults, complex_values)
@@ -244,121 +293,22 @@ def _units(unit: str, of_values: str, of_x: str) -> str:
     return f"{of_values}/{of_x}" if unit == "y/x" else f"{of_values} {of_x}"
 
 
-def _name(function: Callable[..., Any]) -> str:
+def name_of(function: Callable[..., Any]) -> str:
+    """Of a function, for people."""
     return str(getattr(function, "__name__", function))
-
-
-def lorentzian(x: Array, p: Array, jacobian: Array) -> Array:
-    """a / (1 + u**2) with u = 2 (x - c) / w."""
-    a, c, w = _columns(p)
-    u = (x - c) * (2 / w)
-    shape = jacobian[:, 0]
-    np.divide(1.0, 1.0 + u * u, out=shape)
-    values: Array = a * shape
-    slope = values * shape * u
-    np.multiply(slope, 4 / w, out=jacobian[:, 1])
-    np.multiply(slope, u * (2 / w), out=jacobian[:, 2])
-    return values
-
-
-def gaussian(x: Array, p: Array, jacobian: Array) -> Array:
-    """a exp(-ln(2) u**2) with u = 2 (x - c) / w."""
-    a, c, w = _columns(p)
-    u = (x - c) * (2 / w)
-    shape = jacobian[:, 0]
-    np.exp(-LN2 * u * u, out=shape)
-    values: Array = a * shape
-    slope = values * u
-    np.multiply(slope, 4 * LN2 / w, out=jacobian[:, 1])
-    np.multiply(slope, u * (2 * LN2 / w), out=jacobian[:, 2])
-    return values
-
-
-def pseudo_voigt(x: Array, p: Array, jacobian: Array) -> Array:
-    """a (h / (1 + u**2) + (1 - h) exp(-ln(2) u**2)) with u = 2 (x - c) / w."""
-    a, c, w, h = _columns(p)
-    u = (x - c) * (2 / w)
-    round_, sharp = np.exp(-LN2 * u * u), 1 / (1 + u * u)
-    shape = h * sharp + (1 - h) * round_
-    slope = a * u * (2 * h * sharp * sharp + 2 * LN2 * (1 - h) * round_)
-    jacobian[:, 0] = shape
-    np.multiply(slope, 2 / w, out=jacobian[:, 1])
-    np.multiply(slope, u / w, out=jacobian[:, 2])
-    np.multiply(a, sharp - round_, out=jacobian[:, 3])
-    values: Array = a * shape
-    return values
-
-
-def voigt(x: Array, p: Array, jacobian: Array) -> Array:
-    """area Re w(z) / (s sqrt(2 pi)) with z = (x - c + i g) / (s sqrt(2)), w of Faddeeva."""
-    from scipy.special import wofz
-
-    area, c, s, g = _columns(p)
-    z = (x - c + 1j * g) / (s * math.sqrt(2))
-    w = wofz(z)
-    slope = 2j / math.sqrt(math.pi) - 2 * z * w
-    norm = 1 / (s * math.sqrt(2 * math.pi))
-    np.multiply(norm, w.real, out=jacobian[:, 0])
-    values: Array = area * jacobian[:, 0]
-    outer = area * norm / (s * math.sqrt(2))
-    np.multiply(-outer, slope.real, out=jacobian[:, 1])
-    np.multiply(-outer, slope.imag, out=jacobian[:, 3])
-    np.divide(-values - area * norm * (slope * z).real, s, out=jacobian[:, 2])
-    return values
-
-
-def exponential(x: Array, p: Array, jacobian: Array) -> Array:
-    """a exp(-x / t)."""
-    a, t = _columns(p)
-    np.exp(-x / t, out=jacobian[:, 0])
-    values: Array = a * jacobian[:, 0]
-    np.multiply(values, x / t**2, out=jacobian[:, 1])
-    return values
-
-
-def linear(x: Array, p: Array, jacobian: Array) -> Array:
-    """slope x + intercept."""
-    slope, intercept = _columns(p)
-    jacobian[:, 0] = x
-    jacobian[:, 1] = 1
-    values: Array = slope * x + intercept
-    return values
-
-
-def constant(x: Array, p: Array, jacobian: Array) -> Array:
-    """offset."""
-    jacobian[:, 0] = 1
-    return np.repeat(p, x.size, axis=1)
-
-
-def sho(x: Array, p: Array, jacobian: Array) -> Array:
-    """a exp(i phi) f0**2 / (f**2 - i f f0 / q - f0**2)."""
-    a, f0, q, phi = _columns(p)
-    inverse = 1 / (x**2 - f0**2 - 1j * (x * (f0 / q)))
-    unit = np.exp(1j * phi) * f0**2 * inverse
-    values: Array = a * unit
-    jacobian[:, 0] = unit
-    jacobian[:, 1] = values * (2 / f0 + (2 * f0 + 1j * x / q) * inverse)
-    jacobian[:, 2] = values * inverse * (-1j * x * f0 / q**2)
-    jacobian[:, 3] = 1j * values
-    return values
-
-
-def _columns(p: Array) -> Sequence[Array]:
-    return [p[:, i, np.newaxis] for i in range(p.shape[1])]
 
 
 _PEAK, _WIDE = ("amplitude", "center", "width"), ("y", "x", "x")
 TERMS = {
     term.name: term
     for term in (
-        Term("lorentzian", _PEAK, _WIDE, lorentzian, 0, "peak"),
-        Term("gaussian", _PEAK, _WIDE, gaussian, 1, "peak"),
+        Term("lorentzian", _PEAK, _WIDE, terms.lorentzian, 0, "peak"),
+        Term("gaussian", _PEAK, _WIDE, terms.gaussian, 1, "peak"),
         Term(
             "pseudo_voigt",
             (*_PEAK, "fraction"),
             (*_WIDE, ""),
-            pseudo_voigt,
+            terms.pseudo_voigt,
             2,
             "peak",
             (("fraction", 0.0, 1.0),),
@@ -367,19 +317,19 @@ TERMS = {
             "voigt",
             ("area", "center", "sigma", "gamma"),
             ("y x", "x", "x", "x"),
-            voigt,
+            terms.voigt,
             3,
             "peak",
             (("sigma", "x", math.inf), ("gamma", 0.0, math.inf)),
         ),
-        Term("exponential", ("amplitude", "decay"), ("y", "x"), exponential, 4, "decay"),
-        Term("linear", ("slope", "intercept"), ("y/x", "y"), linear, 5, "baseline"),
-        Term("constant", ("offset",), ("y",), constant, 6, "baseline"),
+        Term("exponential", ("amplitude", "decay"), ("y", "x"), terms.exponential, 4, "decay"),
+        Term("linear", ("slope", "intercept"), ("y/x", "y"), terms.linear, 5, "baseline"),
+        Term("constant", ("offset",), ("y",), terms.constant, 6, "baseline"),
         Term(
             "sho",
             ("amplitude", "frequency", "quality_factor", "phase"),
             ("y", "x", "", "rad"),
-            sho,
+            terms.sho,
             7,
             "oscillator",
         ),
