@@ -8,6 +8,7 @@ import pathlib
 import shutil
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 
@@ -72,3 +73,101 @@ def test_compressed_and_broken_ones(samples: pathlib.Path, tmp_path: pathlib.Pat
             archive.writestr(name, content)
     with pytest.raises(DamagedStoreError, match="3 of a datum"):
         usidx.open(tmp_path / "b.ndata")
+
+
+# Sizes of a sequence, and how many axes are of a collection and of a datum; as Swift writes them.
+PICTURES = [(0, 0, 1), (0, 1, 1), (0, 2, 1), (0, 1, 2), (0, 2, 2), (0, 0, 2), (1, 0, 1), (1, 0, 2)]
+
+
+@pytest.mark.parametrize(("sequence", "collection", "datum"), PICTURES)
+def test_axes_of_exported_pictures(
+    tmp_path: pathlib.Path, sequence: int, collection: int, datum: int
+) -> None:
+    """Swift puts the axes of a datum before those of a collection; a sequence has no collection."""
+    tifffile = pytest.importorskip("tifffile")
+    sizes = [2][:sequence] + [3, 4][-collection:] * bool(collection) + [5, 6][-datum:]
+    values = np.random.default_rng(1).random(sizes, dtype="f4")
+    calibrations = [
+        {"offset": 1.5 * n, "scale": 0.5 + n, "units": unit}
+        for n, unit in zip(range(len(sizes)), ("s", "nm", "um", "eV", "mrad"))
+    ]
+    said = {
+        "spatial_calibrations": calibrations,
+        "intensity_calibration": {"offset": 2.0, "scale": 4.0, "units": "counts"},
+        "is_sequence": bool(sequence),
+        "collection_dimension_count": collection,
+        "datum_dimension_count": datum,
+        "properties": {"exposure": 0.1},
+    }
+    shape = np.ones(6, int)  # T, Z, C, Y, X, S
+    shape[0] = 2 if sequence else 1
+    if collection:
+        shape[4 - collection + 1 : 5] = sizes[:collection]
+        shape[3 - datum : 3] = sizes[collection:]
+    else:
+        shape[5 - datum : 5] = sizes[-datum:]
+    order = [*range(collection, collection + datum), *range(collection)] if collection else None
+    laid = (values.transpose(order) if order else values).reshape(shape)
+    path = tmp_path / "exported.tif"
+    tifffile.imwrite(path, laid, imagej=True, metadata={"nion.1": json.dumps(said), "unit": "nm"})
+    opened = usidx.open(path)
+    if collection == 1 or (collection, datum) == (0, 1):
+        opened = opened.isel(Y=0)  # the one row of a picture without rows
+    np.testing.assert_array_equal(opened, values)
+    assert len(opened.usid.position_dims) == sequence + collection
+    for dim, each in zip(opened.dims, calibrations):
+        expected = each["offset"] + each["scale"] * np.arange(opened.sizes[dim])
+        np.testing.assert_allclose(opened[dim], expected)
+        assert opened[dim].attrs["units"] == each["units"]
+    assert (opened.attrs["intensity_scale"], opened.attrs["intensity_offset"]) == (4.0, 2.0)
+    assert opened.attrs["intensity_units"] == "counts"
+    assert opened.attrs["metadata.exposure"] == 0.1
+
+
+# dtype, shape, and (sequence, collection, datum) of data items of other kinds than the samples.
+ITEMS = [
+    ("f4", (2, 3, 4, 5), (False, 2, 2)),
+    (">i2", (2, 3, 4, 5), (True, 1, 2)),
+    ("c8", (6, 5), (False, 0, 2)),
+    ("?", (7,), (False, 0, 1)),
+    ("u1", (4, 5, 3), (False, 0, 2)),
+    ("u1", (2, 4, 5, 4), (True, 0, 2)),
+]
+
+
+@pytest.mark.parametrize(("dtype", "shape", "counts"), ITEMS)
+def test_other_data_items(
+    tmp_path: pathlib.Path, dtype: str, shape: tuple[int, ...], counts: tuple[bool, int, int]
+) -> None:
+    values = (9 * np.random.default_rng(2).random(shape)).astype(dtype)
+    sequence, collection, datum = counts
+    named = sequence + collection + datum
+    said = {
+        "dimensional_calibrations": [
+            {"offset": -1.0, "scale": 0.5 * (n + 1), "units": "nm"} for n in range(named)
+        ],
+        "intensity_calibration": {"offset": 1.0, "scale": 0.1, "units": "e"},
+        "is_sequence": sequence,
+        "collection_dimension_count": collection,
+        "datum_dimension_count": datum,
+        "metadata": {"instrument": {"defocus": 1e-9}},
+    }
+    np.save(tmp_path / "data.npy", values)
+    with zipfile.ZipFile(tmp_path / "a.ndata", "w") as archive:
+        archive.write(tmp_path / "data.npy", "data.npy")
+        archive.writestr("metadata.json", json.dumps(said))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("data", data=values).attrs["properties"] = json.dumps(said)
+    for path in (tmp_path / "a.ndata", tmp_path / "a.h5"):
+        opened = usidx.open(path)
+        np.testing.assert_array_equal(opened, values)
+        assert opened.dtype == values.dtype.newbyteorder("=")
+        assert len(opened.usid.position_dims) == sequence + collection
+        for number, dim in enumerate(opened.dims[:named]):
+            expected = -1.0 + 0.5 * (number + 1) * np.arange(shape[number])
+            np.testing.assert_allclose(opened[dim], expected)
+        assert opened.attrs["intensity_units"] == "e"
+        assert opened.attrs["metadata.instrument.defocus"] == 1e-9
+        if len(shape) > named:
+            assert opened.dims[-1] == "channel"
+            assert opened.attrs["channel_names"][:3] == ["blue", "green", "red"]

@@ -11,6 +11,8 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from usidx.errors import DamagedStoreError, NotUsidError
 from usidx.readers.base import Axis, Foreign, Reader, evenly_spaced, position, spectroscopic
 from usidx.readers.hierarchies import HDF5_SIGNATURE, hdf5, hdf5_array, plain
@@ -20,6 +22,8 @@ from usidx.stores.base import BlockArray
 
 _ZIP = b"PK\x03\x04"
 _POSITION_NAMES = ("Z", "Y", "X")
+# In this order, which is not that of most others.
+_COLOURS = {3: ("blue", "green", "red"), 4: ("blue", "green", "red", "alpha")}
 _KNOWN = ("dimensional_calibrations", "spatial_calibrations", "intensity_calibration", "metadata")
 
 
@@ -119,14 +123,16 @@ def _main(path: str, name: str, array: BlockArray, said: Mapping[str, Any]) -> F
     datum = int(said.get("datum_dimension_count") or array.ndim)
     sequence = bool(said.get("is_sequence"))
     collection = int(said.get("collection_dimension_count") or 0)
-    if not said.get("is_sequence") and array.ndim == datum + collection + 1:
+    is_colour = array.dtype == np.uint8 and array.shape[-1] in _COLOURS
+    colours = int(is_colour and array.ndim == sequence + collection + datum + 1)
+    if not said.get("is_sequence") and array.ndim == datum + collection + colours + 1:
         sequence = True  # exports do not say it
-    if array.ndim != sequence + collection + datum:
+    if array.ndim != sequence + collection + datum + colours:
         raise DamagedStoreError(
             f"{path!r} has values of {array.ndim} dimensions, and says that {int(sequence)} are of "
             f"a sequence, {collection} of a collection and {datum} of a datum"
         )
-    names = _names(sequence, collection, datum)
+    names = _names(sequence, collection, datum) + ["channel"] * colours
     axes: list[Axis] = []
     for number, (axis, size) in enumerate(zip(names, array.shape)):
         told = calibrations[number] if number < len(calibrations) else {}
@@ -140,6 +146,9 @@ def _main(path: str, name: str, array: BlockArray, said: Mapping[str, Any]) -> F
         # the values are those of the file; what they mean in units is said
         attrs["intensity_scale"] = float(intensity.get("scale") or 1.0)
         attrs["intensity_offset"] = float(intensity.get("offset") or 0.0)
+        attrs["intensity_units"] = str(intensity.get("units") or "")
+    if colours:
+        attrs["channel_names"] = list(_COLOURS[array.shape[-1]])
     return Foreign(
         name=name.replace("/", "_"),
         array=array,

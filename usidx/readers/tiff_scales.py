@@ -182,20 +182,34 @@ def _of_nion(text: str, scales: Mapping[str, Scale], attrs: dict[str, Any], axes
     sequence = int(bool(said.get("is_sequence")))
     collection = int(said.get("collection_dimension_count") or 0)
     datum = int(said.get("datum_dimension_count") or 0)
-    orders = {(0, 2): ["Y", "X"], (2, 1): ["Y", "X", "C"], (0, 1): ["X"]}
+    # Where Swift puts the axes of a collection and of a datum.
+    orders = {
+        (0, 1): ["X"],
+        (0, 2): ["Y", "X"],
+        (1, 1): ["X", "C"],
+        (2, 1): ["Y", "X", "C"],
+        (1, 2): ["X", "Z", "C"],
+        (2, 2): ["Y", "X", "Z", "C"],
+    }
     order = orders.get((collection, datum))
     letters = (["T"] if sequence else []) + (order or [])
+    if order is not None and "Y" not in letters and "Y" in axes:
+        # a picture has rows, and Swift has one where it needs none
+        letters.insert(sequence, "Y")
+        calibrations.insert(sequence, Scale(1.0))
+        collection += 1
+        order = ["Y", *order]
     if order is None or sorted(letters) != sorted(axes) or len(calibrations) != len(axes):
         attrs["nion.1"] = text
         return Told(scales, attrs)
-    names = {"T": "frame"} | dict(zip(order, {1: ["channel"], 2: ["v", "u"]}[datum][-len(order) :]))
-    if collection:
-        names |= {"Y": "Y", "X": "X", "C": "channel"}
+    datum_names = ["channel"] if datum == 1 else ["v", "u"]
+    names = {"T": "frame", **dict(zip(order, [*order[:collection], *datum_names]))}
     by_letter = dict(zip(letters, calibrations))
     intensity = said.get("intensity_calibration") or {}
     factors = _number(intensity.get("scale") or 1.0), _number(intensity.get("offset"))
     if factors != (1.0, 0.0):
         attrs |= {"intensity_scale": factors[0], "intensity_offset": factors[1]}
+        attrs["intensity_units"] = plain_units(intensity.get("units"))
     roles = tuple(
         (names[axis], by_letter[axis], letters.index(axis) < sequence + collection) for axis in axes
     )
