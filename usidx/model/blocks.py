@@ -179,21 +179,22 @@ def contiguous_run(key: tuple[int | slice, ...], shape: tuple[int, ...]) -> tupl
 
     Axes that `key` leaves out are taken whole; ints count as slices of length 1.
     """
-    start, count = 0, 1
+    start, count, stride = 0, 1, 1
     whole = True  # whether every axis up to here from the fastest is taken whole
-    stride = 1
-    bounds = [axis_range(each, size) for each, size in zip(key, shape, strict=False)]
-    bounds += [range(size) for size in shape[len(key) :]]
-    if any(len(each) == 0 for each in bounds):
-        return 0, 0
-    for each, size in zip(reversed(bounds), reversed(shape), strict=True):
-        if len(each) > 1 and (each.step != 1 or not whole):
-            return None
-        whole = whole and len(each) == size
-        start += each[0] * stride
-        count *= len(each)
+    is_run = True
+    for axis in range(len(shape) - 1, -1, -1):
+        size = shape[axis]
+        places = axis_range(key[axis], size) if axis < len(key) else range(size)
+        length = len(places)
+        if length == 0:
+            return 0, 0
+        if length > 1 and (places.step != 1 or not whole):
+            is_run = False
+        whole = whole and length == size
+        start += places[0] * stride
+        count *= length
         stride *= size
-    return start, start + count
+    return (start, start + count) if is_run else None
 
 
 def axis_range(key: int | slice, size: int) -> range:

@@ -182,7 +182,7 @@ def _run(
         if options.on_block is not None:
             listeners.append(only_blocks(options.on_block))
         plan = _fitted(plan, replan, claim)
-        choice.expects(estimate_of(plan, executor.workers, None).block_memory)
+        choice.expects(plan)
         carry_out(
             plan,
             claim,

@@ -116,13 +116,13 @@ def store_of(
             if foreign is None:
                 raise _unknown(error) from error
             return foreign
-        _guard(store)
-        foreign = None if reader else _foreign(path, None, options)
-        # to look for Mains in a large file takes longer than to look whose it is
+        holds_main = _guarded(store)
+        foreign = None if reader or holds_main else _foreign(path, None, options)
+        # to look for Mains in a large store takes longer than to look whose it is
         return _plain(store, options) if foreign is None or store.candidates() else foreign
     with contextlib.suppress(NotUsidError):
         # says what is near where nothing is there
-        _guard(store_at(path, allow_external))
+        _guarded(store_at(path, allow_external))
     foreign = _foreign(path, reader, options)
     assert foreign is not None
     return foreign
@@ -140,14 +140,18 @@ def store_behind(opened: Opened) -> Store:
     return store_of(opened.store, opened.allow_external, reader, options)
 
 
-def _guard(store: Store) -> None:
-    """Refuse an HDF5 file that reaches outside itself, or leads nowhere, before readers see it."""
+def _guarded(store: Store) -> bool:
+    """Whether it is an HDF5 file that looks as if it had a Main.
+
+    One that reaches outside itself, or leads nowhere, is refused before readers see it.
+    """
     from usidx.stores.hdf5 import HDF5Store
     from usidx.stores.hdf5.read import opened
 
     if isinstance(store, HDF5Store):
-        with opened(store.path, store.allow_external):
-            pass
+        with opened(store.path, store.allow_external) as session:
+            return session.catalog.holds_main
+    return False
 
 
 def _foreign(path: Path, reader: str | None, options: Mapping[str, Any] | None) -> Store | None:

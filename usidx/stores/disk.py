@@ -86,6 +86,22 @@ def read_at(descriptor: int, size: int, offset: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def read_into(descriptor: int, view: memoryview, offset: int) -> int:
+    """Fill `view`, bytes that can be written, from `offset` on; how many of them the file had."""
+    done = 0
+    while done < len(view):
+        if POSITIONED_IO and hasattr(os, "preadv"):
+            count = os.preadv(descriptor, [view[done:] if done else view], offset + done)
+        else:
+            part = read_at(descriptor, len(view) - done, offset + done)
+            count = len(part)
+            view[done : done + count] = part
+        if not count:
+            break
+        done += count
+    return done
+
+
 def write_at(descriptor: int, data: bytes | bytearray | memoryview, offset: int) -> None:
     """Write all of `data` from `offset` on, however many calls it takes.
 

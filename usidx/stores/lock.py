@@ -8,6 +8,7 @@ when the process it names is gone.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -379,6 +380,7 @@ def held(lock: StoreLock, timeout: float) -> Iterator[StoreLock]:
         lock.release()
 
 
+@functools.lru_cache(maxsize=64)  # who writes asks again and again, and reads the same
 def _parse(text: bytes) -> Holder | None:
     try:
         holder = Holder(**json.loads(text))

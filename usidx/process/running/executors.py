@@ -10,7 +10,7 @@ from typing import Any
 
 from usidx.errors import OptionError
 from usidx.process.planning.plan import Plan
-from usidx.process.running.estimate import in_bytes
+from usidx.process.running.estimate import estimate_of, in_bytes
 from usidx.process.running.pace import Pace, pace_of, recut
 from usidx.process.running.processes import Processes
 from usidx.process.running.runner import Executor, client_in_scope, find_executor
@@ -45,10 +45,10 @@ class Choice:
         """How many blocks are computed at once, in all processes."""
         return int(getattr(self.executor, "threads", self.executor.workers))
 
-    def expects(self, memory: int) -> None:
-        """Keep how many bytes a block takes, to be told where workers die of it."""
+    def expects(self, plan: Plan) -> None:
+        """Keep how many bytes a block of the plan takes, to be told where workers die of it."""
         if hasattr(self.executor, "need"):
-            self.executor.need = memory
+            self.executor.need = estimate_of(plan, self.executor.workers, None).block_memory
 
 
 @contextlib.contextmanager

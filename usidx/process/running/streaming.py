@@ -12,6 +12,7 @@ import logging
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ import xarray as xr
 
 from usidx.arrays.lazy import to_dask
 from usidx.arrays.views import Readable
-from usidx.model.blocks import Block, blocks_of
+from usidx.model.blocks import Block
 from usidx.model.dimension import Array
 from usidx.process.planning.outputs import drafts_of
 from usidx.process.running.program import Chunks, program_of, stored_of
@@ -37,10 +38,11 @@ PIECE = 2**20
 # Results of a block that are no larger are written at once.
 GATHERED = 2**20
 _memory = threading.local()
+_streams: weakref.WeakKeyDictionary[Plan, Stream | None] = weakref.WeakKeyDictionary()
 
 log = logging.getLogger("usidx")
 
-Put = Callable[[tuple[slice, ...], Array], None]
+Put = Callable[[tuple[slice, ...], tuple[int, ...], Array], None]
 Read = Callable[[tuple[slice, ...], Array], Array]
 
 
@@ -109,12 +111,11 @@ class StreamedWork:
         where = self.commits[0].key[: len(stream.piece)]
         with contextlib.ExitStack() as stack:
             puts = {each.name: stack.enter_context(pieces_of(each)) for each in self.commits}
-            for key, values in _pieces(stream, where, read):
-                shape = tuple(part.stop - part.start for part in key)
+            for key, shape, values in _pieces(stream, where, read):
                 results = stream.programs[shape](values)
                 for name, result in zip(stream.names, results, strict=True):
                     if name in puts:
-                        puts[name](key, result)
+                        puts[name](key, shape, result)
 
     def without_stream(self) -> StreamedWork:
         """The same for a machine that has the stream already."""
@@ -123,76 +124,80 @@ class StreamedWork:
 
 def _pieces(
     stream: Stream, where: tuple[slice, ...], read: Read | None
-) -> Iterator[tuple[tuple[slice, ...], Array]]:
-    """(slices of the positions, their values) of each piece of a block; valid until the next."""
-    everything = _everything(stream)
-    sizes = tuple(part.stop - part.start for part in where)
-    keys = (block.key for block in blocks_of(sizes, stream.piece))
-    if stream.read_whole:
-        values = stream.array[where + everything]
-        for inside in keys:
-            yield _moved(inside, where), values[inside]
-        return
+) -> Iterator[tuple[tuple[slice, ...], tuple[int, ...], Array]]:
+    """(slices of the positions, their shape, their values) of each piece; valid until the next."""
     rest = stream.array.shape[len(where) :]
-    for inside in keys:
-        key = _moved(inside, where)
-        shape = tuple(part.stop - part.start for part in key) + rest
-        yield key, read_into(stream.array, key + everything, shape, read)
+    everything = tuple(slice(0, size) for size in rest)
+    whole = stream.array[where + everything] if stream.read_whole else None
+    read = read or getattr(stream.array, "read", None)
+    rooms: dict[tuple[int, ...], Array] = {}
+    for key in cut_in(where, stream.piece):
+        shape = tuple([part.stop - part.start for part in key])
+        if whole is not None:
+            yield key, shape, whole[_within(key, where)]
+        elif read is None:
+            yield key, shape, np.asarray(stream.array[key + everything])
+        else:
+            if shape not in rooms:
+                rooms[shape] = _room(shape + rest, stream.array.dtype)
+            yield key, shape, read(key + everything, rooms[shape])
 
 
-def _everything(stream: Stream) -> tuple[slice, ...]:
-    return tuple(slice(0, size) for size in stream.array.shape[len(stream.piece) :])
+def cut_in(where: tuple[slice, ...], piece: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    """The slices that cut a block into pieces, in row-major order.
+
+    Examples
+    --------
+    >>> list(cut_in((slice(4, 5), slice(0, 5)), (1, 3)))
+    [(slice(4, 5, None), slice(0, 3, None)), (slice(4, 5, None), slice(3, 5, None))]
+    """
+    edges = [
+        [slice(start, min(start + step, part.stop)) for start in range(part.start, part.stop, step)]
+        for part, step in zip(where, piece, strict=True)
+    ]
+    return itertools.product(*edges)
 
 
-def _moved(inside: tuple[slice, ...], where: tuple[slice, ...]) -> tuple[slice, ...]:
+def _within(key: tuple[slice, ...], where: tuple[slice, ...]) -> tuple[slice, ...]:
+    """Slices that lie in a block, counted from its first position on."""
     return tuple(
-        slice(base.start + part.start, base.start + part.stop)
-        for part, base in zip(inside, where, strict=True)
+        [
+            slice(part.start - base.start, part.stop - base.start)
+            for part, base in zip(key, where, strict=False)
+        ]
     )
 
 
-def read_into(
-    array: Readable, key: tuple[slice, ...], shape: tuple[int, ...], read: Read | None = None
-) -> Array:
-    """What `key` selects, shape `shape`, in memory that this thread reads into each time."""
-    read = read or getattr(array, "read", None)
-    if read is None:
-        return np.asarray(array[key])
-    nbytes = math.prod(shape) * array.dtype.itemsize
+def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Memory that this thread reads into each time; what was in it is lost."""
+    nbytes = math.prod(shape) * dtype.itemsize
     memory: Array | None = getattr(_memory, "piece", None)
     if memory is None or memory.nbytes < nbytes:
         memory = _memory.piece = np.empty(nbytes, np.uint8)
-    out: Array = read(key, memory[:nbytes].view(array.dtype).reshape(shape))
-    return out
+    room: Array = memory[:nbytes].view(dtype).reshape(shape)
+    return room
 
 
 @contextlib.contextmanager
 def pieces_of(commit: Commit) -> Iterator[Put]:
     """A function that takes the pieces of a block, and has them written when the context ends."""
-    rest = tuple(slice(None) for _ in commit.key[commit.n_marks :])
-    expected = tuple(part.stop - part.start for part in commit.key[commit.n_marks :])
+    rest = commit.key[commit.n_marks :]
+    expected = Block(rest).shape
     pieces = getattr(commit.writer, "pieces", None)
     nbytes = math.prod(Block(commit.key).shape) * np.dtype(commit.writer.dtype).itemsize
     if pieces is not None and nbytes > GATHERED:
         with pieces() as write:
 
-            def put(key: tuple[slice, ...], values: Array) -> None:
-                shape = tuple(part.stop - part.start for part in key) + expected
-                write(key + commit.key[commit.n_marks :], commit.checked(values, shape))
+            def put(key: tuple[slice, ...], shape: tuple[int, ...], values: Array) -> None:
+                write(key + rest, commit.checked(values, shape + expected))
 
             yield put
         return
     # A store that takes whole blocks only, or a block that is no more than a piece.
-    first = [part.start for part in commit.key[: commit.n_marks]]
-    shape = tuple(part.stop - part.start for part in commit.key)
-    block = np.empty(shape, commit.writer.dtype)
+    block = np.empty(Block(commit.key).shape, commit.writer.dtype)
 
-    def gather(key: tuple[slice, ...], values: Array) -> None:
-        inside = tuple(
-            slice(part.start - start, part.stop - start)
-            for part, start in zip(key, first, strict=True)
-        )
-        block[inside + rest] = commit.checked(values, block[inside].shape)
+    def gather(key: tuple[slice, ...], shape: tuple[int, ...], values: Array) -> None:
+        block[_within(key, commit.key)] = commit.checked(values, shape + expected)
 
     yield gather
     commit.writer.write(commit.key, block)
@@ -202,8 +207,14 @@ def stream_of(plan: Plan) -> Stream | None:
     """The Stream of a plan whose step promises that each position is computed from itself alone.
 
     None where the promise is missing, where the source is not a whole stored Main, or where what
-    dask would compute depends on more than the values of a piece.
+    dask would compute depends on more than the values of a piece. Found once for each plan.
     """
+    if plan not in _streams:
+        _streams[plan] = _found(plan)
+    return _streams[plan]
+
+
+def _found(plan: Plan) -> Stream | None:
     cuts = {each.cut for each in plan.outputs}
     origin, source = plan.source.origin, plan.labelled
     if plan.step is None or not _promises(plan.step) or len(cuts) != 1:

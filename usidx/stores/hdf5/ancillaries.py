@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -26,6 +26,16 @@ _WHOLE_BYTES = 32 * 2**20
 _COMPARED_BYTES = 8 * 2**20
 # They are read as a whole, so that they may not claim much more than is stored.
 _SPARE_BYTES = 2**26
+
+
+class Kind(NamedTuple):
+    """What sides have in common that may fold alike: shapes and types are of their matrices."""
+
+    role: Role
+    labels: tuple[str, ...]
+    units: tuple[str, ...]
+    indices: tuple[tuple[int, ...], str]
+    values: tuple[tuple[int, ...], str]
 
 
 class Matrix:
@@ -65,6 +75,7 @@ class Ancillaries:
         self._described: dict[Address, AncillaryFacts] = {}
         self._datasets: dict[str, h5py.Dataset] = {}
         self._layouts: dict[tuple[str, str], Layout] = {}
+        self._first: dict[Kind, tuple[str, str] | None] = {}
         self._known: dict[bytes, Layout] = {}
         self._pairs: dict[tuple[int, int], tuple[Layout, Layout]] = {}
         self.used: set[str] = set()
@@ -135,7 +146,8 @@ class Ancillaries:
             labels = dimension_texts(indices, values, "labels", count) or ()
             units = dimension_texts(indices, values, "units", count) or ()
             matrices = [Matrix(self._datasets[path], turned) for path in key]
-            digest = _digest(role, labels, units, matrices)
+            kind = Kind(role, labels, units, *((each.shape, each.dtype.str) for each in matrices))
+            digest = self._told_apart(kind, key, matrices)
             layout = self._known.get(digest) if digest else None
             if layout is None:
                 layout = infer_layout(role, labels, units, *matrices)
@@ -144,15 +156,29 @@ class Ancillaries:
             self._layouts[key] = layout
         return self._layouts[key]
 
+    def _told_apart(self, kind: Kind, key: tuple[str, str], matrices: list[Matrix]) -> bytes:
+        """The digest of a side; empty while there is no other side of its kind, or for large ones.
 
-def _digest(
-    role: Role, labels: tuple[str, ...], units: tuple[str, ...], matrices: list[Matrix]
-) -> bytes:
+        To digest the matrices takes as long as to look at them, and most files have one of a kind.
+        """
+        if kind not in self._first:
+            self._first[kind] = key
+            return b""
+        before = self._first[kind]
+        if before is not None:
+            self._first[kind] = None
+            turned = kind.role == "spectroscopic"
+            digest = _digest(kind, [Matrix(self._datasets[path], turned) for path in before])
+            if digest:
+                self._known[digest] = self._layouts[before]
+        return _digest(kind, matrices)
+
+
+def _digest(kind: Kind, matrices: list[Matrix]) -> bytes:
     """What tells the ancillaries of one side from others; empty where that takes too long."""
-    digest = hashlib.sha256(repr((role, labels, units)).encode("utf-8", "backslashreplace"))
+    digest = hashlib.sha256(repr(kind).encode("utf-8", "backslashreplace"))
     for each in matrices:
         if each.whole is None or each.whole.nbytes > _COMPARED_BYTES:
             return b""
-        digest.update(repr((each.shape, each.dtype.str)).encode())
         digest.update(to_bytes(each.whole))
     return digest.digest()

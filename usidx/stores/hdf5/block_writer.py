@@ -22,7 +22,7 @@ from usidx.errors import (
     SourceChangedError,
     StoreLockedError,
 )
-from usidx.model.blocks import axis_range, row_range
+from usidx.model.blocks import Block, axis_range, row_range
 from usidx.model.dimension import Array
 from usidx.stores import disk
 from usidx.stores.hdf5.failures import FailureMarks
@@ -36,7 +36,7 @@ _CONTIGUOUS = b"\x01"
 _SUPERBLOCK_BYTES = 96
 _LOOK_EVERY = 2.0
 # Seconds in which parts of a block are written without another look at the claim and the file.
-_OPEN_FOR = 0.02
+_OPEN_FOR = 0.05
 _LOOK_TIMEOUT = 5.0
 # (token, output) -> when this process last found the output in its place, and the superblock then
 _looks: dict[tuple[str, str], tuple[float, bytes]] = {}
@@ -175,13 +175,29 @@ class HDF5BlockWriter:
         opened = contextlib.ExitStack()
         descriptor, since = -1, -math.inf
 
+        whole = tuple(slice(0, size) for size in self.shape[self.n_position :])
+        is_plain = self.row_order is None and self.column_order is None and not self.spare
+        row_nbytes = self.values.span.nbytes // self.n_rows
+
         def write(key: tuple[slice, ...], values: Array) -> None:
             nonlocal descriptor, since
             if time.monotonic() - since > _OPEN_FOR:
                 opened.close()
                 since = time.monotonic()
                 descriptor = opened.enter_context(self._opened(os.O_RDWR))
-            self._write(descriptor, key, values)
+            if not is_plain or key[self.n_position :] != whole or values.dtype != self.dtype:
+                self._write(descriptor, key, values)
+                return
+            # of all that is done to a block, what is left for most of them
+            rows = row_range(key, self.shape, self.n_position)
+            if values.shape != tuple([part.stop - part.start for part in key]):
+                raise self._misshapen(values, Block(key).shape)
+            offset = self.values.span.offset + rows[0] * row_nbytes
+            try:
+                disk.write_at(descriptor, _bytes(np.ascontiguousarray(values)), offset)
+            except OSError as error:
+                with self._understandable(values.nbytes):
+                    raise error
 
         with opened:
             yield write
@@ -283,10 +299,7 @@ class HDF5BlockWriter:
         )
         values = np.asarray(values)
         if values.shape != shape:
-            raise LayoutError(
-                f"a block of {self.main!r} has the shape {values.shape}, expected {shape}; a step "
-                "must give the shape that it had on the whole Main"
-            )
+            raise self._misshapen(values, shape)
         values = converted(values, self.dtype, self.main)
         block = np.ascontiguousarray(values).reshape(len(rows), -1)
         if self.column_order is not None:
@@ -370,6 +383,12 @@ class HDF5BlockWriter:
                     or span.nbytes != room.span.nbytes
                 ):
                     raise self._changed()
+
+    def _misshapen(self, values: Array, expected: tuple[int, ...]) -> LayoutError:
+        return LayoutError(
+            f"a block of {self.main!r} has the shape {values.shape}, expected {expected}; a step "
+            "must give the shape that it had on the whole Main"
+        )
 
     def _changed(self) -> SourceChangedError:
         return SourceChangedError(

@@ -21,9 +21,10 @@ import h5py
 import numpy as np
 
 from usidx.errors import DamagedStoreError, SourceChangedError, StoreNotFoundError
+from usidx.model.blocks import contiguous_run
 from usidx.model.dimension import Array
 from usidx.stores import guard
-from usidx.stores.hdf5.copying import copy_by_offset, copy_through_hdf5
+from usidx.stores.hdf5.copying import copy_by_offset, copy_through_hdf5, read_run
 from usidx.stores.hdf5.file import FileIdentity, open_file, understandable
 from usidx.stores.hdf5.place import Place, find_place
 from usidx.stores.hdf5.selection import Fold, Selection, select
@@ -34,7 +35,7 @@ _TRUSTED_SECONDS = 1.0
 _MOST_REMEMBERED = 1024
 _ATTEMPTS = 3
 # Seconds in which parts are read in a row without another look at the file.
-_LOOK_EVERY = 0.02
+_LOOK_EVERY = 0.1
 
 
 @dataclass(frozen=True)
@@ -361,6 +362,8 @@ class Reading:
         self._array = array
         self._raw: BinaryIO | None = None
         self._place = array.place
+        self._shape = array.shape
+        self._is_plain = array.field is None and all(fold.order is None for fold in array.folds)
         self._known: FileIdentity | None = None
         self._looked = -math.inf
 
@@ -373,9 +376,15 @@ class Reading:
         """
         if time.monotonic() - self._looked > _LOOK_EVERY and not self.holds():
             return self._array.read(key, out)
-        array, selection = self._array, select(key, self._array.shape)
         assert self._raw is not None
-        copy_by_offset(self._raw, self._place, array.folds, selection, array.field, out)
+        run = contiguous_run(key, self._shape) if self._is_plain else None
+        if run is not None:
+            dtype, offset = self._place.dtype, self._place.offset
+            assert offset is not None
+            read_run(self._raw, offset + run[0] * dtype.itemsize, dtype, None, out.reshape(-1))
+        else:
+            array, selection = self._array, select(key, self._shape)
+            copy_by_offset(self._raw, self._place, array.folds, selection, array.field, out)
         return out
 
     def holds(self) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from usidx.errors import DamagedStoreError
 from usidx.model.dimension import Array
+from usidx.stores import disk
 from usidx.stores.hdf5.chunked import copy_chunks
 from usidx.stores.hdf5.filters import require_filters
 from usidx.stores.hdf5.mapped import mapped
@@ -58,12 +59,12 @@ def copy_by_offset(
         run = run_of(selection.ranges, shape)
         if run is not None:
             start = place.offset + run[0] * place.dtype.itemsize
-            return _read_run(raw, start, place.dtype, field, out.reshape(-1))
+            return read_run(raw, start, place.dtype, field, out.reshape(-1))
         if tail_of(selection.ranges, shape)[1] * place.dtype.itemsize >= _LONG_RUN:
             starts, cells = runs_of(selection.ranges, shape)
             for row, cell in zip(out.reshape(-1, cells), starts.tolist(), strict=True):
                 start = place.offset + cell * place.dtype.itemsize
-                _read_run(raw, start, place.dtype, field, row)
+                read_run(raw, start, place.dtype, field, row)
             return None
     whole = mapped(raw, place)
     values = whole if field is None else whole[field]
@@ -76,34 +77,30 @@ def copy_by_offset(
     return None
 
 
-def _read_run(
+def read_run(
     raw: BinaryIO, start: int, dtype: np.dtype[Any], field: str | None, out: Array
 ) -> None:
     """Fill `out`, 1-D and contiguous, with the values from byte `start` on, or one field."""
-    raw.seek(start)
     if field is None:
-        _read_into(raw, out)
+        _read_into(raw, start, out)
         return
     step = max(1, _FIELD_BYTES // dtype.itemsize)
     whole = np.empty(min(step, out.size), dtype=dtype)
     for first in range(0, out.size, step):
         part = out[first : first + step]
-        _read_into(raw, whole[: part.size])
+        _read_into(raw, start + first * dtype.itemsize, whole[: part.size])
         part[...] = whole[: part.size][field]
 
 
-def _read_into(raw: BinaryIO, out: Array) -> None:
-    """Fill `out`, 1-D and contiguous, with the bytes that come next."""
+def _read_into(raw: BinaryIO, start: int, out: Array) -> None:
+    """Fill `out`, 1-D and contiguous, with the bytes from `start` on."""
     view = out.view(np.uint8)
-    done = 0
-    while done < len(view):
-        count = raw.readinto(view[done:])  # type: ignore[attr-defined]
-        if not count:
-            raise DamagedStoreError(
-                f"{raw.name!r} ended {len(view) - done} bytes too early: it was cut short while it "
-                "was read; get the original again"
-            )
-        done += count
+    done = disk.read_into(raw.fileno(), view.data, start)
+    if done < view.size:
+        raise DamagedStoreError(
+            f"{raw.name!r} ended {view.size - done} bytes too early: it was cut short while it "
+            "was read; get the original again"
+        )
 
 
 def rows_of(ranges: Ranges, folds: Sequence[Fold]) -> list[Rows]:

@@ -63,6 +63,11 @@ class Catalog:
         """Paths of all that may be a Main: 2-D, with one of the four references."""
         return tuple(each.path for each in self.items if _may_be_main(self.file, each, each.path))
 
+    @cached_property
+    def holds_main(self) -> bool:
+        """Whether there is a candidate; the first one ends the search."""
+        return any(_may_be_main(self.file, each, each.path) for each in self.items)
+
     def candidates_called(self, ending: str) -> tuple[str, ...]:
         """Those of the candidates whose path is `ending`, or ends with it after a "/"."""
         wanted = "/" + ending.strip("/")
