@@ -37,11 +37,13 @@ from usidx.process.running.events import (
 from usidx.process.running.events import progress as progress_bar
 from usidx.process.running.executors import Choice, chosen
 from usidx.process.running.failures import OnError, check_on_error
+from usidx.process.running.grown import ATTRIBUTE as FIRST_ROWS
+from usidx.process.running.grown import Earlier, earlier_of
 from usidx.process.running.mending import LocatedError, Mending, located_error
 from usidx.process.running.pace import recut
 from usidx.process.running.runner import Executor, UnitFailedError, execute
 from usidx.process.running.work import Unit, count_pending
-from usidx.stores.base import Claim, ResultRecord, Store
+from usidx.stores.base import Claim, ResultRecord, ResultRequest, Store
 from usidx.stores.compression import Compression, check_compression
 
 log = logging.getLogger("usidx")
@@ -107,7 +109,7 @@ def run_plan(
         log.info("%s is complete already", twins[0].group)
         warn_of_failures(twins[0])
         return ResultGroup(target.store.path, twins[0].group)
-    return _run(plan, replan, target, twins[0] if twins else None, options)
+    return _run(plan, replan, target, twins[0] if twins else None, options, fresh=fresh)
 
 
 def resume_plan(plan: Plan, replan: Replan, group: ResultGroup, options: Options) -> ResultGroup:
@@ -152,7 +154,13 @@ def plan_for(
 
 
 def _run(
-    plan: Plan, replan: Replan, target: Target, twin: ResultRecord | None, options: Options
+    plan: Plan,
+    replan: Replan,
+    target: Target,
+    twin: ResultRecord | None,
+    options: Options,
+    *,
+    fresh: bool = False,
 ) -> ResultGroup:
     if twin is not None and is_foreign(twin):
         plan, replan = adopted(plan, replan, target.store, twin)
@@ -162,12 +170,10 @@ def _run(
         plan = plan_for(plan, replan, executor, options.memory)
         if choice.pace is not None:
             plan = recut(plan, replan, choice.pace, executor.workers, choice.threads)
+        earlier = None
         if twin is None:
-            request = replace(
-                request_of(plan, target),
-                failures=options.on_error == "mark",
-                compression=options.compression,
-            )
+            earlier = None if fresh else earlier_of(plan, target.store)
+            request = _request(plan, target, earlier, options)
             claim = claim_in(target, request, durable=options.durable)
         else:
             try:
@@ -182,6 +188,8 @@ def _run(
         if options.on_block is not None:
             listeners.append(only_blocks(options.on_block))
         plan = _fitted(plan, replan, claim)
+        if earlier is not None:
+            earlier.fill(plan, claim)
         choice.expects(plan)
         carry_out(
             plan,
@@ -194,6 +202,19 @@ def _run(
             retry=options.retry_failed,
         )
     return ResultGroup(target.store.path, claim.group)
+
+
+def _request(
+    plan: Plan, target: Target, earlier: Earlier | None, options: Options
+) -> ResultRequest:
+    """The group that is to be made."""
+    request = request_of(plan, target)
+    return replace(
+        request,
+        failures=options.on_error == "mark",
+        compression=options.compression,
+        attrs={**request.attrs, **({FIRST_ROWS: earlier.group} if earlier else {})},
+    )
 
 
 def _reopened(store: Store, twin: ResultRecord, options: Options) -> Claim:

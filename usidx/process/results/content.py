@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from usidx.arrays.origin import Origin
 from usidx.errors import PlanError, SourceChangedError
 from usidx.model.blocks import block_shape, blocks_of
+from usidx.model.layout import Layout
 from usidx.process.planning.plan import Plan
 from usidx.readers import store_behind
 from usidx.stores.base import ResultRecord, StoredMain
@@ -94,8 +96,13 @@ def check_content(plan: Plan, record: ResultRecord) -> None:
         )
 
 
-def digest_of(origin: Origin) -> str:
+def digest_of(origin: Origin, first: Layout | None = None) -> str:
     """Digest of the values of a Main: of all up to 64 MiB, else of pieces that are spread evenly.
+
+    Parameters
+    ----------
+    origin : the Main
+    first : positions that it begins with, to have the digest that it had with these alone
 
     Raises
     ------
@@ -108,6 +115,8 @@ def digest_of(origin: Origin) -> str:
             f"{origin.main!r} in {origin.store!r} is not what it was when it was opened; open it "
             "again"
         )
+    if first is not None:
+        stored = replace(stored, spec=replace(stored.spec, position=first))
     digest = hashlib.sha256()
     for key in _keys(stored):
         digest.update(np.ascontiguousarray(stored.array[key]).view(np.uint8).reshape(-1).data)
