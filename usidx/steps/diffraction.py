@@ -73,13 +73,14 @@ def center_of_mass(
     # Measured from the middle, where large coordinates do not eat the digits of small shifts.
     middle = float(v.mean()), float(u.mean())
     moments = [counted, counted * (v - middle[0])[:, np.newaxis], counted * (u - middle[1])]
+    weights = np.stack([each.ravel() for each in moments]).astype(floating(data.dtype))
     (found,) = apply_over(
         data,
         centers,
         dims,
         output={"axis": 2},
         dtypes=[floating(data.dtype)],
-        kwargs={"moments": np.stack([each.ravel() for each in moments]), "middle": middle},
+        kwargs={"moments": weights, "middle": middle},
     )
     fields = {}
     for n, dim in enumerate(dims):
@@ -98,7 +99,7 @@ def centers(block: Array, *, moments: Array, middle: tuple[float, float]) -> Arr
     moments : ndarray, shape (3, v * u): weights of pixels, and these times each coordinate
     middle : what the coordinates are measured from
     """
-    sums = masked_sums(block, masks=moments)
+    sums = masked_sums(block, masks=moments).astype(np.float64)
     total = np.where(sums[..., :1] == 0, np.nan, sums[..., :1])
     return np.asarray(sums[..., 1:] / total + middle, floating(block.dtype))
 
