@@ -87,8 +87,12 @@ def test_promises_of_readers(samples: pathlib.Path, tmp_path: pathlib.Path, name
 def test_what_is_known_to_be_wrong_is_refused(tmp_path: pathlib.Path) -> None:
     pytest.importorskip("rsciio", reason="pip install usidx[rosettasciio]")
     (tmp_path / "a.prz").write_bytes(b"PK\3\4" + bytes(100))
-    with pytest.raises(NotUsidError, match="wrong values"):
-        usidx.open(tmp_path / "a.prz")
+    made = np.arange(4.0)
+    np.savez(tmp_path / "b.npz", data=made, meta_data=made, data_model=made, file_format_version=5)
+    (tmp_path / "b.npz").rename(tmp_path / "b")
+    for name in ("a.prz", "b"):
+        with pytest.raises(NotUsidError, match="wrong values"):
+            usidx.open(tmp_path / name)
 
 
 def test_without_the_library(

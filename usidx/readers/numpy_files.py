@@ -32,7 +32,9 @@ def _claims(path: str, head: bytes) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            return all(each.endswith(".npy") for each in names) and (called or bool(names))
+            # other systems keep arrays like this too, with a description among them
+            known = called or (bool(names) and "meta_data.npy" not in names)
+            return known and all(each.endswith(".npy") for each in names)
     except zipfile.BadZipFile:
         return called  # by its name; reading it says what is wrong
 

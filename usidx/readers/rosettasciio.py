@@ -27,25 +27,24 @@ from usidx.readers.base import Axis, Foreign, Reader, evenly_spaced, position, s
 from usidx.readers.colours import ColourArray, colours, is_colour
 from usidx.readers.hierarchies import as_text, plain
 from usidx.readers.raw import FileIdentity, LoadedArray
-from usidx.readers.rosettasciio_formats import FORMATS, Format, format_of
+from usidx.readers.rosettasciio_formats import FORMATS, Format, format_of, is_panta_rhei
 from usidx.readers.scans import scan
 
 _ENERGIES = ("eV", "keV")
-_REFUSED = {
-    ".prz": "Panta Rhei files come back with wrong values when RosettaSciIO reads them lazily; "
-    "save them as HDF5 or DM there"
-}
+_PANTA_RHEI = (
+    "Panta Rhei files come back with wrong values when RosettaSciIO reads them lazily, and hold "
+    "Python objects; save them as HDF5 or DM there"
+)
 
 
 def _claims(path: str, head: bytes) -> bool:
-    if path.lower().endswith(tuple(_REFUSED)):
-        return True
-    return bool(head) and format_of(path, head) is not None
+    return bool(head) and (is_panta_rhei(path, head) or format_of(path, head) is not None)
 
 
 def read(
     path: str,
     *,
+    n_position: int | None = None,
     nav_shape: Sequence[int] | int | None = None,
     sync_offset: int = 0,
     fill_value: Any = None,
@@ -54,6 +53,7 @@ def read(
 
     Parameters
     ----------
+    n_position : how many axes, the first ones, are positions; as the file says when None
     nav_shape : shape of the scan, for signals that have one axis of frames
     sync_offset, fill_value : as for bare frames
     """
@@ -62,7 +62,7 @@ def read(
     numbers = [n for n, each in enumerate(signals) if _is_shown(each["data"].dtype)]
     names = _names(path, [signals[number] for number in numbers])
     mains = [
-        _signal(path, found, number, signals[number], name, warned)
+        _signal(path, found, number, signals[number], name, warned, n_position)
         for number, name in zip(numbers, names, strict=True)
     ]
     if nav_shape is None and not sync_offset:
@@ -72,11 +72,11 @@ def read(
 
 def _format(path: str) -> Format:
     """The format of a file that RosettaSciIO can be asked for."""
-    for ending, reason in _REFUSED.items():
-        if path.lower().endswith(ending):
-            raise NotUsidError(f"{path!r} is refused: {reason}")
     with open(path, "rb") as file:
-        found = format_of(path, file.read(512))
+        head = file.read(512)
+    if is_panta_rhei(path, head):
+        raise NotUsidError(f"{path!r} is refused: {_PANTA_RHEI}")
+    found = format_of(path, head)
     if found is None:
         raise NotUsidError(f"{path!r} is of no format that RosettaSciIO is asked for")
     if found.needs_name and not found.is_called(path):
@@ -225,6 +225,7 @@ def _signal(
     signal: Mapping[str, Any],
     name: str,
     warned: Sequence[str],
+    n_position: int | None,
 ) -> Foreign:
     data = signal["data"]
     shape = tuple(int(size) for size in data.shape)
@@ -237,7 +238,7 @@ def _signal(
         load = functools.partial(_whole, path, found, number)
         token = (path, FileIdentity.of(path), found.module, number)
         array = LoadedArray(load, shape, dtype, token)
-    axes = _axes(signal, shape, found.module)
+    axes = _axes(signal, shape, found.module, n_position)
     # every block of sparse values unpacks them all
     chunks = None if found.is_lazy and not is_sparse else shape
     if is_colour(dtype):
@@ -268,12 +269,14 @@ def _whole(path: str, found: Format, number: int) -> Array:
     return values
 
 
-def _axes(signal: Mapping[str, Any], shape: tuple[int, ...], module: str) -> tuple[Axis, ...]:
+def _axes(
+    signal: Mapping[str, Any], shape: tuple[int, ...], module: str, n_position: int | None
+) -> tuple[Axis, ...]:
     said = list(signal.get("axes") or [{} for _ in shape])
-    energies = module == "digitalmicrograph" and [
-        axis.get("units") in _ENERGIES and bool(axis.get("navigate")) for axis in said
-    ]
-    swap = bool(energies and any(energies))
+    if n_position is None:
+        navigate = _navigation(said, module)
+    else:
+        navigate = [number < n_position for number in range(len(said))]
     names: list[str] = []
     axes = []
     for number, (axis, size) in enumerate(zip(said, shape, strict=True)):
@@ -286,12 +289,24 @@ def _axes(signal: Mapping[str, Any], shape: tuple[int, ...], module: str) -> tup
             step, start = axis.get("scale"), axis.get("offset")
             step = 1.0 if step is None else float(step)
             values = evenly_spaced(size, step, float(start or 0.0))
-        navigate = bool(axis.get("navigate"))
-        if swap and energies:
-            navigate = not energies[number]
-        make = position if navigate else spectroscopic
+        make = position if navigate[number] else spectroscopic
         axes.append(make(name, _units(axis.get("units")), values))
     return tuple(axes)
+
+
+def _navigation(said: Sequence[Mapping[str, Any]], module: str) -> list[bool]:
+    """Whether the probe moves along each axis.
+
+    Energies of a Gatan spectrum image may come first in the file and be marked as navigation; an
+    EMD file marks nothing.
+    """
+    marked = [bool(axis.get("navigate")) for axis in said]
+    energies = [axis.get("units") in _ENERGIES for axis in said]
+    is_gatan = module == "digitalmicrograph" and any(
+        energy and mark for energy, mark in zip(energies, marked)
+    )
+    is_bare = module == "emd" and not any(marked) and any(energies)
+    return [not energy for energy in energies] if is_gatan or is_bare else marked
 
 
 def _units(said: Any) -> str:

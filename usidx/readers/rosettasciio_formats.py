@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,6 +134,17 @@ def format_of(path: str, head: bytes) -> Format | None:
         return sure[0]
     called = [each for each in FORMATS if not each.is_told and each.is_called(path)]
     return next(iter(called), None)
+
+
+def is_panta_rhei(path: str, head: bytes) -> bool:
+    """Whether a file is of Panta Rhei: arrays in a zip file, with a description as one of them."""
+    if not head.startswith(b"PK\x03\x04"):
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {"data.npy", "meta_data.npy", "data_model.npy"} <= set(archive.namelist())
+    except zipfile.BadZipFile:
+        return path.lower().endswith(".prz")
 
 
 def _by_groups(path: str, formats: list[Format]) -> list[Format]:
