@@ -81,8 +81,8 @@ def run(
     """
     import usidx
 
-    for each in modules:
-        _loaded(each)
+    for module in modules:
+        _loaded(module)
     if step is None:
         if not _is_recipe(main):
             raise click.UsageError(f"Missing argument 'STEP': what is to be run on {main!r}?")
