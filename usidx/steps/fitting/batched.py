@@ -5,9 +5,10 @@ The method and the numbers are those of `loops`, for all rows of a batch in step
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
 
 from usidx.steps.fitting.problem import (
     ANGLE,
@@ -28,20 +29,29 @@ from usidx.steps.fitting.problem import (
 )
 from usidx.steps.fitting.stacked import factored, solved, squared
 
-# Values in a batch: derivatives of a batch stay in the cache of a processor. Others take more.
-_BATCH = 2**15
-_BATCH_ELSEWHERE = 2**24
+# Values of the model that are made at once: they and their derivatives stay in the cache of a
+# processor. What is small is done for all rows together.
+_AT_ONCE = 2**15
+_AT_ONCE_ELSEWHERE = 2**24
 _GOING = -1
 
 
 @dataclass(eq=False)
-class State:
-    """Rows on their way: parameters, the normal equations there, and how far the model is trusted.
+class Rows:
+    """Arrays with a row for each spectrum."""
+
+    def take(self, which: Any) -> Self:
+        """Some of the rows."""
+        return type(self)(**{name: value[which, ...] for name, value in vars(self).items()})
+
+
+@dataclass(eq=False)
+class State(Rows):
+    """Spectra on their way: parameters, the normal equations there, how far these are trusted.
 
     Parameters
     ----------
     row : (rows,), of the batch
-    y, w : (rows, m), values and weights
     p : (rows, k)
     cost, squares : (rows,)
     normal, gradient : (rows, q, q) and (rows, q)
@@ -52,8 +62,6 @@ class State:
     """
 
     row: Any
-    y: Any
-    w: Any
     p: Any
     cost: Any
     squares: Any
@@ -66,10 +74,26 @@ class State:
     exact: Any
     status: Any
 
-    def take(self, which: Any) -> State:
-        """Some of its rows."""
-        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        return State(**{name: value[which, ...] for name, value in values.items()})
+
+@dataclass(eq=False)
+class Trial(Rows):
+    """Where the next steps lead.
+
+    Parameters
+    ----------
+    p : (rows, k)
+    par, long, size : (rows,), damping, and the scaled lengths of step and parameters
+    slope, predicted : (rows,), of the cost along the step, and what the linear model gains
+    first : (rows,), whether it is the first step
+    """
+
+    p: Any
+    par: Any
+    long: Any
+    size: Any
+    slope: Any
+    predicted: Any
+    first: Any
 
 
 def fit_batched(problem: Problem, y: Any, weights: Any, start: Any, out: Any, status: Any) -> None:
@@ -84,13 +108,20 @@ def fit_batched(problem: Problem, y: Any, weights: Any, start: Any, out: Any, st
     out : (2 k + 1, rows), status : (rows,), int8; both are filled
     """
     xp = namespace_of(y)
-    here = xp.__name__ == "numpy"
-    size = max(16, (_BATCH if here else _BATCH_ELSEWHERE) // y.shape[1])
-    for first in range(0, y.shape[0], size):
-        part = slice(first, first + size)
-        w = weights[part, :] if weights.shape[0] > 1 else weights
-        w = xp.broadcast_to(w, y[part, :].shape)
-        out[:, part], status[part] = _fitted(xp, problem, y[part, :], w, start[part, :])
+    with np.errstate(all="ignore"):  # values that are not finite are looked for
+        out[...], status[...] = _fitted(xp, problem, _real(xp, y), _twice(xp, weights, y), start)
+
+
+def _real(xp: Any, values: Any) -> Any:
+    """Complex values as their real parts, followed by the imaginary ones."""
+    if not xp.isdtype(values.dtype, "complex floating"):
+        return values
+    return xp.concat([xp.real(values), xp.imag(values)], axis=-1)
+
+
+def _twice(xp: Any, w: Any, y: Any) -> Any:
+    """Weights for what `_real` makes of y."""
+    return xp.concat([w, w], axis=-1) if xp.isdtype(y.dtype, "complex floating") else w
 
 
 def namespace_of(array: Any) -> Any:
@@ -103,59 +134,67 @@ def namespace_of(array: Any) -> Any:
 
 
 def _fitted(xp: Any, problem: Problem, y: Any, w: Any, start: Any) -> tuple[Any, Any]:
-    if problem.model.is_complex:
-        y = xp.concat([xp.real(y), xp.imag(y)], axis=-1)
-        w = xp.concat([w, w], axis=-1)
-    with quiet(xp):
-        state = _descended(xp, problem, _begun(xp, problem, y, w, start))
-        return _concluded(xp, problem, state)
-
-
-def quiet(xp: Any) -> Any:
-    """NumPy without warnings of values that are not finite, which are looked for."""
-    import numpy as np
-
-    return np.errstate(all="ignore")
-
-
-def _begun(xp: Any, problem: Problem, y: Any, w: Any, start: Any) -> State:
     p = _followed(problem, xp.minimum(xp.maximum(start, problem.low), problem.high))
     cost, squares, normal, gradient = _evaluated(xp, problem, y, w, p)
     zeros = xp.zeros_like(cost)
     lost = xp.full(cost.shape, NO_START, dtype=xp.int8)
     going = xp.full(cost.shape, _GOING, dtype=xp.int8)
-    return State(
-        xp.arange(cost.shape[0]), y, w, p, cost, squares, normal, gradient,
+    state = State(
+        xp.arange(cost.shape[0]), p, cost, squares, normal, gradient,
         longest=xp.zeros_like(gradient), region=zeros - 1, par=zeros, before=zeros + TINY,
-        exact=EXACT * xp.sum((w * y) ** 2, axis=-1),
+        exact=EXACT * xp.vecdot(*[y * w if problem.is_weighted else y] * 2),
         status=xp.where(xp.isfinite(cost), going, lost),
     )  # fmt: skip
+    return _concluded(xp, problem, _descended(xp, problem, state, y, w), y, w)
 
 
-def _descended(xp: Any, problem: Problem, state: State) -> State:
+def _descended(xp: Any, problem: Problem, state: State, y: Any, w: Any) -> State:
     """All rows where their fits ended, in their order."""
     ended: list[State] = []
     for _ in range(problem.iterations):
-        size, inverse = _surveyed(xp, problem, state)
+        trial = _tried(xp, problem, state)
         done = state.status != _GOING
         count = int(xp.sum(xp.astype(done, xp.int64)))
         if count == done.shape[0]:
             break
-        if count > 0.2 * done.shape[0]:
+        if count > 0.1 * done.shape[0]:
+            going = ~done
             ended.append(state.take(done))
-            state, size, inverse = state.take(~done), size[~done], inverse[~done, ...]
-        _advance(xp, problem, state, size, inverse)
+            state, trial, y = state.take(going), trial.take(going), y[going, :]
+            w = w[going, :] if w.shape[0] > 1 else w
+        _advance(xp, problem, state, trial, y, w)
     state.status = xp.where(state.status == _GOING, _as(xp, EXHAUSTED, state), state.status)
     ended.append(state)
     order = xp.argsort(xp.concat([each.row for each in ended]))
-    fields = ("row", "y", "w", "p", "cost", "squares", "normal", "gradient", "longest", "region",
-              "par", "before", "exact", "status")  # fmt: skip
-    whole = {f: xp.concat([getattr(each, f) for each in ended], axis=0) for f in fields}
-    return State(**{f: xp.take(each, order, axis=0) for f, each in whole.items()})
+    parts = [vars(each) for each in ended]
+    whole = {name: xp.concat([each[name] for each in parts], axis=0) for name in parts[0]}
+    return State(**{name: xp.take(each, order, axis=0) for name, each in whole.items()})
 
 
 def _as(xp: Any, status: int, state: State) -> Any:
     return xp.full(state.status.shape, status, dtype=xp.int8)
+
+
+def _tried(xp: Any, problem: Problem, state: State) -> Trial:
+    """The next step of each row; those that need none, or no look at where it leads, are done."""
+    size, inverse = _surveyed(xp, problem, state)
+    first = state.region < 0
+    longest = FACTOR * xp.where(size > 0, size, xp.ones_like(size))
+    state.region = xp.where(first, longest, state.region)
+    scaled, par, long = _damped(xp, state, inverse)
+    p, step, inside = _stepped(xp, problem, state, scaled * inverse)
+    bent = xp.sum(step * xp.matmul(state.normal, step[..., None])[..., 0], axis=-1)
+    slope = xp.sum(step * state.gradient, axis=-1)
+    predicted = -(slope + 0.5 * bent)
+    # as in `loops`: what is left after this step is known without looking
+    shrinks = xp.where(predicted < state.before, predicted / state.before, xp.ones_like(par))
+    near = (predicted <= GAIN * state.cost) | (predicted * shrinks <= REST * state.cost)
+    near = near & (par == 0) & inside & (predicted <= NEAR**2 * state.cost)
+    near = near & (long <= NEAR * size) & (state.status == _GOING)
+    state.p = xp.where(near[:, None], p, state.p)
+    state.squares = xp.where(near, state.squares - 2 * predicted, state.squares)
+    state.status = xp.where(near, _as(xp, CONVERGED, state), state.status)
+    return Trial(p, par, long, size, slope, predicted, first)
 
 
 def _surveyed(xp: Any, problem: Problem, state: State) -> tuple[Any, Any]:
@@ -166,9 +205,7 @@ def _surveyed(xp: Any, problem: Problem, state: State) -> tuple[Any, Any]:
     length = xp.sqrt(xp.linalg.diagonal(state.normal))
     state.longest = xp.maximum(state.longest, length)
     units = xp.where(state.longest > 0, state.longest, xp.ones_like(length))
-    free = problem.free
-    mine = xp.take(state.p, free, axis=1)
-    low, high = xp.take(problem.low, free, axis=0), xp.take(problem.high, free, axis=0)
+    mine, low, high = _of_free(xp, problem, state)
     slope = state.gradient
     held = ((mine <= low) & (slope > 0)) | ((mine >= high) & (slope < 0))
     zeros = xp.zeros_like(length)
@@ -177,37 +214,31 @@ def _surveyed(xp: Any, problem: Problem, state: State) -> tuple[Any, Any]:
     flat = (flat | (state.squares <= state.exact)) & (state.status == _GOING)
     state.status = xp.where(flat, _as(xp, CONVERGED, state), state.status)
     size = xp.sqrt(xp.sum((units * mine) ** 2, axis=-1))
-    first = FACTOR * xp.where(size > 0, size, xp.ones_like(size))
-    state.region = xp.where(state.region < 0, -first, state.region)
     return size, xp.where(held, zeros, 1 / units)
 
 
-def _advance(xp: Any, problem: Problem, state: State, size: Any, inverse: Any) -> None:
-    """One step of each row that is going."""
-    first = state.region < 0
-    region = xp.abs(state.region)
-    scaled, par, long = _damped(xp, state, inverse, region)
-    p, step, inside = _stepped(xp, problem, state, scaled * inverse)
-    bent = xp.sum(step * xp.matmul(state.normal, step[..., None])[..., 0], axis=-1)
-    slope = xp.sum(step * state.gradient, axis=-1)
-    predicted = -(slope + 0.5 * bent)
+def _of_free(xp: Any, problem: Problem, state: State) -> tuple[Any, Any, Any]:
+    """The parameters that are free, and their bounds."""
+    free = problem.free
+    bounds = (xp.take(each, free, axis=0) for each in (problem.low, problem.high))
+    return (xp.take(state.p, free, axis=1), *bounds)
+
+
+def _advance(xp: Any, problem: Problem, state: State, trial: Trial, y: Any, w: Any) -> None:
+    """Look where the steps lead, and go there where it is better."""
+    cost, squares, normal, gradient = _evaluated(xp, problem, y, w, trial.p)
+    par, long, predicted = trial.par, trial.long, trial.predicted
     going = state.status == _GOING
-    # as in `loops`: what is left after this step is known without looking
-    near = (par == 0) & inside & (long <= NEAR * size) & (predicted <= NEAR**2 * state.cost)
-    shrinks = xp.where(predicted < state.before, predicted / state.before, xp.ones_like(par))
-    enough = GAIN * state.cost
-    near = going & near & ((predicted <= enough) | (predicted * shrinks <= REST * state.cost))
-    cost, squares, normal, gradient = _evaluated(xp, problem, state.y, state.w, p)
-    wild = cost >= 100 * state.cost
-    gain = xp.where(wild, -state.cost, state.cost - cost)
+    gain = xp.where(cost >= 100 * state.cost, -state.cost, state.cost - cost)
     ratio = xp.where(predicted > 0, gain / predicted, xp.zeros_like(gain))
-    region = xp.where(first, xp.minimum(region, long), region)
-    state.region, state.par = _trusted(xp, region, par, long, gain, ratio, slope, state.cost)
+    region = xp.where(trial.first, xp.minimum(state.region, long), state.region)
+    state.region, state.par = _trusted(xp, region, par, long, gain, ratio, trial.slope, state.cost)
+    enough = GAIN * state.cost
     ended = (xp.abs(gain) <= enough) & (predicted <= enough) & (ratio <= 2)
-    ended = near | (going & (ended | (state.region <= EDGE * size)))
+    ended = going & (ended | (state.region <= EDGE * trial.size))
     better = going & (ratio >= 1e-4)
     state.before = xp.where(better & (par == 0), predicted, xp.full_like(par, TINY))
-    state.p = xp.where(better[:, None], p, state.p)
+    state.p = xp.where(better[:, None], trial.p, state.p)
     state.cost = xp.where(better, cost, state.cost)
     state.squares = xp.where(better, squares, state.squares)
     state.gradient = xp.where(better[:, None], gradient, state.gradient)
@@ -215,9 +246,9 @@ def _advance(xp: Any, problem: Problem, state: State, size: Any, inverse: Any) -
     state.status = xp.where(ended, _as(xp, CONVERGED, state), state.status)
 
 
-def _damped(xp: Any, state: State, inverse: Any, region: Any) -> tuple[Any, Any, Any]:
+def _damped(xp: Any, state: State, inverse: Any) -> tuple[Any, Any, Any]:
     """The scaled step, its damping and length: that of the region within a tenth, or shorter."""
-    right = -state.gradient * inverse
+    right, region = -state.gradient * inverse, state.region
     zeros = xp.zeros_like(region)
     lower, regular = factored(xp, state.normal, inverse, zeros)
     step = solved(xp, lower, right)
@@ -280,32 +311,42 @@ def _trusted(
 
 
 def _evaluated(xp: Any, problem: Problem, y: Any, w: Any, p: Any) -> tuple[Any, Any, Any, Any]:
-    """Cost, squares, normal equations and gradient."""
-    q, n = problem.free.shape[0], problem.x.shape[0]
-    values, derivatives = problem.model.evaluate(xp, problem.x, p, problem.high, problem.moving)
-    rows = xp.empty((p.shape[0], q + 1, y.shape[1]), dtype=y.dtype)
-    for number, each in enumerate([*problem.chosen(derivatives), values]):
-        if problem.model.is_complex:
-            rows[:, number, :n] = xp.real(each)
-            rows[:, number, n:] = xp.imag(each)
-        else:
-            rows[:, number, :] = each
-    rows[:, q, :] -= y
-    if problem.is_weighted:
-        rows *= w[:, None, :]
-    cost, squares = None, None
-    if problem.loss != "linear":
-        residual = rows[:, q, :]
-        squares = xp.sum(residual * residual, axis=-1)
-        cost, first = robust(xp, problem.loss, residual, problem.scale)
-        rows *= xp.sqrt(first)[:, None, :]
-    products = xp.matmul(rows, xp.matrix_transpose(rows))
-    normal, gradient = products[:, :q, :q], products[:, :q, q]
-    if cost is None or squares is None:
-        squares = products[:, q, q]
-        cost = 0.5 * squares
+    """Cost, squares, normal equations (rows, q, q) and gradient (rows, q)."""
+    size = max(1, (_AT_ONCE if xp.__name__ == "numpy" else _AT_ONCE_ELSEWHERE) // y.shape[1])
+    found = []
+    for first in range(0, y.shape[0], size):
+        part = slice(first, min(first + size, y.shape[0]))
+        found.append(
+            _products(xp, problem, y[part, :], w[part, :] if w.shape[0] > 1 else w, p[part, :])
+        )
+    cost, squares, products = (xp.concat(each, axis=-1) for each in zip(*found, strict=True))
+    q = problem.free.shape[0]
+    gradient = xp.permute_dims(products[:q, :], (1, 0))
+    places = [
+        [q + max(i, j) * (max(i, j) + 1) // 2 + min(i, j) for j in range(q)] for i in range(q)
+    ]
+    rows = [xp.stack([products[each, :] for each in row], axis=-1) for row in places]
+    normal = xp.stack(rows, axis=-2)
     total = cost + xp.sum(xp.linalg.diagonal(normal), axis=-1)
     return xp.where(xp.isfinite(total), cost, xp.full_like(cost, xp.inf)), squares, normal, gradient
+
+
+def _products(xp: Any, problem: Problem, y: Any, w: Any, p: Any) -> tuple[Any, Any, Any]:
+    """Cost, squares, and products of derivatives with residuals and each other, (.., rows)."""
+    values, derivatives = problem.model.evaluate(xp, problem.x, p, problem.high, problem.moving)
+    residual = _real(xp, values) - y
+    rows = [_real(xp, each) for each in problem.chosen(derivatives)]
+    if problem.is_weighted:
+        residual, rows = residual * w, [each * w for each in rows]
+    squares = xp.vecdot(residual, residual)
+    cost = 0.5 * squares
+    if problem.loss != "linear":
+        cost, first = robust(xp, problem.loss, residual, problem.scale)
+        root = xp.sqrt(first)
+        residual, rows = residual * root, [each * root for each in rows]
+    found = [xp.vecdot(each, residual) for each in rows]
+    found += [xp.vecdot(each, rows[j]) for i, each in enumerate(rows) for j in range(i + 1)]
+    return cost, squares, xp.stack([xp.broadcast_to(each, cost.shape) for each in found])
 
 
 def robust(xp: Any, loss: str, residual: Any, scale: float) -> tuple[Any, Any]:
@@ -325,11 +366,10 @@ def robust(xp: Any, loss: str, residual: Any, scale: float) -> tuple[Any, Any]:
     return 0.5 * scale**2 * xp.sum(value, axis=-1), 1 / root
 
 
-def _concluded(xp: Any, problem: Problem, state: State) -> tuple[Any, Any]:
+def _concluded(xp: Any, problem: Problem, state: State, y: Any, w: Any) -> tuple[Any, Any]:
     """Parameters, errors and R squared (2 k + 1, rows), and status (rows,)."""
     free, rows = problem.free, state.p.shape[0]
-    mine = xp.take(state.p, free, axis=1)
-    low, high = xp.take(problem.low, free, axis=0), xp.take(problem.high, free, axis=0)
+    mine, low, high = _of_free(xp, problem, state)
     held = (mine <= low) | (mine >= high)
     squares = xp.linalg.diagonal(state.normal)
     usable = (squares > 0) & xp.isfinite(squares)
@@ -348,7 +388,7 @@ def _concluded(xp: Any, problem: Problem, state: State) -> tuple[Any, Any]:
         variances.append(own if bool(xp.any(parts != 0)) else nothing)
     regular = regular & xp.all(usable | held, axis=-1) & (worst < 1 / CONDITION)
     regular = regular & (state.status != NO_START)
-    count, spread = _spread(xp, state, problem.model.is_complex)
+    count, spread = _spread(xp, y, w, 1 + problem.model.is_complex)
     noise = state.squares / xp.maximum(count - free.shape[0], xp.ones_like(count))
     noise = xp.where(regular, noise, nothing)
     errors = [xp.sqrt(each * noise) for each in variances]
@@ -361,14 +401,14 @@ def _concluded(xp: Any, problem: Problem, state: State) -> tuple[Any, Any]:
     return xp.stack(columns), status
 
 
-def _spread(xp: Any, state: State, is_complex: bool) -> tuple[Any, Any]:
-    """Number of values, and their weighted squares about their mean."""
-    count = xp.sum(xp.astype(state.w != 0, state.y.dtype), axis=-1)
-    spread = xp.zeros_like(state.cost)
-    m = state.y.shape[1]
-    for part in (slice(0, m // 2), slice(m // 2, m)) if is_complex else (slice(0, m),):
-        y, square = state.y[:, part], state.w[:, part] ** 2
-        mean = xp.sum(square * y, axis=-1) / xp.sum(square, axis=-1)
-        away = y - mean[:, None]
-        spread = spread + xp.sum(square * away * away, axis=-1)
+def _spread(xp: Any, y: Any, w: Any, parts: int) -> tuple[Any, Any]:
+    """Number of values, and their weighted squares about the mean of each part."""
+    count = xp.sum(xp.astype(w != 0, y.dtype), axis=-1)
+    spread, size = xp.zeros((y.shape[0],), dtype=y.dtype), y.shape[1] // parts
+    for first in range(0, y.shape[1], size):
+        mine, weight = y[:, first : first + size], w[:, first : first + size]
+        square = weight * weight
+        mean = xp.sum(square * mine, axis=-1) / xp.sum(square, axis=-1)
+        away = (mine - mean[:, None]) * weight
+        spread = spread + xp.vecdot(away, away)
     return count, spread

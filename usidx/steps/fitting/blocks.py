@@ -14,8 +14,9 @@ from usidx.steps.fitting.guesses import guess
 from usidx.steps.fitting.models import Function, Sum
 from usidx.steps.fitting.problem import NO_DATA, Problem
 
-# Spectra are handled in batches of about this many values: few temporaries, and in the cache.
-_BATCH = 2**17
+# Spectra are handled in batches of about this many values: few temporaries, and in the cache where
+# one is fitted after the other; many where what is small is done for all together.
+_BATCH_COMPILED, _BATCH = 2**17, 2**19
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ class Task:
         k = len(self.model.parameters)
         values = np.full((2 * k + 1, len(spectra)), np.nan)
         status = np.full(len(spectra), NO_DATA, np.int8)
-        rows = max(1, _BATCH // n)
+        rows = max(1, (_BATCH_COMPILED if self.compiled else _BATCH) // n)
         for first in range(0, len(spectra), rows):
             part = slice(first, first + rows)
             own = None if weights is None else weights[part]

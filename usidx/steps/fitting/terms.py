@@ -1,8 +1,8 @@
 """Values and derivatives of the named terms for many spectra at once.
 
 Each takes x (n,) and columns of parameters (rows, 1), of any library that follows the array API,
-which comes first. It returns values (rows, n) and a derivative by each parameter, which may have
-fewer rows. `shapes` has the same for Numba.
+which comes first. It returns values (rows, n) and a derivative by each parameter, of which one
+row may stand for all. `shapes` has the same for Numba.
 """
 
 from __future__ import annotations
@@ -104,12 +104,12 @@ def exponential(xp: Any, x: Any, a: Any, t: Any) -> tuple[Any, tuple[Any, ...]]:
 
 def linear(xp: Any, x: Any, slope: Any, intercept: Any) -> tuple[Any, tuple[Any, ...]]:
     """slope x + intercept."""
-    return slope * x + intercept, (x[None, :], xp.ones_like(slope))
+    return slope * x + intercept, (x[None, :], xp.ones_like(x[None, :]))
 
 
 def constant(xp: Any, x: Any, offset: Any) -> tuple[Any, tuple[Any, ...]]:
     """offset."""
-    return offset, (xp.ones_like(offset),)
+    return offset, (xp.ones_like(x[None, :]),)
 
 
 def sho(xp: Any, x: Any, a: Any, f0: Any, q: Any, phi: Any) -> tuple[Any, tuple[Any, ...]]:
