@@ -218,6 +218,20 @@ class TestEdf:
             usidx.stack(folder)
 
 
+def test_a_folder_of_what_a_reader_reads(folder):
+    for number in range(3):
+        sides = [usidx.Dimension("Y", "um", range(6)), usidx.Dimension("X", "um", range(5))]
+        image = usidx.from_array(frame(number), "Height", "nm", position=sides)
+        image.usid.to_hspy(folder / f"{number}.hspy")
+    (folder / "notes.txt").write_text("windy")
+    (folder / "log.xml").write_text("<a/>")
+
+    da = usidx.stack(folder, sizes={"T": 3})
+
+    np.testing.assert_array_equal(da.values, [frame(n) for n in range(3)])
+    assert any("notes.txt" in each for each in da.attrs["stack_left_out"])
+
+
 def test_what_a_name_says_is_not_believed(folder):
     (folder / "0.tif").write_bytes(gzip.compress(b"x"))
     with pytest.raises(NotUsidError, match=r"0.tif' is no image that usidx stacks"):

@@ -6,7 +6,7 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from usidx.errors import OptionError, StoreAccessError, StoreNotFoundError
 from usidx.model.dimension import Array
 from usidx.model.names import natural_key
-from usidx.stacking.readers import ENDINGS, ending_of, is_known
+from usidx.stacking.readers import ENDINGS, ending_of, is_known, is_readable
 
 Path = str | os.PathLike[str]
 _GLOB = re.compile(r"[*?\[]")
@@ -72,6 +72,8 @@ def listed(paths: Path | Iterable[Path]) -> Listing:
     path = os.path.expanduser(os.fspath(paths))
     if os.path.isdir(path):
         names, stats, strangers = _scanned(os.path.abspath(path), None)
+        if not names:  # no format of images, but perhaps one of measurements
+            names, stats, strangers = _scanned(os.path.abspath(path), None, is_readable)
         return _of_one_kind(path, names, stats, strangers)
     if os.path.isfile(path):
         return _given([path])
@@ -132,9 +134,9 @@ def _stat(path: str) -> tuple[int, int]:
 
 
 def _scanned(
-    folder: str, wanted: str | None
+    folder: str, wanted: str | None, known: Callable[[str], bool] = is_known
 ) -> tuple[list[str], list[tuple[int, int]], dict[str, list[str]]]:
-    """(names, stats, strangers) of a folder: the files that fit `wanted`, or are images."""
+    """(names, stats, strangers) of a folder: the files that fit `wanted`, or are frames by name."""
     import fnmatch
 
     fits = None if wanted is None else re.compile(fnmatch.translate(wanted)).match
@@ -153,7 +155,7 @@ def _scanned(
                     continue
                 if not entry.is_file():
                     continue
-                if fits is None and not is_known(name):
+                if fits is None and not known(name):
                     strangers.setdefault(OTHER, []).append(name)
                     continue
                 found = entry.stat()
@@ -211,4 +213,7 @@ def _table(stats: Sequence[tuple[int, int]]) -> Array:
 def _nothing(path: str, strangers: Mapping[str, Sequence[str]]) -> str:
     left = [f"{len(names)} {why} ({names[0]!r})" for why, names in strangers.items() if names]
     found = f"; it has {', '.join(left)}" if left else ""
-    return f"no file of {path!r} is an image to stack{found}; usidx reads {', '.join(ENDINGS)}"
+    return (
+        f"no file of {path!r} is an image to stack{found}; usidx reads {', '.join(ENDINGS)}, "
+        "and what `usidx readers` lists"
+    )

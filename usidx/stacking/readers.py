@@ -97,6 +97,14 @@ def is_known(name: str) -> bool:
     return ending_of(name) in ENDINGS
 
 
+def is_readable(name: str) -> bool:
+    """Whether a reader of usidx is for files of such names, but for notes and tables."""
+    from usidx.readers import readers
+
+    ending = ending_of(name)
+    return ending not in _NOTES and any(ending in each.extensions for each in readers().values())
+
+
 def _edf(path: str) -> AbstractContextManager[Frames]:
     from usidx.stacking.edf import edf_frames
 
@@ -132,6 +140,8 @@ ENDINGS = (
     ".tif", ".png", ".jpg", ".npy", ".edf", ".cbf",
     ".dm3", ".dm4", ".mib", ".mrc", ".ser", ".ndata",
 )  # fmt: skip
+# What lies beside frames more often than it is one.
+_NOTES = (".txt", ".csv", ".tsv", ".dat", ".json", ".md", ".xml", ".toml")
 # Formats whose files are often compressed as a whole, and how those begin.
 _PACKABLE = (".edf", ".cbf")
 _PACKED = (b"\x1f\x8b", b"BZh")
