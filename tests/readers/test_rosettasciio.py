@@ -7,54 +7,13 @@ import json
 import pathlib
 import shutil
 import sys
-from typing import Any
 
 import numpy as np
 import pytest
 
 import usidx
-from usidx.errors import MissingDependencyError, NotUsidError, UsidError
+from usidx.errors import MissingDependencyError, NotUsidError
 from usidx.testing import check_reader
-
-INSTRUMENTS = pathlib.Path(__file__).resolve().parents[3] / "shared" / "samples" / "instruments"
-# Other readers, or what USID cannot hold.
-ELSEWHERE = ("hspy/", "tiff/", ".edf", ".tif", "oleg.dat", ".psf", "stm__test.dat", ".zip", "msa/")
-
-
-def known() -> list[Any]:
-    """Files with a hash of the values of one of their signals."""
-    path = INSTRUMENTS / "MANIFEST.json"
-    if not path.is_file():
-        return [pytest.param({}, marks=pytest.mark.skip(f"no samples at {INSTRUMENTS}"))]
-    rows = json.loads(path.read_text())
-    return [
-        pytest.param(row, id=row["path"].split("/", 1)[1])
-        for row in rows
-        if "sha256_array" in row and not any(part in row["path"] for part in ELSEWHERE)
-    ]
-
-
-@pytest.mark.parametrize("facts", known())
-def test_instruments(facts: Any) -> None:
-    pytest.importorskip("rsciio", reason="pip install usidx[rosettasciio]")
-    path = INSTRUMENTS / facts["path"]
-    if not isinstance(facts["dtype"], str) or facts["dtype"].startswith("["):
-        facts = {**facts, "sha256_array": None}
-    try:
-        mains = usidx.list_mains(path, allow_external=[path.parent])
-    except UsidError as error:
-        if "sparse" in str(error):
-            pytest.skip("it needs the library sparse as well")
-        raise
-    found = {}
-    for row in mains:
-        opened = usidx.open(path, row.path, allow_external=[path.parent])
-        values = np.ascontiguousarray(opened.values)
-        for order in ([*range(values.ndim)], [values.ndim - 1, *range(values.ndim - 1)]):
-            laid = np.ascontiguousarray(values.transpose(order))
-            found[hashlib.sha256(laid.tobytes()).hexdigest()] = row.path
-    if facts["sha256_array"] is not None:
-        assert facts["sha256_array"] in found, [row.shape for row in mains]
 
 
 def test_energies_are_spectroscopic(samples: pathlib.Path) -> None:
