@@ -20,6 +20,8 @@ KINDS: dict[str, Callable[[Any, pathlib.Path], str]] = {
     "zarr": to_zarr,
     "shards": lambda obj, path: to_zarr(obj, path, chunks={"Y": 2}, shards={"Y": 4}),
     "both": lambda obj, path: to_zarr(obj, path, access="both"),
+    "maps": lambda obj, path: to_zarr(obj, path, access="maps"),
+    "v2": lambda obj, path: to_zarr(obj, path, zarr_format=2),
 }
 
 

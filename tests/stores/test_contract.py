@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import h5py
@@ -17,13 +18,21 @@ from usidx.stores.hdf5 import HDF5Store
 from usidx.stores.zarr import ZarrStore
 
 
-def make_zarr(folder: pathlib.Path, mains: Sequence[tuple[MainSpec, Any]]) -> str:
+def make_zarr(
+    folder: pathlib.Path,
+    mains: Sequence[tuple[MainSpec, Any]],
+    *,
+    chunk: Callable[[tuple[int, ...]], tuple[int, ...]] = lambda shape: (2, *shape[1:]),
+    shard: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None,
+    zarr_format: Any = 3,
+) -> str:
     from usidx.stores.zarr.draft import draft
 
     path = str(folder / "scan.zarr")
-    with draft(path, group=None, overwrite=False) as new:
+    with draft(path, group=None, overwrite=False, zarr_format=zarr_format) as new:
         for spec, values in mains:
-            targets = new.add_main(spec, (2, *spec.shape[1:]))
+            shards = None if shard is None else shard(spec.shape)
+            targets = new.add_main(spec, chunk(spec.shape), shards=shards)
             names = spec.dtype.names
             for place, target in enumerate(targets):
                 target[...] = values if names is None else values[names[place]]
@@ -59,9 +68,25 @@ def in_file_order(spec: MainSpec, values: Any) -> Any:
 
 HDF5 = Kind("hdf5", make_hdf5, lambda path: HDF5Store(path))
 ZARR = Kind("zarr", make_zarr, lambda path: ZarrStore(path))
+V2 = Kind("zarr v2", partial(make_zarr, zarr_format=2), lambda path: ZarrStore(path))
+# tiles cut every axis; chunks and shards go on behind the ends of the array
+TILES = Kind(
+    "tiles",
+    partial(make_zarr, chunk=lambda shape: tuple(-(-size // 2) + 1 for size in shape)),
+    lambda path: ZarrStore(path),
+)
+SHARDS = Kind(
+    "shards",
+    partial(
+        make_zarr,
+        chunk=lambda shape: (1,) * len(shape),
+        shard=lambda shape: (3, *((2,) * (len(shape) - 1))),
+    ),
+    lambda path: ZarrStore(path),
+)
 
 
-@pytest.fixture(params=[HDF5, ZARR], ids=lambda kind: kind.name)
+@pytest.fixture(params=[HDF5, ZARR, V2, TILES, SHARDS], ids=lambda kind: kind.name)
 def kind(request: pytest.FixtureRequest) -> Kind:
     """A kind of store."""
     found: Kind = request.param

@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -51,13 +51,19 @@ class _Behind:
         self.target[(first, *key[1:])] = values
 
 
-def extend_zarr(obj: Exportable, path: str, *, progress: Progress = False) -> str:
+def extend_zarr(
+    obj: Exportable,
+    path: str,
+    *,
+    progress: Progress = False,
+    zarr_format: Literal[2, 3] | None = None,
+) -> str:
     """Add to a Main in a USID-Zarr store what follows it along the slowest dimension.
 
     Raises
     ------
     LayoutError : where the array does not begin with what is stored
-    OptionError : for more than one Main
+    OptionError : for more than one Main, and another format than that of the store
     """
     from usidx.stores.zarr.draft import draft
 
@@ -68,7 +74,7 @@ def extend_zarr(obj: Exportable, path: str, *, progress: Progress = False) -> st
     if _stored(part.spec.path, path).spec.shape == part.spec.shape:
         _check_begins(_stored(part.spec.path, path), part)
         return path
-    with draft(path, group=part.spec.path, overwrite=True) as new:
+    with draft(path, group=part.spec.path, overwrite=True, zarr_format=zarr_format) as new:
         old = _stored(part.spec.path, path)  # again, as nobody else writes it from here on
         _check_begins(old, part)
         array: Any = old.array
@@ -189,9 +195,9 @@ def _compression(array: Any) -> Any:
     from usidx.stores.zarr.nodes import read_node
 
     node = read_node(os.path.join(array.folder, array.keys[0])) or {}
-    for codec in node.get("codecs", ()):
-        if codec["name"] == "blosc":
-            return codec["configuration"]["cname"]
+    for codec in node.get("codecs") or node.get("filters") or ():
+        if "blosc" in (codec.get("name"), codec.get("id")):
+            return codec.get("configuration", codec)["cname"]
     return None
 
 
@@ -206,7 +212,7 @@ def _link_chunks(source: str, target: Any, count: int) -> None:
     from usidx.stores.zarr.nodes import read_node
 
     nodes = read_node(source) or {}, read_node(target.folder) or {}
-    for what in ("codecs", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value"):
+    for what in {*nodes[0], *nodes[1]} - {"shape", "attributes", "dimension_names"}:
         # a NaN is not equal to itself, its text is
         if repr(nodes[0].get(what)) != repr(nodes[1].get(what)):
             raise LayoutError(
@@ -215,7 +221,7 @@ def _link_chunks(source: str, target: Any, count: int) -> None:
             )
     linked = 0
     for number in range(count):
-        top = os.path.join("c", str(number))
+        top = os.path.join("c" if nodes[0].get("zarr_format") == 3 else "", str(number))
         for folder, _, files in os.walk(os.path.join(source, top)):
             below = os.path.join(target.folder, os.path.relpath(folder, source))
             os.makedirs(below, exist_ok=True)

@@ -77,22 +77,28 @@ class New(Protocol):
 
 @contextlib.contextmanager
 def new_store(
-    path: str, overwrite: bool, compression: Compression, *, is_zarr: bool = False
+    path: str,
+    overwrite: bool,
+    compression: Compression,
+    *,
+    zarr_format: Literal[2, 3] | None = None,
 ) -> Iterator[New]:
     """A store to be filled in the `with` block; it takes its name at the end of it.
 
-    What kind it is, its name says, but for `is_zarr`.
+    What kind it is, its name says, but where a format of Zarr is given.
 
     Raises
     ------
     OptionError : where the name says no kind of store, or the store has no such compression
     """
     folder = os.path.dirname(os.path.realpath(path))
-    if is_zarr or path.endswith(".zarr"):
+    if zarr_format is not None or path.endswith(".zarr"):
         from usidx.stores.zarr import draft as zarr_draft
 
         codec: Any = codec_of(compression, IN_ZARR, "lz4", path)
-        with zarr_draft.draft(path, group=None, overwrite=overwrite) as store:
+        with zarr_draft.draft(
+            path, group=None, overwrite=overwrite, zarr_format=zarr_format
+        ) as store:
             yield _NewZarr(store, path, folder, codec)
     elif path.endswith((".h5", ".hdf5", ".hf5")):
         from usidx.stores.hdf5 import create as hdf5_create

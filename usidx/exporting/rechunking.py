@@ -102,6 +102,7 @@ def rechunk_to_zarr(
     overwrite: bool,
     compression: Literal["lz4", "zstd"] | None,
     progress: Progress,
+    zarr_format: Literal[2, 3] = 3,
 ) -> str:
     """The same, to a Zarr store of any name, also in tiles for both ways of reading."""
     if access not in (known := ("spectra", "maps", "both")):
@@ -110,7 +111,7 @@ def rechunk_to_zarr(
             f"{', '.join(map(repr, known))}"
         )
     chosen: Compression = False if compression is None else compression
-    with new_store(path, overwrite, chosen, is_zarr=True) as new:
+    with new_store(path, overwrite, chosen, zarr_format=zarr_format) as new:
         _fill(new, parts_of(obj), access, _MEMORY, _threads_of(None), progress)
     return path
 

@@ -32,6 +32,7 @@ def to_zarr(
     compression: Literal["lz4", "zstd"] | None = "lz4",
     chunks: Chunks = None,
     shards: Chunks = None,
+    zarr_format: Literal[2, 3] | None = None,
     access: Literal["spectra", "maps", "both"] | None = None,
     progress: Progress = False,
     resume: bool | str = False,
@@ -60,6 +61,8 @@ def to_zarr(
     shards : size of a file along the dimensions (those left out are whole), for fewer files than
         chunks; rounded up to whole chunks. One task writes whole files. Mains of partial results
         keep a file for each chunk, as they are gone on with
+    zarr_format : 3 when None, or that of the store that is added to (group, extend). 2 is for
+        programs that know no other; it has no shards
     access : what is to be read quickly, instead of `chunks`: "spectra" or "maps" each in one
         piece, or "both" by tiles, of which each takes a few. Values are sorted as by
         `usidx.exporting.rechunk_for`, in bounded memory
@@ -81,13 +84,20 @@ def to_zarr(
     from usidx.stores.zarr.draft import draft
 
     path = os.fspath(located(path, storage_options))
+    if zarr_format not in (None, 2, 3):
+        raise OptionError(f"zarr_format={zarr_format!r} is neither 2 nor 3")
+    if zarr_format == 2 and shards is not None:
+        raise OptionError(
+            "Zarr v2 has no shards: take shards away, or write zarr_format=3, which has them"
+        )
     if isinstance(path, Url):
         from usidx.exporting.uploading import upload
 
-        if extend or resume or access is not None or shards is not None:
+        if extend or resume or access is not None or shards is not None or zarr_format == 2:
             raise OptionError(
-                f"extend={extend}, resume={resume}, access={access!r}, shards={shards!r}: a store "
-                "behind a URL is written whole, at once, in chunks that are said"
+                f"extend={extend}, resume={resume}, access={access!r}, shards={shards!r}, "
+                f"zarr_format={zarr_format}: a store behind a URL is written whole, at once, in "
+                "chunks that are said, and in Zarr v3"
             )
         return upload(
             obj,
@@ -106,14 +116,20 @@ def to_zarr(
         if overwrite or group is not None:
             raise OptionError("a store is extended, or written anew (overwrite, group), not both")
         if is_there(path):
-            return extend_zarr(obj, path, progress=progress)
+            return extend_zarr(obj, path, progress=progress, zarr_format=zarr_format)
     if access is not None:
         from usidx.exporting.rechunking import rechunk_to_zarr
 
         if chunks is not None or shards is not None or resume or group is not None:
             raise OptionError("access says the chunks, of a whole store that is written in one go")
         return rechunk_to_zarr(
-            obj, access, path, overwrite=overwrite, compression=compression, progress=progress
+            obj,
+            access,
+            path,
+            overwrite=overwrite,
+            compression=compression,
+            progress=progress,
+            zarr_format=zarr_format or 3,
         )
     parts = parts_of(obj, group)
     if group is not None and len(parts.mains) != 1:
@@ -121,8 +137,10 @@ def to_zarr(
     if resume and group is not None:
         raise OptionError("only the export of a whole store is gone on with (resume), not a group")
     cuts = [_cut(part, chunks, shards) for part in parts.mains]
-    fingerprint = _fingerprint(parts, cuts, (resume, compression)) if resume else None
-    with draft(path, group=group, overwrite=overwrite, resume=fingerprint) as new:
+    fingerprint = _fingerprint(parts, cuts, (resume, compression, zarr_format)) if resume else None
+    with draft(
+        path, group=group, overwrite=overwrite, resume=fingerprint, zarr_format=zarr_format
+    ) as new:
         sources: list[dask.array.Array] = []
         targets: list[Any] = []
         transfers: list[Transfer] = []

@@ -199,7 +199,7 @@ def test_a_group_of_many_is_not_replaced_by_a_main(old: pathlib.Path) -> None:
 def test_a_main_is_added_to_zarr_only(tmp_path: pathlib.Path) -> None:
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "a.zarr" / "notes.txt").touch()
-    with pytest.raises(NotUsidError, match="no Zarr v3 store"):
+    with pytest.raises(NotUsidError, match="no Zarr store"):
         write(tmp_path / "a.zarr", 1.0, group=MAIN)
 
 

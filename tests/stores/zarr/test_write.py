@@ -129,7 +129,7 @@ def test_results_make_a_store_where_there_is_none(tmp_path: pathlib.Path) -> Non
 
 def test_results_go_into_no_other_folder(tmp_path: pathlib.Path) -> None:
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(NotUsidError, match="no Zarr v3 store"):
+    with pytest.raises(NotUsidError, match="no Zarr store"):
         ZarrStore(str(tmp_path)).claim(request())
     assert [each.name for each in tmp_path.iterdir()] == ["thesis.tex"]
 

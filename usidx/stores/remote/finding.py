@@ -74,4 +74,5 @@ def _hdf5_at(url: Url) -> str | None:
 
 
 def _zarr_at(url: Url) -> str | None:
-    return None if read(url.joined("zarr.json")) is None else "zarr"
+    found = any(read(url.joined(name)) is not None for name in ("zarr.json", ".zgroup"))
+    return "zarr" if found else None

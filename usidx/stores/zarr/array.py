@@ -29,7 +29,15 @@ from usidx.stores.remote.url import Url
 from usidx.stores.zarr.chunk_places import region_of, sampled_chunks, touched
 from usidx.stores.zarr.keys import length, normal
 from usidx.stores.zarr.marks import are_listed, stored_marks
-from usidx.stores.zarr.nodes import FILE, Node, Stamp, check_inside, entry_of, read_node, stamp_of
+from usidx.stores.zarr.nodes import (
+    Node,
+    Stamp,
+    check_inside,
+    check_node,
+    entry_of,
+    read_node,
+    stamp_of,
+)
 from usidx.stores.zarr.whole_chunks import read_whole_chunks
 
 SAMPLED_BYTES = 65536
@@ -313,7 +321,7 @@ def open_array(
     signatures = []
     shapes = set()
     for name in keys:
-        check_inside(root, os.path.join(folder, name, FILE), allow)
+        check_node(root, os.path.join(folder, name), allow)
         node = read_node(os.path.join(folder, name))
         if leaf is None or node is None or node["node_type"] != "array":
             raise DamagedStoreError(

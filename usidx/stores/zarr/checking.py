@@ -18,7 +18,15 @@ from usidx.model.result_rules import FailuresFacts, MarksFacts, ResultFacts, che
 from usidx.model.rules import Findings, Violation
 from usidx.stores.base import ResultRecord, StoredMain
 from usidx.stores.zarr.failures import failures_facts
-from usidx.stores.zarr.nodes import Node, check_inside, entry_of, folder_of, read_node, walk
+from usidx.stores.zarr.nodes import (
+    METADATA,
+    Node,
+    check_inside,
+    entry_of,
+    folder_of,
+    read_node,
+    walk,
+)
 from usidx.stores.zarr.read import is_result, open_main, result
 
 _RESTORE = "restore the store from a copy, or compute it again"
@@ -158,7 +166,7 @@ def _result_facts(root: str, record: ResultRecord, mains: list[str]) -> ResultFa
         ),
         other_file=(there[0], os.path.exists(there[0])) if there else None,
         beside=_is_node(root, beside),
-        names=tuple(each for each in os.listdir(folder) if not each.endswith(".json")),
+        names=tuple(each for each in os.listdir(folder) if not each.startswith(METADATA)),
         mains=tuple(mains),
         marks=(marks,) if partial else (),
         said=None if record.status == "unknown" else record.status,

@@ -71,6 +71,8 @@ class ChunkCodec:
         native = out.dtype == self.dtype
         values = out if native else np.empty(out.shape, self.dtype)
         if self.blosc is None:
+            if data.nbytes != values.nbytes:
+                raise ValueError(f"it is {data.nbytes} bytes, expected {values.nbytes}")
             values.reshape(-1)[...] = data.view(self.dtype)
         else:
             before, _, after = struct.unpack("<III", data[_SIZES].tobytes())
@@ -96,6 +98,8 @@ def codec_of(metadata: Any, dtype: np.dtype[Any]) -> tuple[ChunkCodec, tuple[int
     ------
     TypeError : where it has other codecs than usidx gives its arrays
     """
+    if metadata.zarr_format == 2:
+        return _codec_of_v2(metadata, dtype), None
     codecs = [each.to_dict() for each in metadata.codecs]
     inner = None
     if [each["name"] for each in codecs] == ["sharding_indexed"]:
@@ -118,6 +122,16 @@ def codec_of(metadata: Any, dtype: np.dtype[Any]) -> tuple[ChunkCodec, tuple[int
             blocksize=said["blocksize"],
         )
     return ChunkCodec(dtype.newbyteorder("<" if little else ">"), blosc, "crc32c"), inner
+
+
+def _codec_of_v2(metadata: Any, dtype: np.dtype[Any]) -> ChunkCodec:
+    filters = [*(metadata.filters or ()), metadata.compressor]
+    names = [None if each is None else each.codec_id for each in filters]
+    if metadata.order != "C" or names not in (["crc32"], ["blosc", "crc32"]):
+        raise TypeError(f"its chunks go through {names}, which only zarr can do")
+    little = metadata.dtype.to_native_dtype().byteorder != ">"
+    blosc = filters[0] if len(filters) == 2 else None
+    return ChunkCodec(dtype.newbyteorder("<" if little else ">"), blosc, "crc32")
 
 
 def _as_dict(codec: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from usidx.errors import NotUsidError, StoreExistsError
+from usidx.errors import NotUsidError, OptionError, StoreExistsError
 from usidx.model.blocks import blocks_of
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
@@ -22,9 +22,11 @@ from usidx.stores.leaves.values import Indexed
 from usidx.stores.lock import held, refuse_runs, store_lock
 from usidx.stores.zarr.create import Compression, create_leaf, open_to_write
 from usidx.stores.zarr.nodes import (
+    ZarrFormat,
     consolidate,
     entry_of,
     folder_of,
+    format_of,
     group_node,
     read_node,
     unconsolidate,
@@ -118,13 +120,19 @@ class Draft:
     """A store that is being made aside; nobody sees it before it is put in place."""
 
     def __init__(
-        self, folder: str, root: str, leaf: str | None, journal: Journal | None = None
+        self,
+        folder: str,
+        root: str,
+        leaf: str | None,
+        journal: Journal | None = None,
+        zarr_format: ZarrFormat = 3,
     ) -> None:
         self._folder = folder
         self._journal = journal
         self._made: set[str] = set()
         self._root = root
         self._leaf = leaf
+        self._format: ZarrFormat = zarr_format
 
     def add_main(
         self,
@@ -172,6 +180,7 @@ class Draft:
                     compression=compression,
                     marked=completed is not None,
                     shards=shards,
+                    zarr_format=self._format,
                 )
             )
             if completed is not None:
@@ -197,7 +206,7 @@ class Draft:
         with writing(self._root):
             self._make_groups(path)
             folder = folder_of(self._folder, path)
-            node = read_node(folder) or group_node()
+            node = read_node(folder) or group_node(zarr_format=self._format)
             node["attributes"] = {**plain, "usid": {"version": VERSION, "attrs": exact}}
             write_node(folder, node, wait=False)
 
@@ -226,7 +235,7 @@ class Draft:
             self._made.add(path)
             if not os.path.lexists(folder):
                 try:
-                    write_dataset(folder, values, dims, attrs)
+                    write_dataset(folder, values, dims, attrs, self._format)
                 except BaseException:
                     disk.remove_tree(folder)
                     raise
@@ -238,7 +247,7 @@ class Draft:
             node = read_node(folder)
             if node is None:
                 os.makedirs(folder, exist_ok=True)
-                write_node(folder, group_node(), wait=False)
+                write_node(folder, group_node(zarr_format=self._format), wait=False)
             elif entry_of(node).get("kind") == "main":
                 raise StoreExistsError(
                     f"{'/'.join(parts[:depth])!r} is a Main, which cannot hold {path!r}"
@@ -247,7 +256,12 @@ class Draft:
 
 @contextlib.contextmanager
 def draft(
-    path: str, *, group: str | None, overwrite: bool, resume: str | None = None
+    path: str,
+    *,
+    group: str | None,
+    overwrite: bool,
+    resume: str | None = None,
+    zarr_format: ZarrFormat | None = None,
 ) -> Iterator[Draft]:
     """A store to be filled inside the `with` block; it replaces the old one at the end of it.
 
@@ -261,11 +275,13 @@ def draft(
     overwrite : whether a store (or with `group`, a Main) that is there already may be replaced
     resume : fingerprint of what a whole new store is made of: what was made of it before, and not
         finished, is gone on with; what was made of anything else is removed
+    zarr_format : of the store; that of the one that is added to, else 3, when None
 
     Raises
     ------
+    OptionError : for another format than that of the store which is added to
     StoreExistsError : where there is one and `overwrite` is False, or it is no Zarr store
-    NotUsidError : where `group` is to be added to a folder that is no Zarr v3 store
+    NotUsidError : where `group` is to be added to a folder that is no Zarr store
     StoreNotFoundError, ReadOnlyStoreError, NoSpaceError : where nothing can be written
     StoreLockedError : while another process writes it
     """
@@ -273,13 +289,16 @@ def draft(
     target = root if group is None else folder_of(root, group)
     with held(store_lock(root, "exporting"), _LOCK_TIMEOUT):
         _check_target(path, root, target, overwrite)
+        chosen = zarr_format or 3
         if group is None:
             sweep(root, resume)
+        elif read_node(root) is not None:
+            chosen = _same_format(path, root, zarr_format)
         with contextlib.ExitStack() as stack:
             journal = None if resume is None else stack.enter_context(unfinished(root, resume))
             folder = stack.enter_context(aside(root)) if journal is None else journal.folder
             new = os.path.join(folder, "new")
-            made = Draft(new, path, group, journal)
+            made = Draft(new, path, group, journal, chosen)
             if group is None:
                 with writing(path):
                     made._make_groups("/")
@@ -297,6 +316,17 @@ def draft(
                     consolidate(root)
 
 
+def _same_format(path: str, root: str, asked: ZarrFormat | None) -> ZarrFormat:
+    """The format of a store, which is that of everything in it."""
+    found = format_of(root)
+    if asked not in (None, found):
+        raise OptionError(
+            f"{path!r} is a Zarr v{found} store, and so is what is added to it; leave out "
+            f"zarr_format={asked}, or write a new store"
+        )
+    return found
+
+
 def _check_target(path: str, root: str, target: str, overwrite: bool) -> None:
     there = os.path.lexists(target) and not (os.path.isdir(target) and not os.listdir(target))
     if there and not overwrite:
@@ -307,7 +337,7 @@ def _check_target(path: str, root: str, target: str, overwrite: bool) -> None:
     if target == root:
         return
     if os.path.isdir(root) and os.listdir(root) and read_node(root) is None:
-        raise NotUsidError(f"{path!r} is no Zarr v3 store that a Main could be added to")
+        raise NotUsidError(f"{path!r} is no Zarr store that a Main could be added to")
     if there and entry_of(read_node(target) or group_node()).get("kind") != "main":
         raise StoreExistsError(
             f"{target!r} is no Main, so it is not replaced by one, not even with overwrite=True; "

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import Crc32cCodec
 
 from usidx.model.blocks import blocks_of
 from usidx.model.dimension import Array
 from usidx.model.result_rules import FailuresFacts
 from usidx.stores.failures import SLOTS, Failures, slots_for
 from usidx.stores.zarr.array import ZarrArray, open_array
-from usidx.stores.zarr.create import open_to_write
+from usidx.stores.zarr.create import codecs_of, open_to_write, options_of
 from usidx.stores.zarr.files import Files
 from usidx.stores.zarr.marks import stored_marks
 from usidx.stores.zarr.nodes import Node, entry_of, read_node, write_node
@@ -49,15 +48,20 @@ def add_failures(folder: str, *, wait: bool = True) -> None:
     name = "failed_positions"
     while os.path.exists(os.path.join(folder, name)):
         name += "_"
+    described = read_node(os.path.join(folder, str(entry_of(node)["marks"]))) or {}
     zarr.create_array(
         Files(os.path.join(folder, name), wait=wait),
         shape=marks.shape,
         chunks=marks.chunks,
         dtype=np.uint8,
-        fill_value=0,
-        dimension_names=marks.metadata.dimension_names,  # type: ignore[union-attr]
-        attributes={"long_name": "0, or the number of a reason", "usid_role": "position"},
-        compressors=[Crc32cCodec()],
+        zarr_format=node["zarr_format"],
+        **options_of(
+            node["zarr_format"],
+            described["dimension_names"],
+            {"long_name": "0, or the number of a reason", "usid_role": "position"},
+            codecs_of(None, marks.chunks, np.dtype(np.uint8), node["zarr_format"]),
+            fill=np.uint8(0),
+        ),
     )
     entry = {**entry_of(node), KEY: {"numbers": name, "reasons": []}}
     node["attributes"]["usid"] = entry

@@ -21,16 +21,20 @@ from usidx.stores.leaves.values import (
     plain_values,
     row_blocks,
 )
-from usidx.stores.zarr.create import codecs_of
+from usidx.stores.zarr.create import codecs_of, options_of
 from usidx.stores.zarr.files import Files
-from usidx.stores.zarr.nodes import group_node, write_node
+from usidx.stores.zarr.nodes import ZarrFormat, group_node, write_node
 
 RECORDS = "records"
 DATASET = "dataset"
 
 
 def write_dataset(
-    folder: str, values: Indexed, dims: Sequence[str], attrs: Mapping[str, Any]
+    folder: str,
+    values: Indexed,
+    dims: Sequence[str],
+    attrs: Mapping[str, Any],
+    zarr_format: ZarrFormat = 3,
 ) -> None:
     """Make a dataset with all its values, a few rows at a time.
 
@@ -42,6 +46,7 @@ def write_dataset(
     values : of any shape
     dims : names of its axes
     attrs : of the dataset
+    zarr_format : of the store
 
     Raises
     ------
@@ -58,7 +63,9 @@ def write_dataset(
     if names is None:
         entry["kind"] = DATASET
         entry["dtype"] = "text" if values.dtype.kind in "OSUT" else values.dtype.str
-        array = _array(folder, values.shape, values.dtype, dims, {**plain, "usid": entry})
+        array = _array(
+            folder, values.shape, values.dtype, dims, {**plain, "usid": entry}, zarr_format
+        )
         for key in row_blocks(values.shape, values.dtype.itemsize):
             array[key if key else ...] = _block(values, key, array.dtype)
         return
@@ -71,14 +78,14 @@ def write_dataset(
     ]
     arrays = [
         _array(os.path.join(folder, key), values.shape, values.dtype[name], dims,
-               {"long_name": name})
+               {"long_name": name}, zarr_format)
         for name, key in zip(names, keys, strict=True)
     ]  # fmt: skip
     for key in row_blocks(values.shape, values.dtype.itemsize):
         block = plain_values(values[key])
         for name, array in zip(names, arrays, strict=True):
             array[key if key else ...] = block[name]
-    write_node(folder, group_node({**plain, "usid": entry}), wait=False)
+    write_node(folder, group_node({**plain, "usid": entry}, zarr_format), wait=False)
 
 
 def _block(values: Indexed, key: Any, dtype: np.dtype[Any]) -> Array:
@@ -92,6 +99,7 @@ def _array(
     dtype: np.dtype[Any],
     dims: Sequence[str],
     attrs: Mapping[str, Any],
+    zarr_format: ZarrFormat,
 ) -> zarr.Array[Any]:
     text = dtype.kind in "OSUT"
     chunks = chunk_of(shape, 64 if text else dtype.itemsize)
@@ -100,9 +108,13 @@ def _array(
         shape=shape,
         chunks=chunks,
         dtype=str if text else dtype.newbyteorder("="),
-        fill_value="" if text else dtype.type(0),
-        dimension_names=list(dims),
-        attributes=dict(attrs),
-        compressors="auto" if text else codecs_of("zstd", chunks, dtype),
         config={"write_empty_chunks": True},
+        zarr_format=zarr_format,
+        **options_of(
+            zarr_format,
+            dims,
+            attrs,
+            {"compressors": "auto"} if text else codecs_of("zstd", chunks, dtype, zarr_format),
+            fill="" if text else dtype.type(0),
+        ),
     )

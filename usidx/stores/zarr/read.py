@@ -30,9 +30,8 @@ from usidx.stores.leaves.records import (
 from usidx.stores.zarr.array import ZarrArray, open_array, read_whole
 from usidx.stores.zarr.failures import count_failed, failures_of, numbers_of
 from usidx.stores.zarr.nodes import (
-    FILE,
     Node,
-    check_inside,
+    check_node,
     children,
     entry_of,
     folder_of,
@@ -58,7 +57,7 @@ def open_main(root: str, path: str, allow: tuple[str, ...] = ()) -> StoredMain:
     DamagedStoreError : where its metadata, coordinates or arrays are missing or cannot be read
     """
     folder = folder_of(root, path)
-    check_inside(root, os.path.join(folder, FILE), allow)
+    check_node(root, folder, allow)
     node = read_node(folder)
     if node is None or entry_of(node).get("kind") != "main":
         known = [each for each, *_ in _leaves(root, allow)]
@@ -70,7 +69,7 @@ def open_main(root: str, path: str, allow: tuple[str, ...] = ()) -> StoredMain:
     entry = entry_of(node)
     check_version(entry, path)
     keys = _field_keys(entry, path)
-    check_inside(root, os.path.join(folder, keys[0], FILE), allow)
+    check_node(root, os.path.join(folder, keys[0]), allow)
     first = read_node(os.path.join(folder, keys[0]))
     plain = {} if first is None else first["attributes"]
     spec = spec_from(path, entry, plain, lambda key: read_whole(root, folder, key, allow))

@@ -15,10 +15,13 @@ from usidx.errors import (
     UsidError,
 )
 from usidx.stores import disk
+from usidx.stores.zarr import version2
 from usidx.stores.zarr.nodes import (
     FILE,
+    METADATA,
     entry_of,
     folder_of,
+    format_of,
     group_node,
     read_node,
     walk,
@@ -131,7 +134,7 @@ def place(new: str, root: str, path: str, *, replace: bool = False) -> None:
     for depth in range(len(parts) - 1, standing - 1, -1):
         outer = f"{new}-{depth}"
         os.mkdir(outer)
-        write_node(outer, group_node(), wait=False)
+        write_node(outer, group_node(zarr_format=format_of(root)), wait=False)
         disk.replace(new, os.path.join(outer, parts[depth]))
         new = outer
     target = folder_of(root, "/".join(parts[:standing]))
@@ -150,7 +153,7 @@ def check_replaceable(path: str) -> None:
             f"{path!r} is no folder, so it is no Zarr store to be replaced; choose another name"
         )
     content = os.listdir(path)
-    if content and not {FILE, ".zgroup", ".zarray"} & set(content):
+    if content and not {FILE, *version2.FILES} & set(content):
         raise StoreExistsError(
             f"the folder {path!r} is no Zarr store ({content[0]!r} is in it) and is not replaced, "
             "not even with overwrite=True; choose another name or remove it yourself"
@@ -174,7 +177,7 @@ def tidy(target: str) -> None:
         elif each.startswith((f".{name}{_OLD}", f".{name}{_PARTIAL}")):
             remove_aside(place)
     for each in os.listdir(target) if os.path.isdir(target) else ():
-        if each.startswith(FILE) and each.endswith(disk.PARTIAL_SUFFIX):
+        if each.startswith(METADATA) and each.endswith(disk.PARTIAL_SUFFIX):
             disk.remove(os.path.join(target, each))
 
 

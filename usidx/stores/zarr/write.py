@@ -28,12 +28,14 @@ from usidx.stores.lock import StoreLock, held, holder_of, run_lock, store_lock, 
 from usidx.stores.zarr.create import create_leaf
 from usidx.stores.zarr.failures import add_failures, numbers_of, prepare
 from usidx.stores.zarr.nodes import (
-    FILE,
+    ZarrFormat,
     children,
     consolidate,
     folder_of,
+    format_of,
     group_node,
     read_node,
+    size_of_metadata,
     write_node,
 )
 from usidx.stores.zarr.read import leaves_of, result
@@ -97,7 +99,7 @@ class ZarrClaim:
                 raise SourceChangedError(f"{folder!r} was removed while results were written")
             last = max((writer.done().size for writer in self._writers.values()), default=0)
             node["attributes"].update({"usid_status": "complete", "last_pixel": last})
-            with writing(folder, lambda: 2 * os.path.getsize(os.path.join(self._root, FILE))):
+            with writing(folder, lambda: 2 * size_of_metadata(self._root)):
                 # in this order: a group that is complete is so for plain xarray, too
                 consolidate(self._root, {self.group: node})
                 write_node(folder, node)
@@ -144,7 +146,7 @@ def claim(root: str, request: ResultRequest, *, durable: bool = False) -> ZarrCl
         lock.acquire(_RUN_TIMEOUT)
         try:
             with aside(root) as folder, writing(root, lambda: _needed_by(request)):
-                _create_group(os.path.join(folder, "new"), request, name)
+                _create_group(os.path.join(folder, "new"), request, name, format_of(root))
                 place(os.path.join(folder, "new"), root, group)
                 consolidate(root)
             _sweep(root, group)
@@ -232,7 +234,7 @@ def _needed_by(request: ResultRequest) -> int:
 def _free_name(root: str, parent: str, request: ResultRequest) -> str:
     if os.path.isdir(root) and os.listdir(root) and read_node(root) is None:
         raise NotUsidError(
-            f"{root!r} is no Zarr v3 store, so no results can be put into it; "
+            f"{root!r} is no Zarr store, so no results can be put into it; "
             "name a folder that does not exist yet, or convert it with to_zarr"
         )
     folder = folder_of(root, parent)
@@ -240,12 +242,19 @@ def _free_name(root: str, parent: str, request: ResultRequest) -> str:
     return result_name(request.main, request.tool, next_index(taken, request.main, request.tool))
 
 
-def _create_group(folder: str, request: ResultRequest, name: str) -> None:
+def _create_group(folder: str, request: ResultRequest, name: str, zarr_format: ZarrFormat) -> None:
     codec: Any = codec_of(request.compression, IN_ZARR, "lz4", "a Zarr store")
     os.mkdir(folder)
     for output in request.outputs:
         leaf = os.path.join(folder, output.spec.name)
-        create_leaf(leaf, output.spec, output.block, compression=codec, marked=True)
+        create_leaf(
+            leaf,
+            output.spec,
+            output.block,
+            compression=codec,
+            marked=True,
+            zarr_format=zarr_format,
+        )
         if request.failures:
             add_failures(leaf, wait=False)
     parameters = canonical(request.parameters)
@@ -260,7 +269,7 @@ def _create_group(folder: str, request: ResultRequest, name: str) -> None:
     }
     plain, exact = pack({**parameters, **request.attrs, **own}, name)
     entry = {"version": VERSION, "kind": "result", "attrs": exact}
-    write_node(folder, group_node({**plain, "usid": entry}), wait=False)
+    write_node(folder, group_node({**plain, "usid": entry}, zarr_format), wait=False)
 
 
 def _sweep(root: str, group: str, *, above: bool = True) -> None:
