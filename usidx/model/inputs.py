@@ -15,6 +15,8 @@ ATTRIBUTE = "usid_inputs"
 OPENED = "usid_opened_with"
 # A small array that is kept among the parameters, with all its labels, is a dict of one of these.
 ARRAY, DATASET = "usid_array", "usid_dataset"
+# A Python function is kept as what it is known by: its name, and a digest of what it does.
+FUNCTION = "usid_function"
 Place = tuple[str, str]
 
 
@@ -75,6 +77,8 @@ def in_words(value: Any) -> str:
     >>> in_words({"usid_array": {"dims": ["X"], "values": [1.0, 2.0]}}), in_words("low")
     ('<array (X: 2)>', "'low'")
     """
+    if isinstance(value, Mapping) and set(value) == {FUNCTION}:
+        return f"<function {value[FUNCTION].get('name', '')}>"
     if not isinstance(value, Mapping) or set(value) not in ({ARRAY}, {DATASET}):
         return repr(value)
     if DATASET in value:

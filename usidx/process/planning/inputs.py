@@ -8,7 +8,7 @@ Any other array is known by its dask token alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,9 +18,10 @@ import xarray as xr
 from usidx.arrays.lazy import to_dask
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
-from usidx.model.inputs import ARRAY, DATASET
+from usidx.model.inputs import ARRAY, DATASET, FUNCTION
 from usidx.model.layout import Layout
 from usidx.model.provenance import canonical
+from usidx.process.planning.code import function_token
 from usidx.process.planning.identity import Labelled, Source, identify, is_lazy, opened_in
 from usidx.step import Step
 
@@ -88,7 +89,8 @@ def given(parameters: Mapping[str, Any]) -> Given:
 
     Raises
     ------
-    PlanError : for a source that is a result which is not complete yet
+    PlanError : for a source that is a result which is not complete yet, and for what is kept of a
+        function in its place
     """
     plain: dict[str, Any] = {}
     inputs: list[Input] = []
@@ -96,6 +98,15 @@ def given(parameters: Mapping[str, Any]) -> Given:
     for name, value in parameters.items():
         whole = unpacked(value) if is_packed(value) else value
         arguments[name] = whole
+        if callable(whole) and not isinstance(whole, type):
+            plain[name] = function_known(whole)
+            continue
+        if isinstance(whole, Mapping) and set(whole) == {FUNCTION}:
+            raise PlanError(
+                f"{name!r} was the Python function {whole[FUNCTION].get('name')!r}, which no store "
+                f"keeps: hand it over again, as in da.usid.process(step, {name}=...).run(), which "
+                "goes on with the result that is there"
+            )
         if not isinstance(whole, (xr.DataArray, xr.Dataset)):
             plain[name] = whole
             continue
@@ -105,6 +116,15 @@ def given(parameters: Mapping[str, Any]) -> Given:
         else:
             inputs.append(Input(name, _identified(name, whole), whole))
     return Given(plain, tuple(sorted(inputs, key=lambda each: each.name)), arguments)
+
+
+def function_known(function: Callable[..., Any]) -> dict[str, Any]:
+    """What is kept of a function that is a parameter: its name, and a digest of what it does.
+
+    The same function, and the same text in another session, finds the result again.
+    """
+    name = str(getattr(function, "__qualname__", getattr(function, "__name__", repr(function))))
+    return {FUNCTION: {"name": name, "token": function_token(function)}}
 
 
 def _identified(name: str, value: Labelled) -> Source:

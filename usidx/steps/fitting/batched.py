@@ -42,7 +42,7 @@ class Rows:
 
     def take(self, which: Any) -> Self:
         """Some of the rows."""
-        return type(self)(**{name: value[which, ...] for name, value in vars(self).items()})
+        return type(self)(**{name: value[which] for name, value in vars(self).items()})
 
 
 @dataclass(eq=False)
@@ -160,8 +160,8 @@ def _descended(xp: Any, problem: Problem, state: State, y: Any, w: Any) -> State
         if count > 0.1 * done.shape[0]:
             going = ~done
             ended.append(state.take(done))
-            state, trial, y = state.take(going), trial.take(going), y[going, :]
-            w = w[going, :] if w.shape[0] > 1 else w
+            state, trial, y = state.take(going), trial.take(going), y[going]
+            w = w[going] if w.shape[0] > 1 else w
         _advance(xp, problem, state, trial, y, w)
     state.status = xp.where(state.status == _GOING, _as(xp, EXHAUSTED, state), state.status)
     ended.append(state)

@@ -1,4 +1,4 @@
-"""Fits in machine code that Numba makes of `loops`, `equations` and `shapes`, where it is there."""
+"""Fits in machine code that Numba makes of `loops`, `equations`, `sums` and `shapes`."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import importlib.util
 import inspect
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
 from usidx.steps.fitting import equations, loops, shapes, sums
-from usidx.steps.fitting.models import Function, Sum
+from usidx.steps.fitting.models import Function, Sum, name_of
 from usidx.steps.fitting.problem import LOSSES, Problem
 
 _log = logging.getLogger("usidx")
-# not for NaN and infinity: that of a model out of its range is found by them
+# Leave to reorder sums. Not for NaN and infinity: that of a model out of its range is found by them
 _FAST = {"contract", "reassoc", "arcp", "nsz"}
+# Values from which on it pays to compile a Python function, which takes some ten seconds.
+WORTH_COMPILING = 2**26
 
 
 @functools.cache
@@ -33,12 +36,13 @@ def is_there() -> bool:
     return False
 
 
-def is_compiled(model: Sum | Function, wanted: bool | None, size: int) -> bool:
+def is_compiled(model: Sum | Function, x: Array, wanted: bool | None, size: int) -> bool:
     """Whether a fit runs in machine code.
 
     Parameters
     ----------
     model : what is fitted
+    x : (n,)
     wanted : by who calls; None for what is fastest
     size : number of values in all spectra
 
@@ -50,21 +54,43 @@ def is_compiled(model: Sum | Function, wanted: bool | None, size: int) -> bool:
         return False
     if not is_there():
         raise PlanError("compiled=True needs Numba: pip install 'usidx[fit]'")
-    return isinstance(model, Sum)
+    if isinstance(model, Sum):
+        return True
+    if wanted is None and size < WORTH_COMPILING:
+        return False
+    why = _why_not(model, x)
+    if why and wanted:
+        raise PlanError(
+            f"compiled=True: {name_of(model.function)} cannot be compiled by Numba ({why}); leave "
+            "compiled out, and it is evaluated for many spectra at once"
+        )
+    if why:
+        _log.info(
+            "%s is not compiled by Numba (%s); it is evaluated for many spectra at once",
+            name_of(model.function),
+            why,
+        )
+    return not why
 
 
 def fit_compiled(
     problem: Problem, y: Array, weights: Array, start: Array, out: Array, status: Array
 ) -> None:
-    """As `batched.fit_batched`, for a model of named terms; weights may have a single row."""
-    assert isinstance(problem.model, Sum)
+    """As `batched.fit_batched`, with arrays of NumPy."""
+    model = problem.model
     is_plain = problem.free.size == start.shape[1] and problem.loss == "linear"
     is_plain = is_plain and not problem.is_weighted
     y, weights = np.ascontiguousarray(y), np.ascontiguousarray(weights)
-    if problem.model.is_complex:
+    if model.is_complex:
         y, weights = y.view(float), np.repeat(weights, 2, axis=1)
-    _of_terms()(
-        problem.model.codes,
+    if isinstance(model, Sum):
+        many, codes = _of_terms(), model.codes
+    else:
+        assert isinstance(model, Function)
+        many = _of_function(model.function, len(model.parameters), model.is_complex)
+        codes = np.empty(0, int)
+    many(
+        codes,
         problem.x,
         y,
         weights,
@@ -77,7 +103,7 @@ def fit_compiled(
         LOSSES.index(problem.loss),
         float(problem.scale),
         problem.iterations,
-        1 + problem.model.is_complex,
+        1 + model.is_complex,
         out,
         status,
     )
@@ -106,6 +132,83 @@ def _of_terms() -> Callable[..., None]:
     return made
 
 
+@functools.lru_cache(maxsize=32)
+def _of_function(function: Callable[..., Any], count: int, is_complex: bool) -> Callable[..., None]:
+    """`loops.fit_many` of a Python function of x and `count` parameters."""
+    import numba
+    from numba.np.unsafe import ndarray
+
+    _register()
+    user = numba.njit(error_model="numpy")(function)
+    to_fixed_tuple: Any = ndarray.to_fixed_tuple
+
+    @numba.njit(error_model="numpy")
+    def values(data, x, p, at, box, y, r, df, work):  # type: ignore[no-untyped-def]
+        made = user(x, *to_fixed_tuple(p[at], count))
+        _fill(made, r, is_complex)
+        for j in range(count):
+            here = p[at, j]
+            step = 1.5e-8 * (abs(here) if here != 0 else 1.0)
+            p[at, j] = here - step if here + step > box[1, j] else here + step
+            _fill(user(x, *to_fixed_tuple(p[at], count)), df[j], is_complex)
+            per = 1 / (p[at, j] - here)  # by what of the step survives rounding
+            for i in range(r.size):
+                df[j, i] = (df[j, i] - r[i]) * per
+            p[at, j] = here
+        for i in range(r.size):
+            r[i] -= y[i]
+
+    @numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
+    def many(  # type: ignore[no-untyped-def]
+        data, x, spectra, weights, start, free, link, box, plain, linked, loss, scale, iterations,
+        width, out, status,
+    ):  # fmt: skip
+        loops.fit_many(
+            values, data, x, spectra, weights, start, free, link, box, plain, linked, loss, scale,
+            iterations, width, out, status,
+        )  # fmt: skip
+
+    made: Callable[..., None] = many
+    return made
+
+
+def _fill(made: Array, row: Array, is_complex: bool) -> None:
+    """Values (n,) become a row (m,), complex ones their parts in turns."""
+    if is_complex:
+        for i in range(made.size):
+            row[2 * i] = made[i].real
+            row[2 * i + 1] = made[i].imag
+    else:
+        for i in range(made.size):
+            row[i] = made[i].real
+
+
+@functools.lru_cache(maxsize=32)
+def _tried(function: Callable[..., Any]) -> Callable[..., Any]:
+    import numba
+
+    made: Callable[..., Any] = numba.njit(error_model="numpy")(function)
+    return made
+
+
+def _why_not(model: Function, x: Array) -> str:
+    """Why a Python function cannot be compiled, or makes something else then; "" where it can."""
+    from numba.core.errors import NumbaError
+
+    p = [1.1 if each is None else float(each) for each in model.defaults]
+    try:
+        found = _tried(model.function)(x, *p)
+        wanted = model.function(x, *p)
+    except NumbaError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return next((each for each in lines[1:] if not each.startswith(">")), "unknown")[:150]
+    except Exception as error:  # whatever the function does
+        return f"{type(error).__name__}: {error}"
+    if np.shape(found) != x.shape or not np.allclose(found, wanted, equal_nan=True):
+        return "its values are others then"
+    return ""
+
+
 @functools.cache
 def _register() -> None:
     """Make the functions of four files known to Numba."""
@@ -117,3 +220,4 @@ def _register() -> None:
                 reorder = module in (sums, shapes) and name != "exponentials"
                 options = {"fastmath": _FAST if reorder else {"contract"}, "error_model": "numpy"}
                 register_jitable(**options)(function)
+    register_jitable(error_model="numpy")(_fill)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from usidx.errors import PlanError, did_you_mean
 from usidx.step import register, step
 from usidx.steps.fitting.blocks import Task
 from usidx.steps.fitting.compiled import is_compiled
+from usidx.steps.fitting.lmfit_models import function_of, is_of_lmfit
 from usidx.steps.fitting.models import Function, Sum, model_of
 from usidx.steps.fitting.problem import LOSSES, STATUS
 from usidx.steps.fitting.starting import Start, begin, bounds_of, check_names, free_of
@@ -20,10 +21,10 @@ from usidx.steps.fitting.ties import links_of
 
 
 @register
-@step("Curve_Fit", version="1", per_position=True)
+@step("Curve_Fit", version="2", per_position=True)
 def curve_fit(
     spectra: xr.DataArray,
-    model: str | Callable[..., Any],
+    model: Any,
     *,
     along: str | None = None,
     p0: Start = None,
@@ -61,8 +62,8 @@ def curve_fit(
     Parameters
     ----------
     spectra : real or complex values, lazily
-    model : a name, a sum of names, or a function f(x, a, b, ...) of NumPy arrays: x of shape (n,),
-        parameters of shape (rows, 1). To `process` a function, make a step of your own around this
+    model : a name, a sum of names, a `lmfit.Model` (its hints are defaults, bounds and ties), or a
+        function f(x, a, b, ...) of NumPy arrays: x of shape (n,), parameters of shape (rows, 1)
     along : spectroscopic dimension of x (0, 1, 2, ... where it has no values); may be left out
         where there is only one
     p0 : where to begin: numbers by name or in order, or a Dataset with a map for each parameter,
@@ -77,8 +78,9 @@ def curve_fit(
     loss : "linear" for least squares; "soft_l1" or "huber" let outliers count less
     loss_scale : weighted residual from which on they do
     iterations : at most
-    compiled : True asks for Numba, False for NumPy; None takes Numba for named terms where it is
-        installed (`pip install usidx[fit]`)
+    compiled : True asks for Numba, False for NumPy; None takes Numba where it is installed (`pip
+        install usidx[fit]`), for functions from some ten million values on: it takes seconds to
+        compile one. What it cannot compile runs on NumPy
 
     Returns
     -------
@@ -102,7 +104,11 @@ def curve_fit(
     (array([4., 6.]), array([0, 0], dtype=int8))
     """
     dim = spectral_dim(spectra, along)
-    made = model_of(model, complex_values=spectra.dtype.kind == "c")
+    is_complex = spectra.dtype.kind == "c"
+    if is_of_lmfit(model):
+        made: Sum | Function = function_of(model, complex_values=is_complex)
+    else:
+        made = model_of(model, complex_values=is_complex)
     x = np.arange(float(spectra.sizes[dim]))
     of_x = ""
     if dim in spectra.coords:
@@ -120,7 +126,7 @@ def curve_fit(
         made = made.checked(x, numbers)
     task = Task(
         made, x, numbers, tuple(maps), free_of(made, held, tied), link, shift, low, high, loss,
-        loss_scale, iterations, is_compiled(made, compiled, spectra.size),
+        loss_scale, iterations, is_compiled(made, x, compiled, spectra.size),
     )  # fmt: skip
     fields = _applied(spectra, dim, task, maps, weights)
     units = made.units(str(spectra.attrs.get("units", "")), of_x) if isinstance(made, Sum) else ()

@@ -77,6 +77,7 @@ class Sum:
 
     terms: tuple[Term, ...]
     ties: ClassVar[Mapping[str, str]] = {}
+    fixed: ClassVar[tuple[str, ...]] = ()
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -155,6 +156,7 @@ class Function:
     is_complex : whether its values are
     bounds : lowest and highest values of each parameter; none when empty
     ties : of parameters that follow others
+    fixed : parameters that stay where they begin
     one_by_one : whether it is called for each spectrum, since it does not broadcast
     """
 
@@ -164,6 +166,7 @@ class Function:
     is_complex: bool
     bounds: tuple[tuple[float, float], ...] = ()
     ties: Mapping[str, str] = field(default_factory=dict)
+    fixed: tuple[str, ...] = ()
     one_by_one: bool = False
 
     def limits(self, x: Array) -> tuple[Array, Array]:

@@ -43,6 +43,7 @@ def begin(
     if isinstance(fixed, Mapping):
         given |= fixed
     held = {fixed} if isinstance(fixed, str) else set(fixed or ())
+    held |= set(model.fixed)
     check_names(names, [*given, *held])
     maps = {}
     for name, value in given.items():
