@@ -6,12 +6,13 @@ import gzip
 import hashlib
 import json
 import pathlib
+import struct
 
 import numpy as np
 import pytest
 
 import usidx
-from usidx.errors import DamagedStoreError, MissingDependencyError
+from usidx.errors import DamagedStoreError, MissingDependencyError, UsidError
 from usidx.readers import readers
 from usidx.testing import check_reader
 
@@ -69,3 +70,81 @@ def test_a_series_of_cbf(tmp_path: pathlib.Path) -> None:
         fabio.cbfimage.CbfImage(data=values[number]).write(str(tmp_path / f"a_{number}.cbf"))
     stack = usidx.stack(tmp_path)
     np.testing.assert_array_equal(stack, values)
+
+
+V = np.arange(48, dtype="<u2").reshape(6, 8) + 300
+
+
+def spe() -> bytes:
+    head = bytearray(4100)
+    head[20:30], head[172:178] = b"01Jan2020\0", b"101112"
+    for place, kind, value in ((42, "<h", 8), (108, "<H", 3), (656, "<h", 6), (1446, "<i", 2)):
+        struct.pack_into(kind, head, place, value)
+    return bytes(head) + V.tobytes() + (V + 1).tobytes()
+
+
+def ge() -> bytes:
+    head = bytearray(8192)
+    struct.pack_into("<10sHLHLHHHH", head, 0, b"ADEPT", 1, 8192, 0, 0, 2, 6, 8, 16)
+    return bytes(head) + V.tobytes() + (V + 1).tobytes()
+
+
+def raxis() -> bytes:
+    head = bytearray(1600)
+    head[:6] = b"R-AXIS"
+    struct.pack_into(">ll", head, 768, 8, 6)
+    struct.pack_into(">l", head, 784, 1600)
+    return bytes(head) + V.astype(">u2").tobytes()
+
+
+def kcd() -> bytes:
+    head = "No 12\nMode = Normal\nX dimension = 8\nY dimension = 6\nData type = u16\n"
+    return head.encode() + b"Number of readouts = 2\n" + V.tobytes() + V.tobytes()
+
+
+PIXI = np.arange(2 * 512 * 476, dtype="<u2").reshape(2, 512, 476)
+MADE_UP = {
+    "a.spe": (spe(), np.stack([V, V + 1])),
+    "a.ge2": (ge(), np.stack([V, V + 1])),
+    "a.osc": (raxis(), V),
+    "a.kcd": (kcd(), 2 * V.astype("i4")),
+    "a.i0": (b"".join(b"\n\xb8\x03\0" + bytes(20) + x.tobytes() for x in PIXI), PIXI),
+    "hip.img": (b"IM" + struct.pack("<6H", 0, 8, 6, 0, 0, 0) + bytes(50) + V.tobytes(), V),
+    "a.mpa": (
+        b"mpafmt=asc\n[ADC1]\nrange=6\n[ADC2]\nrange=8\n[DATA0,0 ]\n1\n[CDAT0,48 ]\n"
+        + b"".join(b"%d\n" % each for each in V.ravel()),
+        V.astype("f8"),
+    ),
+    "a.spr": (
+        b"       8       6\n" + b"".join(b" ".join(b"%E" % x for x in row) + b"\n" for row in V),
+        V.astype("f4"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(MADE_UP))
+def test_formats_by_their_layout(tmp_path: pathlib.Path, name: str) -> None:
+    """Files made up after what is known of each format; whole, and without their last bytes."""
+    raw, expected = MADE_UP[name]
+    path = tmp_path / name
+    path.write_bytes(raw)
+    check_reader(path, expected)
+    for missing in (1, 2, 10):
+        path.write_bytes(raw[:-missing])
+        with pytest.raises(UsidError):
+            usidx.open(path).compute()
+
+
+@pytest.mark.parametrize("module", ["dtrek", "bruker100", "oxd", "cbf", "edf", "tif", "numpy"])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i4"])
+def test_what_fabio_writes(tmp_path: pathlib.Path, module: str, dtype: str) -> None:
+    made = fabio.fabioformats.get_class_by_name(f"{module}image")
+    path = tmp_path / f"a.{made.DEFAULT_EXTENSIONS[0]}"
+    made(data=(100 * np.random.default_rng(0).random((7, 9))).astype(dtype), header={}).write(
+        str(path)
+    )
+    with fabio.open(str(path)) as image:
+        expected = np.asarray(image.data)
+    opened = usidx.open(path)
+    assert opened.dtype == expected.dtype
+    np.testing.assert_array_equal(opened, expected)

@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 import usidx
-from usidx.errors import NotUsidError, UsidError
+from usidx.errors import DamagedStoreError, NotUsidError, UsidError
 from usidx.testing import check_reader
 
 
@@ -56,3 +56,34 @@ def test_what_is_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "b.png").write_bytes(data[:8])
     with pytest.raises(UsidError):
         usidx.open(tmp_path / "b.png")
+
+
+def netpbm() -> dict[str, tuple[bytes, np.ndarray]]:
+    grey = 7 * np.arange(24).reshape(4, 6)
+    bits = grey % 2
+    colours = np.arange(72).reshape(4, 6, 3)
+    rows = b"\n".join(b" ".join(b"%d" % each for each in row) for row in grey) + b"\n"
+    packed = np.packbits(bits, axis=1).astype("u1").tobytes()
+    return {
+        "a.pgm": (b"P5\n# made up\n6 4\n200\n" + grey.astype("u1").tobytes(), grey.astype("u1")),
+        # Pillow would stretch these to 65535
+        "b.pgm": (b"P5 6 4 4095\n" + grey.astype(">u2").tobytes(), grey.astype("u2")),
+        "c.pgm": (b"P2\n6 4\n4095\n" + rows, grey.astype("u2")),
+        "d.ppm": (b"P6\n6 4\n255\n" + colours.astype("u1").tobytes(), colours.astype("u1")),
+        "e.pbm": (b"P4\n6 4\n" + packed, bits.astype("u1")),
+        "f.pbm": (
+            b"P1\n6 4\n" + b"\n".join(bytes(48 + each for each in row) for row in bits.tolist()),
+            bits.astype("u1"),
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", list(netpbm()))
+def test_netpbm(tmp_path: pathlib.Path, name: str) -> None:
+    raw, expected = netpbm()[name]
+    path = tmp_path / name
+    path.write_bytes(raw)
+    check_reader(path, expected)
+    path.write_bytes(raw[:-1])
+    with pytest.raises(DamagedStoreError):
+        usidx.open(path).compute()

@@ -1,4 +1,4 @@
-"""Files of X-ray detectors through FabIO: CBF, Esperanto, MarCCD, Fit2D masks and others.
+"""Files of X-ray detectors through FabIO: CBF, Esperanto, MarCCD, Fit2D, Bruker and others.
 
 The header gives attributes. A frame is read when it is asked for, and no other.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from usidx.errors import DamagedStoreError
+from usidx.errors import DamagedStoreError, NotUsidError
 from usidx.model.dimension import Array
 from usidx.readers.base import Axis, Foreign, Reader, evenly_spaced, position, spectroscopic
 from usidx.readers.edf_headers import number_of
@@ -42,7 +44,7 @@ class Format:
 
 FORMATS = (
     Format((b"###CBF",), (".cbf",)),
-    Format((b"ESPERANTO FORMAT",), (".esperanto", ".esper")),
+    Format((b"ESPERANTO FORMAT",), (".esperanto", ".eseperanto", ".esper")),
     Format((b"M\0\0\0A\0\0\0S\0\0\0K\0\0\0",), (".msk",)),
     Format((b"\\$FFF_START",), (".f2d",)),
     Format((b"FORMAT :",), (".sfrm", ".gfrm")),
@@ -50,11 +52,19 @@ FORMATS = (
     Format((b"OD SAPPHIRE",), (".img",)),
     Format((b"R-AXIS",), (".img", ".osc")),
     Format((b"ADEPT",), (".ge", ".ge1", ".ge2", ".ge3", ".ge4", ".ge5")),
-    Format((b"\n\xb8\x03\0",), (".i0",), True),
-    Format((b"No",), (".kccd",), True),
-    Format((b"\xd2\x04\0\0", b"\0\0\x04\xd2"), (".mar3450", ".mar2300", ".mar1200"), True),
+    Format((b"\n\xb8\x03\0",), (".i0",)),
+    Format((b"IM",), (".img",), True),
+    Format((b"No",), (".kcd",), True),
+    Format(
+        (b"\xd2\x04\0\0", b"\0\0\x04\xd2"),
+        tuple(f".mar{size}" for size in (1200, 1600, 1800, 2000, 2300, 2400, 3000, 3450)),
+        True,
+    ),
     Format((b"II*\0", b"MM\0*"), (".mccd",), True),
-    Format((b"P2", b"P5"), (".pgm", ".pnm"), True),
+    Format((b"[", b"mpafmt"), (".mpa",), True),
+    Format((b"<",), (".xsd",), True),
+    # formats that begin with anything: numbers in text, and fields at fixed places
+    Format((b"",), (".spr", ".spe"), True),
 )
 _PACKED = (b"\x1f\x8b", b"BZh")
 _PACKED_ENDINGS = tuple(
@@ -73,7 +83,7 @@ def read(path: str) -> Sequence[Foreign]:
     identity = FileIdentity.of(path)
     with _opened(path) as image:
         first = np.asarray(image.data)
-        count = int(image.nframes)
+        count = _count(image)
         told = _told(image.header)
     dtype = first.dtype.newbyteorder("=")
     token = (path, identity)
@@ -93,7 +103,81 @@ def _opened(path: str) -> Any:
     import fabio
 
     _check_cbf(path)
-    return fabio.open(path)
+    if path.lower().endswith(".mpa"):
+        _check_header_ends(path)
+    image = _spe(path) if path.lower().endswith(".spe") else fabio.open(path)
+    if image.data is None:
+        raise NotUsidError(f"FabIO cannot read the values of {path!r} ({type(image).__name__})")
+    _check_size(path, image)
+    return image
+
+
+def _check_header_ends(path: str) -> None:
+    """Nothing, where an MPA file has values: without, FabIO looks for them for ever."""
+    with open(path, "rb") as file:
+        if not any(line.startswith((b"[DATA", b"[CDAT")) for line in file):
+            raise DamagedStoreError(f"{path!r} has no values; it is cut short")
+
+
+def _spe(path: str, number: int = 0) -> Any:
+    """A frame of an SPE file, which FabIO takes for another kind where it is not told."""
+    from fabio.speimage import SpeImage
+
+    return SpeImage().read(path, number)
+
+
+def _count(image: Any) -> int:
+    """How many frames there are; FabIO says 1 of every SPE file."""
+    told = image.header.get("num_frames") if type(image).__name__ == "SpeImage" else image.nframes
+    return max(1, int(told or 1))
+
+
+def _getframe(path: str, image: Any, number: int) -> Any:
+    if type(image).__name__ == "SpeImage":
+        return _spe(path, number)
+    return image.getframe(number) if number else image
+
+
+def _check_size(path: str, image: Any) -> None:
+    """Nothing, where a file is as long as its header says; of formats that have to be looked at.
+
+    FabIO reads them from their end: of a file that is cut short the values would be others, or
+    frames would be missing.
+    """
+    size, kind = os.path.getsize(path), type(image).__name__
+    rows, columns = image.shape[-2:]
+    if kind == "RaxisImage":
+        needed = max(1400, int(image.header.get("Record Length") or 0)) + 2 * rows * columns
+    elif kind == "KcdImage":
+        depth = {"u16": 2, "u8": 1, "u32": 4}.get(str(image.header.get("Data type", "u16")), 2)
+        times = int(image.header.get("Number of readouts", 1))
+        needed = _length_of_text(path) + depth * times * rows * columns
+    elif kind == "PixiImage":
+        each = 24 + 2 * rows * columns
+        needed = math.ceil(size / each) * each
+    elif kind in ("Fit2dSpreadsheetImage", "MpaImage"):
+        # the last number may be cut short where nothing comes behind it
+        with open(path, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            needed = size if file.read(1).isspace() else size + 1
+    else:
+        return
+    if size < needed:
+        raise DamagedStoreError(
+            f"{path!r} is cut short: {size} bytes, and its header needs {needed}"
+        )
+
+
+def _length_of_text(path: str) -> int:
+    """Where the lines "name = value" at the beginning of a file end."""
+    with open(path, "rb") as file:
+        head = file.read(2**16)
+    end = 0
+    for line in head.splitlines(keepends=True):
+        if (end and b"=" not in line) or len(line) > 100:
+            break
+        end += len(line)
+    return end
 
 
 def _check_cbf(path: str) -> None:
@@ -137,8 +221,7 @@ def _frames(
     with _opened(path) as image:
         for number in numbers:
             try:
-                found = image.getframe(number) if number else image
-                values = np.asarray(found.data)
+                values = np.asarray(_getframe(path, image, number).data)
             except Exception as error:  # whatever FabIO raises for what it cannot read
                 raise DamagedStoreError(
                     f"frame {number} of {path!r} cannot be read ({type(error).__name__}: {error})"

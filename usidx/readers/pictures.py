@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from usidx.model.dimension import Array
+from usidx.readers import netpbm
 from usidx.readers.base import Foreign, Reader, position, spectroscopic
 from usidx.readers.frames import picture_frames
 from usidx.readers.hierarchies import plain_attrs
@@ -105,6 +106,7 @@ def _is_short(value: Any) -> bool:
 
 
 READERS = (
+    *netpbm.READERS,
     Reader(
         name="picture",
         title="PNG, JPEG",

@@ -15,6 +15,7 @@ from usidx.errors import DamagedStoreError, MissingDependencyError, StoreNotFoun
 from usidx.model.dimension import Array
 from usidx.readers.raw import FileIdentity
 
+_DESCRIPTION = 270
 _JPEG = frozenset({6, 7, 34892, 33007})
 # (start, stop) along one axis of a page
 Bounds = tuple[int, int]
@@ -74,8 +75,27 @@ def check_directories(path: str) -> None:
             after = place + count_bytes + tags * entry
             if after + pointer > size:
                 raise _cut_short(path, len(seen) - 1, size)
-            file.seek(after)
-            place = int.from_bytes(file.read(pointer), order)
+            whole = file.read(tags * entry + pointer)
+            _check_description(path, whole, entry, order, size)
+            place = int.from_bytes(whole[-pointer:], order)
+
+
+def _check_description(path: str, tags: bytes, entry: int, order: Any, size: int) -> None:
+    """Nothing, where what a page says of itself, which may lie behind all pages, is in the file.
+
+    Without, libraries read the pages as if nothing was said of their axes.
+    """
+    half = (entry - 4) // 2  # bytes of a count, and of a place
+    for start in range(0, len(tags) - entry + 1, entry):
+        if int.from_bytes(tags[start : start + 2], order) != _DESCRIPTION:
+            continue
+        count = int.from_bytes(tags[start + 4 : start + 4 + half], order)
+        place = int.from_bytes(tags[start + 4 + half : start + entry], order)
+        if count > half and place + count > size:
+            raise DamagedStoreError(
+                f"{path!r} has {size} bytes, and the description of its images goes to byte "
+                f"{place + count}; it was cut short, or written only in part"
+            )
 
 
 def _cut_short(path: str, pages: int, size: int) -> DamagedStoreError:
