@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import usidx
-from usidx.errors import NotUsidError, OptionError, UsidError
+from usidx.errors import NotUsidError, OptionError
 from usidx.testing import check_reader
 
 
@@ -117,18 +117,6 @@ def test_rows_of_merlin_as_asked(samples: pathlib.Path) -> None:
     plain, turned = usidx.open(path), usidx.open(path, flip_rows=True)
     np.testing.assert_array_equal(turned, plain[..., ::-1, :])
     assert usidx.open(path, nav_shape=(3, 2)).shape == (3, 2, 256, 256)
-
-
-def test_merlin_as_the_chip_gives_it_is_refused(
-    samples: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
-    whole = (samples / "peers" / "libertem" / "scan.mib").read_bytes()
-    (tmp_path / "a.mib").write_bytes(whole.replace(b",U16,", b",R64,"))
-    with pytest.raises(NotUsidError, match="packed"):
-        usidx.open(tmp_path / "a.mib")
-    (tmp_path / "b.mib").write_bytes(b"MQ1,nonsense")
-    with pytest.raises(UsidError):
-        usidx.open(tmp_path / "b.mib")
 
 
 @pytest.mark.parametrize("dtype", ["<i2", ">f4", "<c8", "<u2", "i1"])

@@ -1,12 +1,9 @@
-"""Frames of pixel detectors and scanning electron diffraction: MIB, BLO and MRC files."""
+"""Frames of scanning electron diffraction and volumes: BLO and MRC files."""
 
 from __future__ import annotations
 
-import os
-import re
 import struct
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,100 +20,8 @@ from usidx.readers.base import (
 from usidx.readers.raw import RawArray
 from usidx.readers.scans import scan
 
-_MIB_TYPES = {"U08": ">u1", "U16": ">u2", "U32": ">u4", "U64": ">u8"}
 _MRC_TYPES = {0: "i1", 1: "i2", 2: "f4", 4: "c8", 6: "u2", 12: "f2"}
 _MRC_HEADER = 1024
-
-
-def read_mib(
-    path: str,
-    *,
-    nav_shape: Sequence[int] | int | None = None,
-    sync_offset: int = 0,
-    fill_value: Any = None,
-    flip_rows: bool = False,
-) -> Sequence[Foreign]:
-    """The frames of a Merlin (Quantum Detectors) file, rows in the order of the file.
-
-    Parameters
-    ----------
-    nav_shape : shape of the scan; that of the .hdr file beside it, else all frames along one axis
-    sync_offset, fill_value : as for bare frames
-    flip_rows : turn each frame upside down, as RosettaSciIO does and LiberTEM does not
-    """
-    with open(path, "rb") as file:
-        head = file.read(1024)
-    fields = head.split(b",")
-    try:
-        offset, width, height = int(fields[2]), int(fields[4]), int(fields[5])
-        kind = text_of(fields[6]).strip()
-    except (IndexError, ValueError) as error:
-        raise DamagedStoreError(
-            f"the header of the first frame of {path!r} cannot be read ({head[:40]!r})"
-        ) from error
-    if kind not in _MIB_TYPES:
-        raise NotUsidError(
-            f"{path!r} has frames of type {kind!r}: packed as the chip gives them. Convert them in "
-            "Merlin, or with RosettaSciIO (reader='rosettasciio'); read are "
-            f"{', '.join(_MIB_TYPES)}"
-        )
-    dtype = np.dtype(_MIB_TYPES[kind])
-    values = width * height * dtype.itemsize
-    count, left = divmod(os.path.getsize(path), offset + values)
-    if left or not count:
-        raise DamagedStoreError(
-            f"{path!r} ends in the middle of frame {count}: it is cut short, or its frames differ"
-        )
-    start, row = offset, width * dtype.itemsize
-    if flip_rows:
-        start, row = offset + (height - 1) * row, -row
-    frames = RawArray(
-        path,
-        (count, height, width),
-        dtype,
-        start,
-        (offset + values, row, dtype.itemsize),
-    )
-    attrs = _mib_header(path)
-    if nav_shape is None:
-        nav_shape = _mib_shape(attrs, count)
-    axes = spectroscopic("v", size=height), spectroscopic("u", size=width)
-    return [
-        scan(
-            "Raw_Data",
-            frames,
-            axes,
-            nav_shape=nav_shape,
-            sync_offset=sync_offset,
-            fill_value=fill_value,
-            quantity="Intensity",
-            units="counts",
-            attrs=attrs,
-        )
-    ]
-
-
-def _mib_header(path: str) -> dict[str, str]:
-    """What the .hdr file beside a .mib file says, {} where there is none."""
-    beside = os.path.splitext(path)[0] + ".hdr"
-    if not os.path.isfile(beside):
-        return {}
-    with open(beside, encoding="utf-8", errors="replace") as file:
-        lines = [re.split(r":\s+|\t", line.strip(), maxsplit=1) for line in file]
-    return {parts[0].rstrip(":"): parts[1].strip() for parts in lines if len(parts) == 2}
-
-
-def _mib_shape(attrs: Mapping[str, str], count: int) -> tuple[int, ...] | None:
-    """Shape of the scan that a .hdr file says, None where it does not go with the frames."""
-    for rows, columns in (("ScanY", "ScanX"),):
-        if rows in attrs and columns in attrs:
-            shape = int(attrs[rows]), int(attrs[columns])
-            if np.prod(shape) == count:
-                return shape
-    each = re.match(r"\d+", attrs.get("Frames per Trigger (Number)", ""))
-    if each and int(each[0]) > 1 and count % int(each[0]) == 0:
-        return count // int(each[0]), int(each[0])
-    return None
 
 
 def read_blo(path: str) -> Sequence[Foreign]:
@@ -202,13 +107,6 @@ def _is_mrc(path: str, head: bytes) -> bool:
     return len(head) >= _MRC_HEADER and head[208:211] == b"MAP"
 
 
-MIB = Reader(
-    name="mib",
-    title="Merlin, Quantum Detectors (.mib)",
-    extensions=(".mib",),
-    claims=lambda path, head: head.startswith(b"MQ1,"),
-    read=read_mib,
-)
 BLO = Reader(
     name="blo",
     title="ASTAR, NanoMEGAS (.blo)",
@@ -223,4 +121,4 @@ MRC = Reader(
     claims=_is_mrc,
     read=read_mrc,
 )
-READERS = (MIB, BLO, MRC)
+READERS = (BLO, MRC)

@@ -25,6 +25,7 @@ BUILT_IN = (
     "tiff",
     "pictures",
     "numpy_files",
+    "merlin",
     "detectors",
     "tvips",
     "empad",
