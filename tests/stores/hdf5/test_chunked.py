@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from usidx.errors import DamagedStoreError
+from usidx.stores.hdf5 import chunked
 from usidx.stores.hdf5.bytes import HDF5Array
 from usidx.stores.hdf5.chunked import copy_chunks
 from usidx.stores.hdf5.file import FileIdentity
@@ -145,7 +146,12 @@ def test_chunks_that_went_without_a_filter_are_read(tmp_path: pathlib.Path) -> N
 @pytest.mark.parametrize(
     "filters", [each for each in FILTERS if len(each) > 1 or "shuffle" not in each]
 )
-def test_damage_is_never_read_as_values(filters: dict[str, Any], tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("library", ["zlib", "isal.isal_zlib"])
+def test_damage_is_never_read_as_values(
+    filters: dict[str, Any], library: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = pytest.importorskip(library)
+    monkeypatch.setattr(chunked, "_library", lambda: module)
     path = tmp_path / "a.h5"
     values = written(path, **filters)
     with h5py.File(path) as file:
@@ -163,9 +169,14 @@ def test_damage_is_never_read_as_values(filters: dict[str, Any], tmp_path: pathl
     np.testing.assert_array_equal(array[:].reshape(20, 24), values)
 
 
-def test_a_chunk_that_swells_is_refused(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("library", ["zlib", "isal.isal_zlib"])
+def test_a_chunk_that_swells_is_refused(
+    library: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import zlib
 
+    module = pytest.importorskip(library)
+    monkeypatch.setattr(chunked, "_library", lambda: module)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         made = file.create_dataset("d", (8, 10), "<f4", chunks=(8, 10), compression="gzip")
         made.id.write_direct_chunk((0, 0), zlib.compress(bytes(10**8)))

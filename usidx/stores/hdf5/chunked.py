@@ -6,6 +6,8 @@ checking and decompressing them needs no lock, so that threads do it side by sid
 
 from __future__ import annotations
 
+import functools
+import importlib
 import itertools
 import math
 import os
@@ -68,7 +70,7 @@ class Pipeline:
 
         Raises
         ------
-        ValueError, zlib.error : where they cannot have been
+        ValueError : where they cannot have been
         """
         data: Bytes = raw
         applied = [number for place, number in enumerate(self.filters) if not skipped >> place & 1]
@@ -96,11 +98,24 @@ def _checked(data: Bytes) -> Bytes:
 
 def _inflated(data: Bytes, nbytes: int) -> bytes:
     # A bound, as damaged or hostile bytes may be told to become any number of bytes.
-    inflater = zlib.decompressobj()
-    found = inflater.decompress(data, nbytes + 1)
+    library = _library()
+    inflater = library.decompressobj()
+    try:
+        found: bytes = inflater.decompress(data, nbytes + 1)
+    except library.error as error:
+        raise ValueError(str(error)) from error
     if len(found) > nbytes or not inflater.eof:
         raise ValueError(f"it does not decompress to {nbytes} bytes")
     return found
+
+
+@functools.cache
+def _library() -> Any:
+    """The module that decompresses: Intel's ISA-L, more than twice as fast, if it is installed."""
+    try:
+        return importlib.import_module("isal.isal_zlib")
+    except ImportError:
+        return zlib
 
 
 def _unshuffled(data: Bytes, width: int) -> Bytes:
@@ -162,7 +177,7 @@ def copy_chunks(
                 raise ValueError(f"it is said to take {each.place.nbytes} bytes")
             raw = next(contents)
             values = np.frombuffer(pipeline.decode(raw, each.place.skipped), dtype).reshape(chunk)
-        except (ValueError, zlib.error) as error:
+        except ValueError as error:
             raise _damaged(dataset, each, error) from error
         found = values if field is None else values[field]
         out[each.target] = found[_index(each.inside)]
