@@ -16,7 +16,7 @@ import xarray as xr
 import usidx
 from usidx import steps
 from usidx.errors import OptionError, StepError
-from usidx.process.planning.plan import bind
+from usidx.process.planning.bind import bind
 from usidx.process.results.target import request_of, target_of
 from usidx.process.run import plan_for
 from usidx.process.running.runner import Threads, find_executor

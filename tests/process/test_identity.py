@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 
 import usidx
 from usidx.model.provenance import fingerprint
-from usidx.process.planning.plan import bind
+from usidx.process.planning.bind import bind
 from usidx.step import step
 from usidx.testing import make_main
 

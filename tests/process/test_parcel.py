@@ -12,7 +12,8 @@ import pytest
 import xarray as xr
 
 import usidx
-from usidx.process.planning.plan import Plan, bind
+from usidx.process.planning.bind import bind
+from usidx.process.planning.plan import Plan
 from usidx.process.results.target import request_of, target_of
 from usidx.process.running.parcel import Packer, WorkerError, is_under_way, perform
 from usidx.process.running.streaming import stream_of

@@ -19,7 +19,7 @@ import xarray as xr
 
 import usidx
 from usidx.errors import OptionError, StepError
-from usidx.process.planning.plan import bind
+from usidx.process.planning.bind import bind
 from usidx.process.running.events import RunStarted
 from usidx.process.running.executors import chosen
 from usidx.process.running.pace import Pace, pace_of, recut

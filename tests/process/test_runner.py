@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from usidx.errors import OptionError, StepError
-from usidx.process.planning.plan import bind
+from usidx.process.planning.bind import bind
 from usidx.process.running.runner import Threads, find_executor
 from usidx.process.running.work import count_units
 from usidx.step import step

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 import usidx
-from usidx.process.planning.plan import bind
+from usidx.process.planning.bind import bind
 from usidx.process.running import streaming
 from usidx.process.running.streaming import Stream, piece_shape, stream_of
 from usidx.steps import fft_filter, mean, peak_response, sho_guess

@@ -11,10 +11,11 @@ import xarray as xr
 
 from usidx.errors import PlanError
 from usidx.model.inputs import in_words
+from usidx.process.planning.bind import bind
 from usidx.process.planning.identity import Labelled
 from usidx.process.planning.inputs import at, call
 from usidx.process.planning.place import place_of
-from usidx.process.planning.plan import Plan, bind
+from usidx.process.planning.plan import Plan
 from usidx.process.results.result import ResultGroup
 from usidx.process.results.target import Path, target_of, twins_of
 from usidx.process.run import Options, plan_for, resume_plan, run_plan

@@ -6,9 +6,9 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from usidx.process.planning.bind import bind_result
 from usidx.process.planning.further import further_sources
 from usidx.process.planning.identity import Labelled
-from usidx.process.planning.plan import bind_result
 from usidx.process.results.result import ResultGroup
 from usidx.process.results.target import Path
 from usidx.process.run import Options, run_plan

@@ -13,7 +13,7 @@ from usidx.model.blocks import DEFAULT_BUDGET, MOST_BLOCKS, block_shape
 TEMPORARIES = 3
 # Blocks as the source has them are kept where they are this much larger or smaller than asked
 # for: cutting anew costs more than it gives.
-_LARGER, _SMALLER = 4, 16
+LARGER, _SMALLER = 4, 16
 # Where memory is limited, blocks stay small however many there are: they are made as they are run.
 _MOST_STRICT = 2**24
 
@@ -52,7 +52,7 @@ def run_shape(
 
 
 def _fits(values: int, budget: int, strict: bool, whole: bool) -> bool:
-    if values > (budget if strict else _LARGER * budget):
+    if values > (budget if strict else LARGER * budget):
         return False
     return whole or values * _SMALLER >= budget
 

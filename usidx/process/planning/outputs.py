@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -36,12 +37,17 @@ class Draft:
     ----------
     spec : what the Main is
     values : its N-D values in given chunks, lazily
-    pieces : how many chunks they come in
+    chunks : in which they come
     """
 
     spec: MainSpec
     values: Callable[[Chunks], dask.array.Array]
-    pieces: int = 1
+    chunks: Chunks
+
+    @property
+    def pieces(self) -> int:
+        """How many chunks they come in."""
+        return math.prod(map(len, self.chunks))
 
 
 def drafts_of(result: object, tool: str) -> tuple[Draft, ...]:
@@ -108,8 +114,8 @@ def _draft(array: xr.DataArray, name: str) -> Draft:
     spec, arranged = as_main(array, path=f"/{name}")
     _check_dtype(name, spec.dtype)
     spec = _plain(spec, array.attrs)
-    pieces = _dask(arranged).npartitions
-    return Draft(spec, lambda chunks: _dask(arranged).rechunk(chunks), pieces)
+    values = _dask(arranged)
+    return Draft(spec, values.rechunk, values.chunks)
 
 
 def _compound_draft(dataset: xr.Dataset, tool: str) -> Draft:
@@ -129,7 +135,8 @@ def _compound_draft(dataset: xr.Dataset, tool: str) -> Draft:
         )
         return packed
 
-    return Draft(spec, values, max(_dask(each).npartitions for each in arranged))
+    finest = max(map(_dask, arranged), key=lambda each: each.npartitions)
+    return Draft(spec, values, finest.chunks)
 
 
 def _pack(*blocks: Array, compound: np.dtype[Any]) -> Array:

@@ -14,7 +14,7 @@ from usidx.process.running.estimate import estimate_of, in_bytes
 from usidx.process.running.pace import Pace, pace_of, recut
 from usidx.process.running.processes import Processes
 from usidx.process.running.runner import Executor, client_in_scope, find_executor
-from usidx.process.running.work import Unit, Work, graph_of, works_of
+from usidx.process.running.work import Unit, Work, works_in
 
 log = logging.getLogger("usidx")
 
@@ -146,7 +146,7 @@ def _against_processes(plan: Plan) -> str:
             if number == 2:
                 break
             units.append(Unit(len(units), {}, (), (output.key(block),)))
-    works: tuple[Work, ...] | None = works_of(graph_of(plan, units[:2]), units[:2])
+    works: tuple[Work, ...] | None = works_in(plan, units[:2])
     if works is None:
         return "its blocks have work in common"
     try:

@@ -19,7 +19,7 @@ from usidx.model.dimension import Array
 from usidx.process.planning.graphs import graph_of
 from usidx.process.planning.plan import Plan
 from usidx.process.running.streaming import stream_of
-from usidx.process.running.work import Unit, count_units, joined, units_of, works_of
+from usidx.process.running.work import Unit, count_units, joined, units_of, works_in
 from usidx.stores.base import BlockWriter
 
 # What is done at the first call only counts little where a block takes longer than this.
@@ -100,7 +100,7 @@ def _seconds(plan: Plan, units: Sequence[Unit], threads: int) -> float:
     stream = stream_of(plan)
     if stream is not None:
         return _best(stream.work(units[0])) * count / at_once
-    works = works_of(graph_of(plan, units), units)
+    works = works_in(plan, units)
     if works is not None:
         return _best(works[0]) * count / at_once
     # the first block takes what all need with it, which is then there for the second

@@ -25,7 +25,7 @@ from usidx.process.running.work import (
     graph_of,
     joined,
     units_of,
-    works_of,
+    works_in,
 )
 from usidx.stores.base import BlockWriter
 
@@ -139,7 +139,7 @@ class _Feed:
                 yield unit, self._minded(unit, self.stream.work(unit))
             return
         for batch in batches(self.units):
-            works = works_of(graph_of(self.plan, batch), batch)
+            works = works_in(self.plan, batch)
             if works is None or self._are_spread(works):
                 self.rest = (*batch, *self.units)
                 return

@@ -17,6 +17,7 @@ from usidx.model.blocks import Block
 from usidx.model.dimension import Array
 from usidx.process.planning.graphs import Graph as Graph
 from usidx.process.planning.graphs import graph_of as graph_of
+from usidx.process.planning.neighbours import own_graphs
 from usidx.process.planning.plan import Output, Plan
 from usidx.stores.base import BlockWriter
 
@@ -214,6 +215,16 @@ def batches(units: Iterable[Unit], size: int = BATCH) -> Iterator[tuple[Unit, ..
     source = iter(units)
     while batch := tuple(itertools.islice(source, size)):
         yield batch
+
+
+def works_in(plan: Plan, units: Sequence[Unit]) -> tuple[Work, ...] | None:
+    """One Work for each unit of a plan, None where they are to be computed together."""
+    if not plan.apart:
+        return works_of(graph_of(plan, units), units)
+    graphs = own_graphs(plan, [unit.keys for unit in units])
+    return tuple(
+        Work(graph, unit.keys, unit.commits) for graph, unit in zip(graphs, units, strict=True)
+    )
 
 
 def works_of(graph: Graph, units: Sequence[Unit]) -> tuple[Work, ...] | None:
