@@ -156,7 +156,7 @@ def test_svd_is_that_of_numpy_in_the_layout_of_pycroscopy(tmp_path) -> None:
     tree = result.open()
     u, s, v = (tree[f"{name}/{name}"].squeeze().values for name in "USV")
     u = u.reshape(-1, 3)
-    flat = data.values.reshape(-1, 24)
+    flat = data.values.reshape(-1, 24).astype("c16")
     np.testing.assert_allclose(s, np.linalg.svd(flat, compute_uv=False)[:3], rtol=1e-5)
     np.testing.assert_allclose(u.conj().T @ u, np.eye(3), atol=1e-4)
     np.testing.assert_allclose((u * s) @ v, by_numpy(data, 24, 3, False)[-1], atol=1e-3)

@@ -30,10 +30,11 @@ def pca(
     With positions p in rows, :math:`d_p \approx \bar d + \sum_k l_{pk} v_k` in least squares, where
     the :math:`v_k` are orthonormal eigenvectors of the covariance (K. Pearson, Philos. Mag. 2, 559,
     1901) and :math:`l_{pk} = (d_p - \bar d) \cdot v_k`. Up to 1024 spectroscopic values the
-    covariance is added up block by block in one pass, in double precision (T. F. Chan et al., Am.
-    Stat. 37, 242, 1983), and another gives the loadings. Beyond, the directions are found by
-    randomized subspace iteration in five passes (N. Halko et al., SIAM Rev. 53, 217, 2011). The
-    largest entry of each component is positive.
+    covariance is added up block by block in one pass (T. F. Chan et al., Am. Stat. 37, 242, 1983),
+    products in the precision of the values and their sums in double precision, and another pass
+    gives the loadings. Beyond, the directions are found by randomized subspace iteration in five
+    passes (N. Halko et al., SIAM Rev. 53, 217, 2011). The largest entry of each component is
+    positive.
 
     Counts are as noisy as they are large, and least squares take the noise of the largest for what
     the spectra have in common. With `poisson`, components are found of counts over their noise,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from usidx.arrays.apply import floating
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
 from usidx.steps.decomposition.matrix import double
@@ -26,10 +28,19 @@ class Scaling:
     total: Array | None = None
 
     def of(self, values: Array) -> Array:
-        """Rows of spectra, shape (n, d), in double precision and scaled."""
+        """Rows of spectra, shape (n, d), scaled.
+
+        In 32 bits where these hold the values less their mean. Where the mean stays, its square
+        would hide what is small in that precision.
+        """
         if self.total is None:
-            return np.asarray(values - self.mean)
+            dtype = floating(values.dtype) if self.mean.any() else double(values.dtype)
+            return np.asarray(np.subtract(values, self.mean.astype(dtype), dtype=dtype))
         return np.asarray(values * (_inverse(self.rows(values)) * _inverse(self.columns)))
+
+    def left(self, dtype: np.dtype[Any]) -> Array:
+        """What rounding the mean to a dtype leaves of it in `of`, shape (d,)."""
+        return np.asarray(self.mean - self.mean.astype(floating(dtype)))
 
     def rows(self, values: Array) -> Array:
         """What rows are multiplied by in the end, shape (n, 1)."""

@@ -74,21 +74,25 @@ def subspace_of(matrix: Matrix, k: int, *, centre: bool, poisson: bool, seed: in
 def project(values: Array, *, found: Subspace) -> Array:
     """Loadings of rows of spectra, (n, d) -> (n, k), in double precision."""
     loadings = np.empty((values.shape[0], found.vectors.shape[1]), double(values.dtype))
+    rest = found.scaling.left(values.dtype) @ found.vectors.conj()
     for part in pieces(values):
-        inside = found.scaling.of(values[part]) @ found.vectors.conj()
+        inside = _within(found.scaling.of(values[part]), found.vectors) - rest
         loadings[part] = inside * found.scaling.rows(values[part])
     return loadings
 
 
 def moments_of(values: Array, centre: bool) -> _Moments:
-    """Count, mean and scatter of the spectra of a block, in double precision."""
+    """Count, mean and scatter of the spectra of a block, added up in double precision."""
     count, d = values.shape
     dtype = double(values.dtype)
     mean = values.mean(0, dtype=dtype) if centre else np.zeros(d, dtype)
-    scatter = np.zeros((d, d), dtype)
+    scatter, scaling = np.zeros((d, d), dtype), Scaling(mean)
     for part in pieces(values):
-        away = values[part] - mean
+        away = scaling.of(values[part])
         scatter += away.T @ away.conj()
+    rest = scaling.left(values.dtype)
+    if rest.any():
+        scatter -= count * np.outer(rest, rest.conj())
     return count, mean, scatter
 
 
@@ -140,7 +144,7 @@ def _turned(values: Array, scaling: Scaling, basis: Array) -> Array:
     found = np.zeros(basis.shape, double(values.dtype))
     for part in pieces(values):
         away = scaling.of(values[part])
-        found += away.T @ (away @ basis.conj()).conj()
+        found += away.T @ _within(away, basis).conj()
     return found
 
 
@@ -150,10 +154,15 @@ def _small(values: Array, scaling: Scaling, basis: Array) -> tuple[Array, Array]
     scatter, whole = np.zeros((n, n), double(values.dtype)), np.zeros(())
     for part in pieces(values):
         away = scaling.of(values[part])
-        inside = away @ basis.conj()
+        inside = _within(away, basis).astype(scatter.dtype)
         scatter += inside.T @ inside.conj()
         whole += np.vdot(away, away).real
     return scatter, whole
+
+
+def _within(rows: Array, basis: Array) -> Array:
+    """Rows along directions, in the precision of the rows."""
+    return np.asarray(rows @ basis.conj().astype(rows.dtype))
 
 
 def _from_small(scaling: Scaling, basis: Array, small: tuple[Array, Array], k: int) -> Subspace:
