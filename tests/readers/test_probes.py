@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import usidx
-from usidx.errors import DamagedStoreError
+from usidx.errors import DamagedStoreError, NotUsidError
 from usidx.testing import check_reader
 
 
 def wave(values: Any, *, order: str = "<", labels: list[str] | None = None) -> bytes:
     """A binary wave of version 5; `values` has its dimensions as Igor counts them."""
-    kinds = {"f4": 2, "f8": 4, "i2": 16, "u2": 80, "c8": 3, "i4": 32}
+    kinds = {"f4": 2, "f8": 4, "i1": 8, "i2": 16, "u2": 80, "c8": 3, "i4": 32, "c16": 5}
     note = b"ScanSize: 2e-06\rChannel: Height\r"
     raw_labels = b"".join(each.encode().ljust(32, b"\0") for each in labels or [])
     dims = [*values.shape, *[0] * (4 - values.ndim)]
@@ -38,13 +38,15 @@ def wave(values: Any, *, order: str = "<", labels: list[str] | None = None) -> b
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("dtype", ["f4", "f8", "i2", "u2", "c8"])
-@pytest.mark.parametrize("shape", [(7,), (4, 5), (4, 5, 3)])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i1", "i2", "u2", "i4", "c8", "c16"])
+@pytest.mark.parametrize("shape", [(7,), (4, 5), (4, 5, 3), (4, 5, 3, 2)])
 def test_igor(tmp_path: pathlib.Path, shape: tuple[int, ...], dtype: str, order: str) -> None:
     values = (100 * np.random.default_rng(0).random(shape)).astype(dtype)
     path = tmp_path / "a.ibw"
     path.write_bytes(wave(values, order=order))
-    check_reader(path, values.T if len(shape) < 3 else values.transpose(1, 0, 2))
+    # positions Y and X, then the others, the fastest of them last
+    axes = {1: (0,), 2: (1, 0), 3: (1, 0, 2), 4: (1, 0, 3, 2)}[len(shape)]
+    check_reader(path, values.transpose(axes))
     igor2 = pytest.importorskip("igor2.binarywave", reason="igor2 is not installed")
     np.testing.assert_array_equal(igor2.load(str(path))["wave"]["wData"], values)
     opened = usidx.open(path)
@@ -55,6 +57,55 @@ def test_igor(tmp_path: pathlib.Path, shape: tuple[int, ...], dtype: str, order:
         np.testing.assert_allclose(opened.X, -1 + 0.5 * np.arange(4))
         np.testing.assert_allclose(opened.Y, 2 + 0.25 * np.arange(5))
         assert opened.X.attrs["units"] == "m"
+
+
+def old_wave(values: Any, order: str, version: int, note: bytes = b"") -> bytes:
+    """A binary wave of version 1, 2 or 3: one dimension."""
+    kind = {"f4": 2, "f8": 4, "i2": 16, "c8": 3}[values.dtype.str[1:]]
+    size = 110 + values.nbytes + 16
+    sizes = {1: [size], 2: [size, len(note), 0], 3: [size, len(note), 0, 0]}[version]
+    head = struct.pack(f"{order}h{len(sizes)}ih", version, *sizes, 0)
+    head += struct.pack(
+        f"{order}hI20shhI4s4sihddhhhddbbIiI2sII",
+        kind, 0, b"trace", 0, 0, 0, b"nA", b"s", values.size, 0, 0.5, -1.0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b"", 0, 0,
+    )  # fmt: skip
+    raw = bytearray(head)
+    total = int(np.frombuffer(head, f"{order}i2").sum(dtype=np.int64))
+    place = 2 + 4 * len(sizes)
+    raw[place : place + 2] = struct.pack(f"{order}H", -total % 65536)
+    data = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    return bytes(raw) + data + bytes(16) + note
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2", "c8"])
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_old_versions_of_igor(tmp_path: pathlib.Path, version: int, dtype: str, order: str) -> None:
+    values = (100 * np.random.default_rng(0).random(30)).astype(dtype)
+    path = tmp_path / "a.ibw"
+    note = b"Gain: 2\r" if version > 1 else b""
+    path.write_bytes(old_wave(values, order, version, note))
+    check_reader(path, values)
+    opened = usidx.open(path)
+    np.testing.assert_allclose(opened.point, -1 + 0.5 * np.arange(30))
+    assert (opened.attrs["units"], opened.point.attrs["units"]) == ("nA", "s")
+    assert opened.attrs.get("Gain") == (2.0 if version > 1 else None)
+    igor2 = pytest.importorskip("igor2.binarywave", reason="igor2 is not installed")
+    np.testing.assert_array_equal(igor2.load(str(path))["wave"]["wData"], values)
+
+
+def test_what_igor_has_besides_waves_of_numbers(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a.pxp").write_bytes(b"\0\0\x24\x01" + bytes(100))
+    with pytest.raises(NotUsidError, match="packed experiment.*as .ibw"):
+        usidx.open(tmp_path / "a.pxp")
+    raw = bytearray(wave(np.zeros(4, "i2")))
+    raw[80:82] = b"\0\0"  # the type of a wave of text
+    raw[2:4] = b"\0\0"
+    raw[2:4] = struct.pack("<H", -int(np.frombuffer(raw[:384], "<i2").sum()) % 65536)
+    (tmp_path / "b.ibw").write_bytes(raw)
+    with pytest.raises(NotUsidError, match="text"):
+        usidx.open(tmp_path / "b.ibw")
 
 
 def test_channels_of_igor(tmp_path: pathlib.Path) -> None:
@@ -89,6 +140,17 @@ def test_images_of_nanonis(tmp_path: pathlib.Path, way: str) -> None:
     first, last = float(forward.Y[0]), float(forward.Y[-1])
     assert (first > last) == (way == "down")
     assert forward.attrs["units"] == "m"
+
+
+def test_images_of_the_other_byte_order(tmp_path: pathlib.Path) -> None:
+    image = np.random.default_rng(0).random((4, 6)).astype("<f4")
+    head = (
+        ":NANONIS_VERSION:\n2\n:SCANIT_TYPE:\n FLOAT LSBFIRST\n:SCAN_PIXELS:\n 6 4\n"
+        ":SCAN_RANGE:\n 2E-8 1E-8\n:DATA_INFO:\n\tChannel\tName\tUnit\tDirection\n"
+        "\t0\tCurrent\tA\tforward\n\n:SCANIT_END:\n\n\n"
+    )
+    (tmp_path / "a.sxm").write_bytes(head.encode() + b"\x1a\x04" + image.tobytes())
+    np.testing.assert_array_equal(usidx.open(tmp_path / "a.sxm"), image)
 
 
 def grid(spectra: Any, count: int) -> bytes:

@@ -1,4 +1,7 @@
-"""Igor Pro's binary waves (.ibw), version 5, as Asylum and other probe microscopes write them.
+"""Igor Pro's binary waves (.ibw), as Asylum and other probe microscopes write them.
+
+Version 5 has up to four dimensions; versions 1 to 3, of old releases, have one (WaveMetrics,
+Technical Note 3).
 
 Of an image or a volume the first two dimensions are positions, of a single trace the points are
 spectroscopic. Where layers have names, as the channels of a scan have, each is a Main.
@@ -22,6 +25,10 @@ from usidx.readers.raw import RawArray
 _FILE = "hhiiii4i4iiii"
 _WAVE = "IIIihh6sh32siI4i4d4d4s16shhdd"
 _DATA = 384
+# In versions 1 to 3 the header of a wave has 110 bytes, that of the file fewer than in version 5.
+_OLD_FILE = {1: "hih", 2: "hiiih", 3: "hiiiih"}
+_OLD_WAVE = "hI20shhI4s4sihddhhhddbbIiI2sII"
+_OLD_PADDING = 16
 _TYPES = {2: "f4", 4: "f8", 8: "i1", 16: "i2", 32: "i4", 128: "i8"}
 _COMPLEX, _UNSIGNED = 1, 64
 
@@ -40,19 +47,42 @@ class _Wave:
     name: str
     note: str
     labels: tuple[tuple[str, ...], ...]
+    start: int = _DATA
+
+
+def _version(head: bytes) -> tuple[str, int]:
+    """(byte order, version) of a file; version 0 where it is none."""
+    for order in "<>":
+        (version,) = struct.unpack_from(f"{order}h", head.ljust(2, b"\0"))
+        if version in (*_OLD_FILE, 5):
+            return order, version
+    return "<", 0
 
 
 def _claims(path: str, head: bytes) -> bool:
-    if len(head) < _DATA or head[:2] not in (b"\x05\x00", b"\x00\x05"):
+    if path.lower().endswith((".pxp", ".pxt")):
+        return True
+    order, version = _version(head)
+    size = _DATA if version == 5 else 0
+    if version in _OLD_FILE:
+        size = struct.calcsize(order + _OLD_FILE[version]) + struct.calcsize(order + _OLD_WAVE)
+    if not version or len(head) < size:
         return False
-    order = "<" if head[:1] == b"\x05" else ">"
     # words of both headers add up to nothing
-    return int(np.frombuffer(head[:_DATA], f"{order}i2").sum(dtype=np.int64)) % 65536 == 0
+    words = np.frombuffer(head[:size], f"{order}i2")
+    return bool(words.any()) and int(words.sum(dtype=np.int64)) % 65536 == 0
 
 
 def read(path: str) -> Sequence[Foreign]:
     """The wave in a file."""
-    wave = _headers(path)
+    if path.lower().endswith((".pxp", ".pxt")):
+        raise NotUsidError(
+            f"{path!r} is a packed experiment of Igor Pro, of many waves and windows; save the "
+            "waves from Igor as .ibw (Data > Save Waves > Save Igor Binary), and open those"
+        )
+    with open(path, "rb") as file:
+        order, version = _version(file.read(2))
+    wave = _old_headers(path, order, version) if version in _OLD_FILE else _headers(path)
     sizes = [int(n) for n in np.cumprod((1, *wave.shape[:-1]), dtype=np.int64)]
     strides = tuple(n * wave.dtype.itemsize for n in sizes)
     name = wave.name or os.path.splitext(os.path.basename(path))[0]
@@ -61,13 +91,13 @@ def read(path: str) -> Sequence[Foreign]:
     attrs = _note(wave.note)
     layers = wave.labels[2] if len(wave.shape) == 3 and len(wave.labels[2]) > 1 else ()
     if not layers:
-        array = RawArray(path, wave.shape[::-1], wave.dtype, _DATA, strides[::-1])
+        array = RawArray(path, wave.shape[::-1], wave.dtype, wave.start, strides[::-1])
         return [Foreign(name, array, tuple(axes[::-1]), name, wave.data_units, attrs)]
     found = []
     for number in range(wave.shape[2]):
         # the first label is of the dimension itself
         label = layers[number + 1] if number + 1 < len(layers) else f"layer_{number}"
-        place = _DATA + number * strides[2]
+        place = wave.start + number * strides[2]
         array = RawArray(path, wave.shape[1::-1], wave.dtype, place, strides[1::-1])
         main = (label or f"layer_{number}").replace("/", "_")
         found.append(Foreign(main, array, tuple(axes[1::-1]), main, wave.data_units, attrs))
@@ -115,6 +145,44 @@ def _headers(path: str) -> _Wave:
     )
 
 
+def _old_headers(path: str, order: str, version: int) -> _Wave:
+    of_file = struct.Struct(order + _OLD_FILE[version])
+    of_wave = struct.Struct(order + _OLD_WAVE)
+    start = of_file.size + of_wave.size
+    with open(path, "rb") as file:
+        head = file.read(start)
+        if len(head) < start:
+            raise DamagedStoreError(
+                f"{path!r} is cut short: {len(head)} of {start} bytes of header"
+            )
+        sizes, told = of_file.unpack_from(head), of_wave.unpack_from(head, of_file.size)
+        kind, name, data_units, units, points = told[0], told[2], told[6], told[7], told[8]
+        if kind & ~_COMPLEX & ~_UNSIGNED not in _TYPES:
+            raise NotUsidError(f"{path!r} is a wave of text or of other waves, not of numbers")
+        dtype = _dtype(order, kind)
+        stop = start + points * dtype.itemsize
+        note = sizes[2] if version > 1 else 0
+        if points < 1 or os.fstat(file.fileno()).st_size < stop + (_OLD_PADDING + note) * bool(
+            note
+        ):
+            raise DamagedStoreError(f"{path!r} is cut short: its header needs {stop + note} bytes")
+        file.seek(stop + _OLD_PADDING)
+        text = _text(file.read(note))
+    return _Wave(
+        order=order,
+        shape=(points,),
+        dtype=dtype,
+        steps=(told[10],),
+        starts=(told[11],),
+        data_units=_text(data_units),
+        dim_units=(_text(units),),
+        name=_text(name),
+        note=text,
+        labels=((),),
+        start=start,
+    )
+
+
 def _dtype(order: str, kind: int) -> np.dtype[Any]:
     code = _TYPES[kind & ~_COMPLEX & ~_UNSIGNED]
     if kind & _UNSIGNED:
@@ -158,7 +226,7 @@ READERS = (
     Reader(
         name="igor",
         title="Igor Pro, Asylum (.ibw)",
-        extensions=(".ibw",),
+        extensions=(".ibw", ".pxp", ".pxt"),
         claims=_claims,
         read=read,
     ),

@@ -41,8 +41,10 @@ def read_image(path: str) -> Sequence[Foreign]:
         raise DamagedStoreError(
             f"the header of {path!r} does not say what the image is ({error!r})"
         ) from error
-    if "FLOAT" not in told.get("SCANIT_TYPE", "FLOAT"):
+    kind = told.get("SCANIT_TYPE", "FLOAT MSBFIRST").split()
+    if kind[:1] != ["FLOAT"] or kind[1:] not in ([], ["MSBFIRST"], ["LSBFIRST"]):
         raise NotUsidError(f"{path!r} has values of type {told['SCANIT_TYPE']!r}, read is FLOAT")
+    dtype = _FLOAT.newbyteorder("<" if "LSBFIRST" in kind else ">")
     x = x0 + np.linspace(-width / 2, width / 2, nx)
     y = y0 + np.linspace(-height / 2, height / 2, ny)
     down = told.get("SCAN_DIR", "up").strip().lower() == "down"
@@ -55,7 +57,7 @@ def read_image(path: str) -> Sequence[Foreign]:
                 position("Y", "m", y[::-1] if down else y),
                 position("X", "m", x[::-1] if way == "backward" else x),
             )
-            array = RawArray(path, (ny, nx), _FLOAT, place)
+            array = RawArray(path, (ny, nx), dtype, place)
             main = f"{name}_{way}" if len(ways) > 1 else name
             found.append(Foreign(main, array, axes, name, units, attrs))
     return found
@@ -111,6 +113,13 @@ def read_grid(path: str) -> Sequence[Foreign]:
             f"the header of {path!r} does not say what the grid is ({error!r})"
         ) from error
     each = (count + points * len(channels)) * _FLOAT.itemsize
+    said = told.get("Experiment size (bytes)", str(points * len(channels) * _FLOAT.itemsize))
+    if not said.isdigit() or int(said) != points * len(channels) * _FLOAT.itemsize:
+        raise NotUsidError(
+            f"{path!r} has {said} bytes of spectra at each position by its header, and {points} "
+            f"points of {len(channels)} channels are "
+            f"{points * len(channels) * _FLOAT.itemsize}; it is laid out in a way that is not known"
+        )
     whole = (os.path.getsize(path) - start) // each
     if whole < 1:
         raise DamagedStoreError(f"{path!r} ends before its first spectrum")
@@ -262,7 +271,7 @@ READERS = (
         name="nanonis_dat",
         title="Nanonis spectra (.dat)",
         extensions=(".dat",),
-        claims=lambda path, head: head.startswith(b"Experiment\t"),
+        claims=lambda path, head: head.startswith(b"Experiment\t") or b"\n[DATA]" in head,
         read=read_spectrum,
         is_lazy=False,
     ),
