@@ -47,24 +47,27 @@ def gaussian(frame: Array, *, sigma: float, truncate: float = 4.0) -> Array:
     """
     if not sigma > 0 or not truncate > 0:
         raise OptionError(f"sigma={sigma} and truncate={truncate} must be above 0")
-    values = np.ascontiguousarray(_floating(frame))
+    dtype = _floating(frame[:0]).dtype
     # A product spreads what is not finite over all rows it multiplies, a convolution does not.
-    if values.ndim != 2 or values.dtype.kind != "f" or not np.isfinite(values.sum()):
+    finite = frame.dtype.kind in "biu" or np.isfinite(frame.sum())
+    if frame.ndim != 2 or dtype.kind != "f" or not finite:
         from scipy import ndimage
 
+        values = _floating(frame)
         sigmas = (sigma, sigma) + (0.0,) * (values.ndim - 2)
         smooth: Array = ndimage.gaussian_filter(values, sigmas[: values.ndim], truncate=truncate)
         return smooth
-    out = np.empty_like(values)
-    window = np.empty((0, values.shape[1]), values.dtype)
+    out = np.empty(frame.shape, dtype)
+    window = np.empty((0, frame.shape[1]), dtype)
     begin = end = 0  # the rows that the window has, smoothed along the rows already
-    for bands in _groups(_bands(values.shape[0], sigma, truncate, values.dtype.str)):
+    for bands in _groups(_bands(frame.shape[0], sigma, truncate, dtype.str)):
         low, high = min(each[2] for each in bands), max(each[3] for each in bands)
-        window = np.concatenate([window[low - begin :], np.empty_like(values[end:high])])
-        _smooth_along(values[end:high], window[end - low :], sigma, truncate)
+        new = np.ascontiguousarray(_floating(frame[end:high]))
+        window = np.concatenate([window[low - begin :], np.empty_like(new)])
+        _smooth_along(new, window[end - low :], sigma, truncate)
         begin, end = low, high
         for start, stop, first, last, weights in bands:
-            for part, batched in _batches(values.shape[1], weights.size):
+            for part, batched in _batches(frame.shape[1], weights.size):
                 source = window[first - low : last - low, part]
                 source = source.reshape(last - first, *batched).swapaxes(0, 1)
                 target = out[start:stop, part].reshape(stop - start, *batched).swapaxes(0, 1)
