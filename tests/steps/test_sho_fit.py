@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import pathlib
+
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
 from scipy.optimize import least_squares
 
+import usidx
 from usidx import steps
 from usidx.errors import PlanError
 from usidx.steps.sho import FIELDS, sho_response
+from usidx.testing import make_main
 
 FREQUENCY = np.linspace(300e3, 360e3, 120)
 
@@ -58,5 +63,28 @@ def test_what_is_no_oscillator_is_nan_and_real_values_are_refused() -> None:
     found = steps.sho_fit(spectra.astype("complex64").chunk(X=1), along="Frequency").compute()
     assert np.isnan(found["Amplitude"]).values.tolist() == [False, True, False]
     assert found["Amplitude"].dtype == np.float32
-    with pytest.raises(PlanError, match="does not suit real values"):
+    with pytest.raises(PlanError, match="response is complex"):
         steps.sho_fit(abs(spectra), along="Frequency")
+
+
+def test_a_run_stores_guess_and_fit_as_bglib_does(tmp_path: pathlib.Path) -> None:
+    main = make_main((3, 4, 48), dtype="complex64")
+    stored = usidx.open(usidx.to_h5usid(main, tmp_path / "band.h5"), "Raw_Data")
+    group = stored.usid.process(steps.sho_fit).run().path
+    assert group == "/Measurement_000/Channel_000/Raw_Data-SHO_Fit_000"
+    expected = steps.sho_fit(main)
+    names = ("Amplitude [V]", "Frequency [Hz]", "Quality Factor", "Phase [rad]", "R2 Criterion")
+    for main_name, before in (("Fit", ""), ("Guess", "Guess ")):
+        with h5py.File(tmp_path / "band.h5") as file:
+            found = file[f"{group}/{main_name}"]
+            assert found.dtype.names == names
+            assert found.attrs["quantity"] == "SHO"
+            assert found.attrs["units"] == "compound"
+        opened = usidx.open(tmp_path / "band.h5", f"{group}/{main_name}")
+        for name, field in zip(names, FIELDS, strict=True):
+            np.testing.assert_allclose(opened[name], expected[before + field], rtol=1e-3)
+    guess = usidx.open(tmp_path / "band.h5", f"{group}/Guess")
+    again = steps.sho_fit(stored, guess=guess)
+    np.testing.assert_allclose(again["Frequency"], expected["Frequency"], rtol=1e-5)
+    with pytest.raises(PlanError, match="the guess has no Frequency"):
+        steps.sho_fit(stored, guess=guess[["Amplitude [V]"]])

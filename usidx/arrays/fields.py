@@ -19,6 +19,8 @@ from usidx.model.main import MainSpec
 
 # Attribute of a compound Main: units of each field, where the names of fields do not say them.
 FIELD_UNITS = "field_units"
+# Attributes of a variable of a step's result: the compound Main that it is part of, and as what.
+PART, FIELD = "usid_part_of", "usid_field"
 
 
 def to_dataset(
@@ -124,6 +126,29 @@ def compound_spec(dataset: xr.Dataset, *, path: str | None = None) -> MainSpec:
         dtype=np.dtype([(str(each.name), each.dtype) for each in arrays]),
         attrs=attrs,
     )
+
+
+def compounds_of(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
+    """The compound Mains that the variables of a Dataset say they are part of; none otherwise.
+
+    Examples
+    --------
+    >>> attrs = {PART: "Fit", FIELD: "Amplitude [V]"}
+    >>> found = compounds_of(xr.Dataset({"Amplitude": xr.DataArray(1.0, attrs=attrs)}))
+    >>> list(found["Fit"])
+    ['Amplitude [V]']
+    """
+    arrays = dataset.data_vars.values()
+    if not all(PART in each.attrs and FIELD in each.attrs for each in arrays):
+        return {}
+    names = dict.fromkeys(str(each.attrs[PART]) for each in arrays)
+    return {
+        name: xr.Dataset(
+            {str(each.attrs[FIELD]): each for each in arrays if each.attrs[PART] == name},
+            attrs=dataset.attrs,
+        )
+        for name in names
+    }
 
 
 def main_spec(obj: xr.DataArray | xr.Dataset, *, path: str | None = None) -> MainSpec:

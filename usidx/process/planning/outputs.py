@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from usidx.arrays.columns import EMPTY_SIDES
-from usidx.arrays.fields import compound_spec, field_names, pack
+from usidx.arrays.fields import compound_spec, compounds_of, field_names, pack
 from usidx.arrays.labels import arrange, as_main, assign_roles
 from usidx.arrays.roles import known_roles
 from usidx.errors import PlanError
@@ -57,7 +57,8 @@ def drafts_of(result: object, tool: str) -> tuple[Draft, ...]:
     variables have the same dimensions is one compound Main named after the tool, its variables are
     the fields. A Dataset whose variables differ in dimensions is one Main for each, named as they
     are; where a dimension without a role is added to positions in one of them, as components are
-    to maps, it is the position of those that have none.
+    to maps, it is the position of those that have none. Where the attributes of all variables name
+    Mains and fields (`fields.PART`), those are the Mains.
 
     Quantity and units are those in the attributes of the result. Where it has none, the quantity
     is the name of the tool (or of the variable) and the units are "a. u.": what was measured may
@@ -78,6 +79,9 @@ def drafts_of(result: object, tool: str) -> tuple[Draft, ...]:
     variables = {str(name): each for name, each in result.data_vars.items()}
     if not variables:
         raise PlanError(f"step {tool!r} returned a Dataset without variables, so nothing to store")
+    compounds = compounds_of(result)
+    if compounds:
+        return tuple(_compound_draft(each, name) for name, each in compounds.items())
     if len(variables) == 1:
         return (_draft(next(iter(variables.values())), tool),)
     if len({frozenset(each.dims) for each in variables.values()}) == 1:

@@ -6,15 +6,18 @@ import numpy as np
 import xarray as xr
 
 from usidx.arrays.apply import floating, real
+from usidx.arrays.fields import FIELD, PART, field_quantity
+from usidx.errors import PlanError
 from usidx.step import register, step
 from usidx.steps.fitting.curves import curve_fit
-from usidx.steps.sho import FIELDS
+from usidx.steps.sho import FIELDS, sho_guess
 
 _NAMES = ("amplitude", "frequency", "quality_factor", "phase", "r_squared")
+_BEFORE = "Guess "
 
 
 @register
-@step("SHO_Fit", version="1", per_position=True)
+@step("SHO_Fit", version="2", per_position=True)
 def sho_fit(
     spectra: xr.DataArray,
     *,
@@ -35,17 +38,20 @@ def sho_fit(
     ----------
     spectra : complex values, lazily; NaN are left out
     along : spectroscopic dimension of frequencies; may be left out where there is only one
-    guess : result of `sho_guess`, where to begin; computed on the way when left out
+    guess : where to begin: result of `sho_guess`, or a `Guess` that pyUSID's programs stored; that
+        of `sho_guess` when left out
     iterations : at most
 
     Returns
     -------
     Dataset : the fields of `sho_guess`: "Amplitude" (units of the source), "Frequency" (units of
-        `along`), "Quality Factor", "Phase" (rad, from -pi to pi) and "R2 Criterion"
+        `along`), "Quality Factor", "Phase" (rad, from -pi to pi) and "R2 Criterion"; and those of
+        the guess, as "Guess Amplitude" and so on. In `process` they become the compound Mains
+        `Fit` and `Guess` of a group SHO_Fit, as in BGlib, with fields as "Amplitude [V]"
 
     Raises
     ------
-    PlanError : for real values, or a dimension that is not there
+    PlanError : for real values, a dimension that is not there, or a guess without these fields
 
     Examples
     --------
@@ -57,9 +63,13 @@ def sho_fit(
     >>> round(float(found["Frequency"][0])), round(float(found["Quality Factor"][0]), 3)
     (330000, 150.0)
     """
-    p0 = None
-    if guess is not None:
-        p0 = guess.rename(dict(zip(FIELDS[:4], _NAMES[:4], strict=True)))[list(_NAMES[:4])]
+    if guess is None:
+        guess = sho_guess(spectra, along=along)
+    begun = {field_quantity(str(name))[0]: each for name, each in guess.data_vars.items()}
+    lost = [field for field in FIELDS[:4] if field not in begun]
+    if lost:
+        raise PlanError(f"the guess has no {', '.join(lost)}; it has {', '.join(begun)}")
+    p0 = xr.Dataset({name: begun[field] for field, name in zip(FIELDS, _NAMES[:4])})
     fitted = curve_fit(spectra, "sho", along=along, p0=p0, iterations=iterations)
     usable = fitted["status"] == 0
     # of the same response: -A is A half a turn away, and f0 and Q change signs together
@@ -72,9 +82,19 @@ def sho_fit(
         "phase": (turned + np.pi) % (2 * np.pi) - np.pi,
         "r_squared": fitted["r_squared"],
     }
+    kind = real(floating(spectra.dtype))
     fields = {}
     for field, name in zip(FIELDS, _NAMES, strict=True):
-        attrs = {"quantity": field, "long_name": field, "units": fitted[name].attrs["units"]}
-        found = plain[name].where(usable).astype(real(floating(spectra.dtype)))
-        fields[field] = found.drop_attrs().assign_attrs(attrs)
-    return xr.Dataset(fields).assign_attrs(quantity="SHO parameters", units="compound")
+        units = str(fitted[name].attrs["units"])
+        found = plain[name].where(usable).astype(kind)
+        fields[field] = found.drop_attrs(deep=False).assign_attrs(_attrs("Fit", field, units))
+        if field in begun:
+            before = begun[field].astype(kind).drop_attrs(deep=False)
+            fields[_BEFORE + field] = before.assign_attrs(_attrs("Guess", field, units))
+    return xr.Dataset(fields).assign_attrs(quantity="SHO", units="compound")
+
+
+def _attrs(main: str, field: str, units: str) -> dict[str, str]:
+    """Attributes of a variable that becomes a field of a compound Main."""
+    whole = f"{field} [{units}]" if units else field
+    return {"quantity": field, "long_name": field, "units": units, PART: main, FIELD: whole}
