@@ -31,7 +31,9 @@ from source import make_file
 WORKS = {
     "limited": "low-pass",
     "limited-joint": "less the mean over the map",
+    "limited-overlap": "maps smoothed, by blocks that overlap",
     "limited-cluster": "low-pass on a LocalCluster",
+    "limited-overlap-cluster": "maps smoothed on a LocalCluster",
 }
 LIMIT = 1.2  # times the estimate
 DEFAULT = (256, 600)

@@ -52,17 +52,19 @@ class Contestant:
         return work not in self.cannot and (not self.works or work in self.works)
 
 
-CLUSTERS = ("low-pass-cluster", "limited-cluster")
-STORES = ("low-pass", "limited", "limited-joint", "kernel", "stored-mean", *CLUSTERS)
-BEYOND = (*CLUSTERS, "limited-joint")  # not asked of those who have another way to work
+CLUSTERS = ("low-pass-cluster", "limited-cluster", "limited-overlap-cluster")
+OVERLAPS = ("limited-overlap", "limited-overlap-cluster")
+TOGETHER = ("limited-joint", "limited-overlap")  # work of which no block is done by itself
+STORES = ("low-pass", "limited", "kernel", "stored-mean", *TOGETHER, *CLUSTERS)
+BEYOND = (*CLUSTERS, *TOGETHER)  # not asked of those who have another way to work
 PEERS = "USIDX_PEERS_PYTHON"
 CONTESTANTS = (
-    Contestant("floor", "floor", cannot=("limited-joint",)),
+    Contestant("floor", "floor", cannot=TOGETHER),
     Contestant("h5py", "floor:ByHDF5", works=("compressed-lazy-mean",)),
     Contestant("usidx", "ours"),
     Contestant("usidx, Zarr", "ours:ToZarr", works=STORES),
-    Contestant("xarray", "xarray_dask", cannot=CLUSTERS),
-    Contestant("xarray, Zarr", "xarray_dask:ToZarr", works=STORES),
+    Contestant("xarray", "xarray_dask", cannot=(*CLUSTERS, *OVERLAPS)),
+    Contestant("xarray, Zarr", "xarray_dask:ToZarr", works=STORES, cannot=OVERLAPS),
     Contestant("HyperSpy", "hyperspy_lazy", PEERS, cannot=BEYOND),
     Contestant("LiberTEM", "libertem_udf", PEERS, cannot=BEYOND),
     Contestant("sidpy", "sidpy_reader", PEERS, cannot=BEYOND),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import pathlib
 import shutil
@@ -20,6 +21,7 @@ import numpy as np
 RAW = "Measurement_000/Channel_000/Raw_Data"
 DISTANCE = 0.5  # of two samples of a spectrum
 HIGH, ORDER = 0.2, 4  # of the low-pass: its edge, and how steep it is
+SIGMA, REACH = 0.5, 4  # of the Gaussian over the map: its width, and how many samples it reaches
 BLOCK = 8192  # positions that are computed at once: 32 MiB of 1024 float32
 CHECKED = 512  # rows of a stored result that are compared
 
@@ -120,13 +122,27 @@ class Truth:
 
     def stored(self, found: Stored, function: Callable[[Any], Any]) -> str:
         """What is wrong with some rows of a result on disk, its last ones among them."""
-        rows = np.linspace(0, self.rows - 1, min(self.rows, CHECKED)).astype(int)
+        rows = _checked_rows(self.rows)
         return _compared(found.read(rows), function(np.array(self.data[rows])))
 
     def over_map(self) -> Any:
         """The mean of all spectra at each frequency, float64."""
         parts = range(0, self.rows, BLOCK)
         return sum(self.data[n : n + BLOCK].sum(0, "f8") for n in parts) / self.rows
+
+    def smoothed(self, rows: Any) -> Any:
+        """Some spectra of the map after a Gaussian along both axes, its edges mirrored, float64."""
+        side = math.isqrt(self.rows)
+        away = np.arange(-REACH, REACH + 1)
+        weight = np.exp(-0.5 * (away * DISTANCE / SIGMA) ** 2)
+        weight /= weight.sum()
+        y, x = np.divmod(rows, side)
+        total = np.zeros((len(rows), self.columns))
+        for far_y, by_y in zip(away, weight, strict=True):
+            for far_x, by_x in zip(away, weight, strict=True):
+                places = _mirrored(y + far_y, side) * side + _mirrored(x + far_x, side)
+                total += by_y * by_x * self.data[places]
+        return total
 
     def of(self, work: str, found: Any) -> str:
         """What is wrong with the answer of a piece of work; nothing where it is right."""
@@ -135,10 +151,23 @@ class Truth:
         if work == "stored-mean":
             rows = np.arange(self.rows)
             return self.mean(found.read(rows))
+        if work.startswith("limited-overlap"):
+            rows = _checked_rows(self.rows)
+            return _compared(found.read(rows), self.smoothed(rows))
         if work == "limited-joint":
             mean = self.over_map()
             return self.stored(found, lambda values: values - mean)
         return self.stored(found, kernel if work.startswith("kernel") else low_pass)
+
+
+def _checked_rows(count: int) -> Any:
+    return np.linspace(0, count - 1, min(count, CHECKED)).astype(int)
+
+
+def _mirrored(places: Any, size: int) -> Any:
+    """Places along an axis that is mirrored at its ends, the last value included."""
+    places = np.where(places < 0, -1 - places, places)
+    return np.where(places >= size, 2 * size - 1 - places, places)
 
 
 def _compared(found: Any, expected: Any) -> str:

@@ -7,11 +7,11 @@ import importlib
 import dask
 import numpy as np
 import xarray as xr
-from job import HIGH, RAW, Stored
+from job import HIGH, RAW, SIGMA, Stored
 from job import kernel as kernel_of
 from run import limit_memory
 
-from usidx.steps import fft_filter, mean
+from usidx.steps import fft_filter, gaussian_filter, mean
 
 
 @usidx.step("Kernel", version="1", per_position=True)
@@ -90,6 +90,11 @@ class Contestant:
 
     def limited_joint(self):
         return self._stored(background_step)
+
+    def limited_overlap(self):
+        return self._stored(gaussian_filter, sigma=SIGMA)
+
+    limited_overlap_cluster = limited_overlap
 
     def stored_mean(self):
         return self._stored(mean)
