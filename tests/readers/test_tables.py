@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import usidx
-from usidx.errors import NotUsidError, OptionError
+from usidx.errors import DamagedStoreError, NotUsidError, OptionError
 from usidx.testing import check_reader
 
 
@@ -91,3 +91,41 @@ def test_tables_that_are_none(tmp_path: pathlib.Path) -> None:
     (tmp_path / "prose.txt").write_text("Nothing but words here.\nAnd here.\n")
     with pytest.raises(NotUsidError):
         usidx.open(tmp_path / "prose.txt")
+
+
+def test_whole_numbers_stay_whole(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"x,n\n0,{2**53 + 1}\n1,{2**53 + 3}\n")
+    assert usidx.open(path).values.tolist() == [2**53 + 1, 2**53 + 3]
+    path.write_text("x,y,n\n0,0,1\n1,0,2\n1,1,4\n")
+    opened = usidx.open(path)
+    np.testing.assert_array_equal(opened, [[1, 2], [np.nan, 4]])
+    assert opened.measured.values.tolist() == [[1, 1], [0, 1]]
+    path.write_text(f"x,y,n\n0,0,{2**53 + 1}\n1,0,2\n1,1,4\n")
+    with pytest.raises(NotUsidError, match="2\\*\\*53"):
+        usidx.open(path)
+
+
+def test_several_values_at_each_place(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("x,y,I [nA],phase,who\n0,0,1,2.5,a\n1,0,3,4.5,b\n0,1,5,6.5,a\n1,1,7,8.5,b\n")
+    np.testing.assert_array_equal(usidx.open(path, "I"), [[1, 3], [5, 7]])
+    assert usidx.open(path, "I").attrs["units"] == "nA"
+    np.testing.assert_array_equal(usidx.open(path, "phase"), [[2.5, 4.5], [6.5, 8.5]])
+    np.testing.assert_array_equal(usidx.open(path, values="phase"), [[2.5, 4.5], [6.5, 8.5]])
+
+
+@pytest.mark.parametrize("text", ["x,y,n\n0,0,1\n1,1\n", "1,2,3\n4,5\n", "1 2 3\n4 5 6\n7 8\n"])
+def test_rows_that_are_cut_short(tmp_path: pathlib.Path, text: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(DamagedStoreError, match="has 2 cells, and the first has 3"):
+        usidx.open(tmp_path / "a.csv")
+
+
+def test_commas_within_numbers_and_other_endings(tmp_path: pathlib.Path) -> None:
+    for name in ("a.csv", "a.tif", "a"):
+        (tmp_path / name).write_text("x;y;n\n0;0;1,5\n0;1;2,5\n")
+        np.testing.assert_array_equal(usidx.open(tmp_path / name), [[1.5], [2.5]])
+    (tmp_path / "b.py").write_text("a = 1\nb = 2\n")
+    with pytest.raises(NotUsidError):
+        usidx.open(tmp_path / "b.py")

@@ -1,15 +1,18 @@
 """Text tables (.csv, .tsv, .txt, .dat): long form, wide form, and bare matrices.
 
-In long form each row is one value, and its other columns say where it belongs. In wide form each
-row is a spectrum whose axis is the heads of its columns. A matrix has numbers alone. Tables are
-read as a whole, since their rows may come in any order.
+In long form each row is one value, and its other columns say where it belongs; where each place has
+one row, all other columns are values, each a Main. In wide form each row is a spectrum whose axis
+is the heads of its columns. A matrix has numbers alone. Tables are read as a whole, since their
+rows may come in any order.
 """
 
 from __future__ import annotations
 
+import csv
 import functools
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +52,21 @@ class Table:
 
 
 def _claims(path: str, head: bytes) -> bool:
-    if not path.lower().endswith(_ENDINGS) or b"\0" in head or not head:
+    """Whether lines are numbers: some in a .csv and the like, in other files all of them."""
+    lines = [line for line in head.splitlines() if line.strip() and not line.startswith(b"#")]
+    if b"\0" in head or len(lines) < 2:
         return False
-    lines = [line for line in head.splitlines() if line.strip()]
-    return len(lines) > 1 and any(
-        _is_number(cell) for cell in lines[1].replace(b",", b" ").replace(b";", b" ").split()
+    cells = [line.replace(b",", b" ").replace(b";", b" ").split() for line in lines[:4]]
+    if path.lower().endswith(_ENDINGS):
+        return any(map(_is_number, cells[1]))
+    separator = next((each for each in (b";", b"\t", b",") if each in lines[1]), None)
+    if separator is not None:
+        comma = b"," if separator == b"," else b"."
+        cells = [line.replace(b",", comma).split(separator) for line in lines[:4]]
+    # the last line of the head may be cut
+    rows = cells[1:3] if len(lines) > 3 else cells[1:2]
+    return len(cells[0]) > 1 and all(
+        len(row) == len(cells[0]) and all(map(_is_number, row)) for row in rows
     )
 
 
@@ -77,33 +90,67 @@ def read(
     Parameters
     ----------
     position : columns along which the probe moves; in long form those called X, Y, Z, ... when None
-    values : the column of values in long form; the last one when None
+    values : the column of values in long form; when None the last one, or, where each place has one
+        row, all that are no places
     separator : between cells; found out when None
     """
     asked = (
         None if position is None else [position] if isinstance(position, str) else list(position)
     )
-    table = _parsed(path, tuple(asked) if asked is not None else None, values, separator)
-    load = functools.partial(
-        _values, path, tuple(asked) if asked is not None else None, values, separator
-    )
-    shape, dtype = table.values.shape, table.values.dtype
-    token = (path, FileIdentity.of(path), asked, values, separator)
-    dims = tuple(axis.dimension.name for axis in table.axes if axis.role == "position")
-    mask: tuple[Coordinate, ...] = ()
-    if table.there is not None:
-        mask = (Coordinate("measured", "", dims, table.there.astype(np.uint8)),)
-    return [
-        Foreign(
-            name=os.path.splitext(os.path.basename(path))[0],
-            array=LoadedArray(load, shape, dtype, token),
-            axes=table.axes,
-            quantity=table.quantity,
-            units=table.units,
-            chunks=shape,
-            coordinates=mask,
+    how = (tuple(asked) if asked is not None else None, separator)
+    found = []
+    for column in _value_columns(path, *how) if values is None else [values]:
+        table = _parsed(path, how[0], column, separator)
+        dims = tuple(axis.dimension.name for axis in table.axes if axis.role == "position")
+        mask: tuple[Coordinate, ...] = ()
+        if table.there is not None:
+            mask = (Coordinate("measured", "", dims, table.there.astype(np.uint8)),)
+        shape, dtype = table.values.shape, table.values.dtype
+        token = (path, FileIdentity.of(path), asked, column, separator)
+        load = functools.partial(_values, path, how[0], column, separator)
+        name = os.path.splitext(os.path.basename(path))[0]
+        found.append(
+            Foreign(
+                name=name if column is None or values is not None else _name(column),
+                array=LoadedArray(load, shape, dtype, token),
+                axes=table.axes,
+                quantity=table.quantity,
+                units=table.units,
+                chunks=shape,
+                coordinates=mask,
+            )
         )
-    ]
+    return found
+
+
+def _name(column: str) -> str:
+    return _told(column)[0].replace("/", "_")
+
+
+def _value_columns(
+    path: str, asked: tuple[str, ...] | None, separator: str | None
+) -> Sequence[str | None]:
+    """The columns that are values, where there are several: every place has one row in long form.
+
+    Else None: the values are the last column, or the whole table.
+    """
+    frame, has_heads = _frame(path, separator)
+    heads = [str(name) for name in frame.columns]
+    if not has_heads or sum(map(_is_number, heads)) > 1:
+        return [None]
+    places = _places(heads, asked)
+    others = [name for name in heads if name not in places]
+    if not places or len(others) < 2 or not set(places) <= set(heads):
+        return [None]
+    others = [name for name in others if frame[name].dtype.kind in "biuf"]
+    return [None] if frame.duplicated(places).any() or not others else others
+
+
+def _places(heads: Sequence[str], asked: tuple[str, ...] | None) -> list[str]:
+    """The columns along which the probe moves."""
+    if asked is not None:
+        return list(asked)
+    return [name for name in heads if _told(name)[0].lower() in _SPATIAL]
 
 
 def _values(*arguments: Any) -> Array:
@@ -145,7 +192,10 @@ def _frame(path: str, separator: str | None) -> tuple[pd.DataFrame, bool]:
         cells = [cell.strip() for cell in first.split(each)]
         if len(cells) > 1:
             break
-    has_heads = not all(_is_number(cell) for cell in cells)
+    # numbers with a comma, as several languages write them, are separated by something else
+    comma = each != "," and _has_commas(path)
+    has_heads = not all(_is_number(cell.replace(",", ".") if comma else cell) for cell in cells)
+    _check_rows(path, each, len(cells))
     try:
         frame = pd.read_csv(
             path,
@@ -154,12 +204,41 @@ def _frame(path: str, separator: str | None) -> tuple[pd.DataFrame, bool]:
             comment="#",
             encoding="utf-8-sig",
             skipinitialspace=True,
+            decimal="," if comma else ".",
         )
     except (ValueError, UnicodeError) as error:  # all that pandas raises for a broken table
         raise DamagedStoreError(f"{path!r} cannot be read as a table ({error})") from error
     if frame.empty:
         raise NotUsidError(f"{path!r} is a table without rows")
     return frame, has_heads
+
+
+def _has_commas(path: str) -> bool:
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        head = file.read(8192)
+    return re.search(r"\d,\d", head) is not None and re.search(r"\d\.\d", head) is None
+
+
+def _check_rows(path: str, separator: str | None, count: int) -> None:
+    """Nothing, where every row has a cell for each column; pandas would put NaN in their place.
+
+    Raises
+    ------
+    DamagedStoreError : naming the first row that has not
+    """
+    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
+        lines = (line for line in file if line.strip() and not line.startswith("#"))
+        rows: Iterable[Sequence[str]]
+        if separator is None:
+            rows = (line.partition("#")[0].split() for line in lines)
+        else:
+            rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+        for number, row in enumerate(rows):
+            if len(row) < count:
+                raise DamagedStoreError(
+                    f"row {number} of {path!r} has {len(row)} cells, and the first has {count}; it "
+                    "is cut short, or its separator is another: give separator="
+                )
 
 
 def _wide(path: str, frame: pd.DataFrame, places: list[str], heads: list[str]) -> Table:
@@ -171,8 +250,7 @@ def _wide(path: str, frame: pd.DataFrame, places: list[str], heads: list[str]) -
         )
     columns = {name: _numbers(path, frame, [name])[:, 0] for name in places}
     axes, cells, there = _folded(path, columns, places, "position")
-    out = np.full((*there.shape, len(heads)), np.nan)
-    out[cells] = numbers
+    out = _filled(path, (*there.shape, len(heads)), cells, numbers, there)
     return Table(out, (*axes, axis), "Unknown", "", None if there.all() else there)
 
 
@@ -181,17 +259,15 @@ def _long(path: str, frame: pd.DataFrame, asked: tuple[str, ...] | None, values:
     if not heads:
         numbers = _numbers(path, frame, [values])[:, 0]
         return Table(numbers, (_axis("", "row", np.arange(len(frame))),), *_told(values))
-    if asked is None:
-        places = [name for name in heads if _told(name)[0].lower() in _SPATIAL]
-    else:
-        places = list(asked)
+    places = _places(heads, asked)
     others = [name for name in heads if name not in places]
+    if places and not frame.duplicated(places).any():
+        others = []  # other values at the same places
     # the slowest dimension first: tables name X before Y
     ordered = [*reversed(places), *reversed(others)] if asked is None else [*places, *others]
     columns = {name: _numbers(path, frame, [name])[:, 0] for name in ordered}
     axes, cells, there = _folded(path, columns, places, "")
-    out = np.full(there.shape, np.nan)
-    out[cells] = _numbers(path, frame, [values])[:, 0]
+    out = _filled(path, there.shape, cells, _numbers(path, frame, [values])[:, 0], there)
     mask = None
     if not there.all():
         along = tuple(axis for axis, name in enumerate(ordered) if name not in places)
@@ -227,6 +303,23 @@ def _folded(
     return tuple(axes), tuple(cells), count > 0
 
 
+def _filled(
+    path: str, shape: tuple[int, ...], cells: tuple[Array, ...], values: Array, there: Array
+) -> Array:
+    """Values in their cells; where some have none, NaN, for which whole numbers become floats."""
+    if there.all():
+        out = np.empty(shape, values.dtype)
+    else:
+        if values.dtype.kind in "iu" and values.size and np.abs(values).max() > 2**53:
+            raise NotUsidError(
+                f"{path!r} has places without a row, and whole numbers over 2**53 that a float "
+                "beside NaN would change; fill the places, or leave the numbers out"
+            )
+        out = np.full(shape, np.nan, values.dtype if values.dtype.kind == "f" else np.float64)
+    out[cells] = values
+    return out
+
+
 def _axis(role: str, name: str, values: Array, units: str = "") -> Axis:
     make = position if role == "position" else spectroscopic
     return make(name, units, values)
@@ -248,7 +341,9 @@ def _numbers(path: str, frame: pd.DataFrame, heads: list[str]) -> Array:
         raise NotUsidError(
             f"column {wrong[0]!r} of {path!r} holds text, where numbers are expected"
         )
-    return np.asarray(part.to_numpy(), dtype=np.float64)
+    kinds = {part[head].dtype.kind for head in heads}
+    # whole numbers stay what they are, larger ones than a float holds included
+    return np.asarray(part.to_numpy(), dtype=None if kinds in ({"i"}, {"u"}) else np.float64)
 
 
 READERS = (
