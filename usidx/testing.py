@@ -165,6 +165,7 @@ def check_reader(
     *,
     tolerance: float = 0.0,
     cut_short: bool = True,
+    client: Any = None,
     **options: Any,
 ) -> None:
     """Check what every reader promises, on one file of which the values are known.
@@ -180,7 +181,8 @@ def check_reader(
     tolerance : relative, of the values; they must be equal when 0
     cut_short : whether a part of the file is to be refused; not where nothing in it says how long
         it is
-    options : of the reader
+    client : a `distributed.Client`, on whose workers values are read too
+    options : of the reader, and `reader=` itself
 
     Raises
     ------
@@ -216,6 +218,8 @@ def check_reader(
         )
         same(opened[key].values, expected[key], err_msg=f"of the block {key}")
     same(open_main(path, main, chunks=None, **options).values, expected, err_msg="without dask")
+    if client is not None:
+        same(client.compute(opened.data).result(), expected, err_msg="on workers")
     left = _open_files() - before
     assert not left, f"files that stay open: {left}"
     if cut_short:

@@ -108,6 +108,18 @@ def test_headers_lead_to_frames(samples: pathlib.Path, tmp_path: pathlib.Path) -
     np.testing.assert_array_equal(opened[1, 0:2, 5], whole[1, 0:2, 5])
 
 
+def test_scans_that_were_stopped(samples: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """The shape that the header says, and nothing where no frame is."""
+    folder = samples / "peers" / "libertem"
+    shutil.copy(folder / "scan.hdr", tmp_path / "scan.hdr")
+    content = (folder / "scan.mib").read_bytes()
+    (tmp_path / "scan.mib").write_bytes(content[: len(content) // 6 * 4])
+    opened, whole = usidx.open(tmp_path / "scan.mib"), usidx.open(folder / "scan.mib")
+    np.testing.assert_array_equal(opened.measured, [[1, 1, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(opened[0], whole[0])
+    assert np.isnan(opened.values[1, 1:]).all()
+
+
 def test_headers_that_are_none(tmp_path: pathlib.Path) -> None:
     (tmp_path / "a.mib").write_bytes(b"MQ1,nonsense")
     with pytest.raises(UsidError):

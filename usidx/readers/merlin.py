@@ -208,17 +208,23 @@ def _header(path: str) -> dict[str, str]:
 
 
 def _said_shape(attrs: Mapping[str, str], count: int) -> tuple[int, ...] | None:
-    """Shape of the scan that a .hdr file says, None where it does not go with the frames."""
-    try:
-        shape = int(attrs["ScanY"]), int(attrs["ScanX"])
-    except (KeyError, ValueError):
-        shape = 0, 0
-    if shape[0] * shape[1] == count:
-        return shape
-    each = re.match(r"\d+", attrs.get("Frames per Trigger (Number)", ""))
-    if each and int(each[0]) > 1 and count % int(each[0]) == 0:
-        return count // int(each[0]), int(each[0])
+    """Shape of the scan that a .hdr file says, None where it does not go with the frames.
+
+    Frames may be missing at its end, of a scan that was stopped.
+    """
+    rows, columns = _number(attrs, "ScanY"), _number(attrs, "ScanX")
+    if 0 < count <= rows * columns:
+        return rows, columns
+    columns = _number(attrs, "Frames per Trigger (Number)")
+    total = max(count, _number(attrs, "Frames in Acquisition (Number)"))
+    if columns > 1 and total % columns == 0:
+        return total // columns, columns
     return None
+
+
+def _number(attrs: Mapping[str, str], name: str) -> int:
+    matched = re.match(r"\d+", attrs.get(name, ""))
+    return int(matched[0]) if matched else 0
 
 
 READERS = (

@@ -79,6 +79,11 @@ def _format(path: str) -> Format:
     found = format_of(path, head)
     if found is None:
         raise NotUsidError(f"{path!r} is of no format that RosettaSciIO is asked for")
+    size = os.path.getsize(path)
+    if found.length is not None and size < found.length(head):
+        raise DamagedStoreError(
+            f"{path!r} has {size} of the {found.length(head)} bytes that it says: it is cut short"
+        )
     if found.needs_name and not found.is_called(path):
         raise NotUsidError(
             f"{path!r} is a file of {' or '.join(found.extensions)} by its content, which "

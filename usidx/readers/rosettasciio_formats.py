@@ -27,6 +27,8 @@ class Format:
     is_lazy : whether its lazy reading gives the right values, as measured on files
     needs_name : whether RosettaSciIO finds files by these extensions alone
     options : that it is read with
+    length : the first bytes of a file -> how many it must have, where they say it and RosettaSciIO
+        does not notice what is missing
     """
 
     module: str
@@ -37,6 +39,7 @@ class Format:
     is_lazy: bool = False
     needs_name: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    length: Callable[[bytes], int] | None = None
 
     @property
     def is_told(self) -> bool:
@@ -83,12 +86,20 @@ def _is_tofwerk(file: Any) -> bool:
     return "TofDAQ Version" in file.attrs and "FullSpectra" in file
 
 
+def _length_of_bcf(head: bytes) -> int:
+    """Of Bruker's container: chunks of one size behind a header."""
+    size, chunks = (int.from_bytes(head[at : at + 4], "little") for at in (0x128, 0x148))
+    return 0x118 + size * chunks
+
+
 FORMATS = (
     Format("digitalmicrograph", (".dm3", ".dm4"), (b"\0\0\0\3", b"\0\0\0\4"), is_lazy=True),
     Format("blockfile", (".blo",), (b"IMGBLO",), is_lazy=True),
     Format("tia", (".ser",), (b"II\x97\x01",), is_lazy=True, needs_name=True),
     Format("tia", (".emi",), (b"JK\0\2",), is_lazy=True, needs_name=True),
-    Format("bruker", (".bcf",), (b"AAMVHFSS",), is_lazy=True, needs_name=True),
+    Format(
+        "bruker", (".bcf",), (b"AAMVHFSS",), is_lazy=True, needs_name=True, length=_length_of_bcf
+    ),
     Format("renishaw", (".wdf",), (b"WDF1",)),
     Format("digitalsurf", (".sur", ".pro"), (b"DIGITAL SURF", b"DSCOMPRESSED")),
     Format("quantumdetector", (".mib",), (b"MQ1,",), is_lazy=True),
