@@ -9,7 +9,7 @@ import sys
 # Numbers of options in glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 # Bytes: arrays up to the first size come from the heap, of which up to the second stays when free.
-_FROM_HEAP, _KEPT = 2**24, 2**25
+_FROM_HEAP, _KEPT = 2**25, 2**25
 
 
 @functools.cache
