@@ -109,7 +109,27 @@ def test_a_run_equals_numpy_and_nan_stays_alone(tmp_path) -> None:
 
 def test_what_does_not_fit_is_said() -> None:
     spectra, _ = measured()
-    with pytest.raises(OptionError, match="must be 'asls' or 'arpls'"):
+    with pytest.raises(OptionError, match="is neither of asls, arpls nor one of pybaselines"):
         steps.baseline(spectra, method="als")
     with pytest.raises(PlanError, match="values are complex.*asymmetry=2 between"):
         steps.baseline(spectra + 1j, asymmetry=2)
+
+
+@pytest.mark.parametrize("method", ["airpls", "snip", "imodpoly"])
+def test_other_methods_are_those_of_pybaselines(tmp_path, method: str) -> None:
+    pybaselines = pytest.importorskip("pybaselines")
+    spectra, _ = measured()
+    options = {"snip": {"max_half_window": 20}, "airpls": {"lam": 1e5}}.get(method, {})
+    path = str(tmp_path / "scan.h5")
+    spectra.usid.to_h5usid(path)
+    process = usidx.open(path).usid.process(steps.baseline, method=method, options=options)
+    found = process.run().open()
+    fitted = pybaselines.Baseline(spectra.Shift.values)
+    for row in (0, 13):
+        y = spectra.values.reshape(20, -1)[row]
+        background, _ = getattr(fitted, method)(y, **options)
+        np.testing.assert_allclose(found.values.reshape(20, -1)[row], y - background, atol=1e-9)
+    with pytest.raises(OptionError, match=r"nor one of pybaselines \(did you mean 'airpls'"):
+        steps.baseline(spectra, method="airpl")
+    with pytest.raises(OptionError, match="takes no options"):
+        steps.baseline(spectra, options={"lam": 1})

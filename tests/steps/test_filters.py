@@ -122,3 +122,21 @@ def test_the_dimension_must_be_named_where_there_are_several() -> None:
     cube = make_main().expand_dims(Bias=[0.0, 1.0])
     with pytest.raises(PlanError, match="2 spectroscopic dimensions"):
         steps.fft_filter(cube, high=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_only_what_stands_out_of_noise_is_left(dtype: str) -> None:
+    spectra, parts = sines()
+    clean = sum(parts.values()) * (1 + 1j if dtype == "complex128" else 1)
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(2, 400)) * 0.3
+    noisy = spectra.astype(dtype).copy(data=clean + noise + 5)
+    found = steps.fft_filter(noisy, noise=1e-4).values
+    assert np.sqrt((abs(found - clean - 5) ** 2).mean()) < 0.2 * 0.3
+    white = spectra.copy(data=rng.normal(size=(2, 400)))
+    transform = np.fft.rfft(steps.fft_filter(white, noise=0.1).values)[:, 1:-1]
+    assert 0.05 < (abs(transform) > 1e-9).mean() < 0.17
+    both = steps.fft_filter(noisy, noise=1e-4, notch=20, width=1).values
+    assert abs(np.fft.fft(both)[0, 40]) < 1e-9 < abs(np.fft.fft(both)[0, 4])
+    with pytest.raises(PlanError, match="noise=2 must be a part"):
+        steps.fft_filter(noisy, noise=2)

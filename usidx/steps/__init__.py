@@ -18,6 +18,7 @@ from usidx.steps.images import bin, crop, gaussian_filter, median_filter
 from usidx.steps.masks import apply_masks, disk_detector, point_detector, ring_detector
 from usidx.steps.maxima import peaks
 from usidx.steps.reductions import mean, peak_response, reduce, statistics, stddev, sum
+from usidx.steps.sampling import resample
 from usidx.steps.sho import sho_guess
 from usidx.steps.spectra import derivative, integrate, normalize, savgol, smooth
 from usidx.steps.thresholds import threshold
@@ -59,6 +60,7 @@ __all__ = [
     "reduce",
     "register",
     "registered",
+    "resample",
     "ring_detector",
     "savgol",
     "sho_fit",

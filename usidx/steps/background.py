@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
-from usidx.arrays.apply import spectral_dim
-from usidx.errors import OptionError, PlanError
+from usidx.arrays.apply import spectral_dim, values_along
+from usidx.errors import MissingDependencyError, OptionError, PlanError, did_you_mean
 from usidx.model.dimension import Array
 from usidx.step import register, step
 from usidx.steps.spectra import along_spectra
 
+OWN = ("asls", "arpls")
 # Spectra that are solved for at once: their bands fit into the cache of a processor.
 _VALUES = 2**15
 
 
 @register
-@step("Baseline", version="1", per_position=True)
+@step("Baseline", version="2", per_position=True)
 def baseline(
     spectra: xr.DataArray,
     *,
     smoothness: float = 1e5,
     asymmetry: float = 0.01,
     iterations: int = 10,
-    method: Literal["asls", "arpls"] = "asls",
+    method: str = "asls",
+    options: Mapping[str, Any] | None = None,
     keep: Literal["corrected", "baseline"] = "corrected",
     along: str | None = None,
 ) -> xr.DataArray:
@@ -39,7 +43,8 @@ def baseline(
     3631, 2003, and 76, 404, 2004). "arpls": :math:`w_i = 1 / (1 + e^{2 (d_i - z_i - 2 s + m) / s})`
     with mean m and standard deviation s of the residuals below, which leaves noise around the
     background alone (S.-J. Baek et al., Analyst 140, 250, 2015). The weights begin with 1 and are
-    improved `iterations` times.
+    improved `iterations` times. Any other method is that of `pybaselines` by this name ("airpls",
+    "snip", "mor", "imodpoly", ...), spectrum by spectrum, with its own parameters in `options`.
 
     Parameters
     ----------
@@ -47,7 +52,9 @@ def baseline(
     smoothness : lambda, for samples one apart; 1e2 to 1e9
     asymmetry : p of "asls", 0.001 to 0.1 for peaks that point up, 0.9 to 0.999 for those down
     iterations : how often the weights are improved
-    method : "asls" or "arpls"
+    method : "asls" or "arpls", or one of pybaselines, which uses neither smoothness, asymmetry nor
+        iterations
+    options : parameters of a method of pybaselines by name, {"lam": 1e6}
     keep : "corrected" for the spectra without their background, "baseline" for the background
     along : spectroscopic dimension; may be left out where there is only one
 
@@ -58,7 +65,8 @@ def baseline(
     Raises
     ------
     PlanError : for complex values, fewer than 3 samples, or a smoothness or asymmetry out of range
-    OptionError : for another method
+    OptionError : for a method that is not known, or options of one that has none
+    MissingDependencyError : for a method of pybaselines where that is not installed
 
     Examples
     --------
@@ -69,10 +77,9 @@ def baseline(
     True
     """
     dim = spectral_dim(spectra, along)
-    if method not in ("asls", "arpls") or keep not in ("corrected", "baseline"):
-        raise OptionError(
-            f"method={method!r} must be 'asls' or 'arpls', keep={keep!r} 'corrected' or 'baseline'"
-        )
+    if keep not in ("corrected", "baseline"):
+        raise OptionError(f"keep={keep!r} must be 'corrected' or 'baseline'")
+    _check_method(method, options)
     wrong = []
     if spectra.dtype.kind == "c":
         wrong.append("the values are complex, take it of abs(data), .real or .imag")
@@ -85,25 +92,34 @@ def baseline(
         )
     if wrong:
         raise PlanError(f"there is no baseline: {'; '.join(wrong)}")
-    return along_spectra(
-        spectra,
-        baselines if keep == "baseline" else corrected,
-        dim,
-        smoothness=float(smoothness),
-        asymmetry=float(asymmetry),
-        iterations=int(iterations),
-        method=method,
-    )
+    given: dict[str, Any] = {
+        "smoothness": float(smoothness),
+        "asymmetry": float(asymmetry),
+        "iterations": int(iterations),
+        "method": method,
+    }
+    function: Callable[..., Array] = baselines
+    if method not in OWN:
+        x = values_along(spectra, dim)
+        function, given = from_library, {"method": method, "x": x, "options": dict(options or {})}
+    if keep == "corrected":
+        function, given = corrected, {"background": function, **given}
+    return along_spectra(spectra, function, dim, **given)
 
 
-def corrected(
-    block: Array, *, smoothness: float, asymmetry: float, iterations: int, method: str
-) -> Array:
+def corrected(block: Array, *, background: Callable[..., Array], **given: Any) -> Array:
     """Spectra, shape (..., n), without their background."""
-    found: Array = block - baselines(
-        block, smoothness=smoothness, asymmetry=asymmetry, iterations=iterations, method=method
-    )
-    return found
+    return np.asarray(block - background(block, **given))
+
+
+def from_library(block: Array, *, method: str, x: Array, options: Mapping[str, Any]) -> Array:
+    """The background of spectra, shape (..., n) over coordinates x, by pybaselines."""
+    fitted = getattr(importlib.import_module("pybaselines").Baseline(x), method)
+    spectra = block.reshape(-1, x.size)
+    found = np.full(spectra.shape, np.nan)
+    for row in np.flatnonzero(np.isfinite(spectra).all(-1)):
+        found[row], _ = fitted(spectra[row].astype(float), **options)
+    return found.reshape(block.shape)
 
 
 def baselines(
@@ -128,6 +144,26 @@ def baselines(
             z = solve_smooth(weights, d, smoothness)
         found[some] = z.T
     return found.reshape(block.shape)
+
+
+def _check_method(method: str, options: Mapping[str, Any] | None) -> None:
+    if method in OWN:
+        if options:
+            raise OptionError(f"method={method!r} takes no options; these are for pybaselines")
+        return
+    try:
+        kind = importlib.import_module("pybaselines").Baseline
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"method={method!r} is neither of {', '.join(OWN)}, and others need pybaselines, which "
+            f"is not installed ({error}); pip install 'usidx[baseline]'"
+        ) from error
+    known = [name for name in dir(kind) if name[0] != "_" and callable(getattr(kind, name))]
+    if method not in known:
+        raise OptionError(
+            f"method={method!r} is neither of {', '.join(OWN)} nor one of pybaselines"
+            f"{did_you_mean(str(method), sorted({*OWN, *known}))}"
+        )
 
 
 def _arpls_weights(residual: Array) -> Array:

@@ -14,7 +14,7 @@ from usidx.step import register, step
 
 
 @register
-@step("FFT_Filter", version="1", per_position=True)
+@step("FFT_Filter", version="2", per_position=True)
 def fft_filter(
     spectra: xr.DataArray,
     *,
@@ -25,6 +25,7 @@ def fft_filter(
     notch: float | Sequence[float] | None = None,
     width: float | None = None,
     harmonics: int = 1,
+    noise: float | None = None,
 ) -> xr.DataArray:
     r"""Spectra of which only the oscillations between two frequencies are left, without hum.
 
@@ -40,8 +41,12 @@ def fft_filter(
 
     .. math:: N(\nu) = \frac{|\nu^2 - \nu_0^2|}{\sqrt{(\nu^2 - \nu_0^2)^2 + (w \nu)^2}}
 
-    A transform takes the spectrum to repeat itself: ends that differ
-    much ring. A spectrum with a NaN is NaN throughout.
+    With `noise`, only what stands out of noise is left: white noise has magnitudes with a Rayleigh
+    distribution, of which the part p is above :math:`m \sqrt{-\ln p / \ln 2}`, with their median m;
+    what is below that in the transform of a spectrum is taken out, but for its mean.
+
+    A transform takes the spectrum to repeat itself: ends that differ much ring. A spectrum with a
+    NaN is NaN throughout.
 
     Parameters
     ----------
@@ -53,6 +58,7 @@ def fft_filter(
     notch : one or several frequencies that are taken out, such as that of the mains
     width : w of the notches; three times the distance of frequencies in the transform when left out
     harmonics : how many multiples of each notch are taken out, itself included, as a comb
+    noise : p, the part of the frequencies of pure noise that stays, such as 1e-3
 
     Returns
     -------
@@ -72,7 +78,11 @@ def fft_filter(
     """
     dim = spectral_dim(spectra, along)
     size, distance = spectra.sizes[dim], spacing(spectra, dim)
-    if notch is None:
+    if noise is not None and not 0 < noise < 0.5:
+        raise PlanError(f"noise={noise} must be a part of the frequencies, above 0 and below 0.5")
+    if notch is None and noise is not None and low is None and high is None:
+        gain = np.ones(size)
+    elif notch is None:
         gain = butterworth(size, distance, low, high, order)
     else:
         gain = notches(size, distance, notch, width, harmonics)
@@ -85,7 +95,7 @@ def fft_filter(
         [dim],
         output={dim: spectra.sizes[dim]},
         dtypes=[dtype],
-        kwargs={"gain": gain, "dtype": dtype},
+        kwargs={"gain": gain, "dtype": dtype, "noise": noise},
     )
     filtered = filtered.transpose(*spectra.dims).assign_coords(spectra.coords)
     return filtered.rename(spectra.name).assign_attrs(spectra.attrs)
@@ -174,7 +184,9 @@ def notches(
     return gain
 
 
-def multiply_transform(block: Array, *, gain: Array, dtype: np.dtype[np.generic]) -> Array:
+def multiply_transform(
+    block: Array, *, gain: Array, dtype: np.dtype[np.generic], noise: float | None = None
+) -> Array:
     """Spectra whose Fourier transforms are multiplied by `gain`.
 
     Parameters
@@ -182,14 +194,26 @@ def multiply_transform(block: Array, *, gain: Array, dtype: np.dtype[np.generic]
     block : ndarray, shape (..., n)
     gain : ndarray, shape (n,), real and even, in the order of `np.fft.fftfreq`
     dtype : of the result, floating or complex
+    noise : the part of the frequencies of pure noise that stays; all do when None
     """
     values = block.astype(dtype, copy=False)
     n = values.shape[-1]
     real = np.empty(0, dtype).real.dtype
     if dtype.kind == "c":
         transform = np.fft.fft(values, axis=-1)
+        _take_noise(transform, noise)
         transform *= gain.astype(real)
         return np.fft.ifft(transform, axis=-1).astype(dtype, copy=False)
     transform = np.fft.rfft(values, axis=-1)
+    _take_noise(transform, noise)
     transform *= gain[: n // 2 + 1].astype(real)
     return np.fft.irfft(transform, n=n, axis=-1).astype(dtype, copy=False)
+
+
+def _take_noise(transform: Array, noise: float | None) -> None:
+    """Set to zero, in place, what does not stand out of noise, but for the mean."""
+    if noise is None or transform.shape[-1] < 2:
+        return
+    magnitude = np.abs(transform[..., 1:])
+    floor = np.median(magnitude, axis=-1, keepdims=True)
+    transform[..., 1:][magnitude < floor * np.sqrt(np.log(noise) / np.log(0.5))] = 0
