@@ -14,8 +14,9 @@ from scipy.optimize import least_squares
 import usidx
 from usidx import steps
 from usidx.errors import PlanError
-from usidx.steps.fitting.batched import robust
+from usidx.steps.fitting.batched import fit_batched, robust
 from usidx.steps.fitting.models import TERMS, model_of
+from usidx.steps.fitting.problem import Problem
 
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
 NUMBA = pytest.param(True, marks=pytest.mark.skipif(not HAS_NUMBA, reason="needs Numba"))
@@ -95,22 +96,32 @@ def test_clean_spectra_give_their_parameters(name: str, compiled: bool) -> None:
 @BOTH
 def test_noisy_spectra_are_those_of_scipy_from_the_same_hard_starts(compiled: bool) -> None:
     rng = np.random.default_rng(1)
-    truth, values = peaks(1500, 0.3)
+    truth, values = peaks(1000, 0.3)
     start = truth + rng.normal(size=truth.shape) * (0.6, 0.3, 0.2, 0.6)
     start[:, 2] = np.abs(start[:, 2]) + 0.2
     names = ("amplitude", "center", "width", "offset")
     p0 = xr.Dataset({name: ("X", start[:, i]) for i, name in enumerate(names)})
     found = fit(values, "lorentzian + constant", p0=p0, compiled=compiled)
     ours = np.stack([found[name].values for name in names], axis=-1)
-    equal = worse = 0
+    errors = np.stack([found[name + "_error"].values for name in names], axis=-1)
+    equal = 0
     for row, y in enumerate(values):
-        theirs = least_squares(lambda p, y=y: lorentz(X, *p) - y, start[row], method="lm")
+        theirs = least_squares(
+            lambda p, y=y: lorentz(X, *p) - y, start[row], slopes_of_lorentz, method="lm"
+        )
+        away = np.abs(np.abs(theirs.x) - np.abs(ours[row]))
+        same = (away <= 1e-2 * errors[row]).all()
+        # a spike between two samples has any width: such are told apart, and as low
         mine = 0.5 * ((lorentz(X, *ours[row]) - y) ** 2).sum()
-        worse += mine > theirs.cost * (1 + 1e-6)
-        same = np.abs(np.abs(theirs.x) - np.abs(ours[row])) <= 1e-3 * np.abs(theirs.x) + 1e-4
-        equal += bool(same.all())
-    assert worse <= 0.001 * len(values)
-    assert equal >= 0.99 * len(values)  # of the others most are better than SciPy's
+        equal += bool(same or (found["status"][row] == 3 and mine <= theirs.cost * (1 + 1e-6)))
+    assert equal >= 0.999 * len(values)
+
+
+def slopes_of_lorentz(p):  # type: ignore[no-untyped-def]
+    u = 2 * (X - p[1]) / p[2]
+    shape = 1 / (1 + u * u)
+    slope = 4 * p[0] / p[2] * shape * shape * u
+    return np.stack([shape, slope, 0.5 * slope * u, np.ones_like(X)], axis=-1)
 
 
 @BOTH
@@ -220,6 +231,109 @@ def test_sums_fixed_parameters_and_descending_axes(compiled: bool) -> None:
     np.testing.assert_allclose(held["center_2"], 7, atol=0.05)
 
 
+@BOTH
+def test_tied_parameters_are_those_of_a_model_without_them(compiled: bool) -> None:
+    def pair(x, a1=3.0, c=3.0, w=1.0, a2=2.0, o=0.0):  # type: ignore[no-untyped-def]
+        return lorentz(x, a1, c, w, o) + lorentz(x, a2, c + 4, 0.5 * w, 0)
+
+    rng = np.random.default_rng(5)
+    truth = rng.uniform((2, 2.8, 0.8, 1, 0), (4, 3.2, 1.4, 3, 1), (20, 5))
+    values = pair(X, *(truth[:, [i]] for i in range(5))) + 0.05 * rng.normal(size=(20, X.size))
+    ties = {"center_2": "center_1 + 4", "width_2": "width_1 / 2"}
+    model = "lorentzian + lorentzian + constant"
+    start = {"amplitude_1": 3, "center_1": 3, "width_1": 1, "amplitude_2": 2, "offset": 0}
+    found = fit(values, model, ties=ties, p0=start, compiled=compiled)
+    for row, y in enumerate(values):
+        p, covariance = scipy_fit(pair, X, y, (3, 3, 1, 2, 0))
+        for name, i in (("center_1", 1), ("width_1", 2), ("amplitude_2", 3)):
+            np.testing.assert_allclose(found[name][row], p[i], rtol=1e-5)
+            error = np.sqrt(covariance[i, i])
+            np.testing.assert_allclose(found[name + "_error"][row], error, rtol=1e-3)
+    np.testing.assert_allclose(found["center_2"], found["center_1"] + 4)
+    np.testing.assert_allclose(found["width_2_error"], found["width_1_error"] / 2)
+
+
+def test_functions_compiled_by_numba_are_fitted_as_they_are_without() -> None:
+    pytest.importorskip("numba")
+    _, values = peaks(20, 0.1)
+    start = {"a": 3.0, "c": 5.0, "w": 1.0, "o": 0.0}
+    kept = {"p0": start, "bounds": {"w": (0.1, 3)}, "weights": np.linspace(0.5, 2, X.size)}
+    slow, fast = (fit(values, lorentz, compiled=each, **kept) for each in (False, True))
+    converged = (slow["status"] == 0) & (fast["status"] == 0)
+    assert converged.sum() > 10
+    for name in ("c", "w_error", "r_squared"):
+        np.testing.assert_allclose(fast[name][converged], slow[name][converged], rtol=1e-4)
+
+    def asks(x, a=1.0):  # type: ignore[no-untyped-def]
+        return a * x + len(str(pathlib.Path.cwd()))
+
+    with pytest.raises(PlanError, match="asks cannot be compiled by Numba"):
+        fit(values, asks, compiled=True)
+    assert np.isfinite(fit(values, asks)["a"]).all()
+
+
+def test_functions_of_single_numbers_are_called_for_each_spectrum(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def kinked(x, a=1.0, b=0.5):  # type: ignore[no-untyped-def]
+        return a * x if b < 0 else a * x + max(b, 0.0)
+
+    values = np.array([[2.0], [3.0]]) * X + 0.7
+    with caplog.at_level("INFO", "usidx"):
+        found = fit(values, kinked)
+    assert "does not broadcast over spectra" in caplog.text
+    np.testing.assert_allclose(found["a"], [2, 3], rtol=1e-6)
+    np.testing.assert_allclose(found["b"], 0.7, rtol=1e-6)
+
+
+def test_models_of_lmfit_are_fitted_with_their_hints() -> None:
+    models = pytest.importorskip("lmfit.models")
+    model = models.GaussianModel(prefix="a_") + models.VoigtModel(prefix="b_")
+    model += models.ConstantModel()
+    for name, value in (("a_center", 2.0), ("b_center", 7.0), ("a_amplitude", 2.0)):
+        model.set_param_hint(name, value=value)
+    model.set_param_hint("a_sigma", value=0.5, min=0.1, max=3)
+    model.set_param_hint("b_sigma", expr="a_sigma")
+    model.set_param_hint("c", value=0.1, vary=False)
+    rng = np.random.default_rng(2)
+    values = np.stack([
+        model.eval(x=X, a_amplitude=2 + i, a_center=2.2, a_sigma=0.6, b_amplitude=3, b_center=6.8)
+        for i in range(4)
+    ]) + 0.02 * rng.normal(size=(4, X.size))  # fmt: skip
+    found = fit(values, model)
+    for row, y in enumerate(values):
+        theirs = model.fit(y, x=X).params
+        for name in ("a_center", "a_sigma", "b_sigma", "b_amplitude"):
+            np.testing.assert_allclose(found[name][row], theirs[name].value, rtol=1e-4)
+            np.testing.assert_allclose(found[name + "_error"][row], theirs[name].stderr, rtol=1e-2)
+    assert (found["c"] == 0.1).all()
+
+
+@pytest.mark.parametrize("name", ["lorentzian + constant", "voigt", "sho"])
+def test_other_arrays_than_numpys_are_fitted_the_same(name: str) -> None:
+    strict = pytest.importorskip("array_api_strict")
+    parts = [SOME[each.strip()] for each in name.split("+")]
+    truth = np.concatenate(parts) * np.array([[1.0], [1.04], [0.97]])
+    model = model_of(name, complex_values=name == "sho")
+    values, _ = model.evaluate(np, X, truth, truth[0] + np.inf, ())
+    noise = 0.01 * np.random.default_rng(3).normal(size=(2, *values.shape))
+    values = values + (noise[0] + 1j * noise[1] if name == "sho" else noise[0])
+    found = []
+    for xp in (np, strict):
+        k = truth.shape[1]
+        low, high = (xp.asarray(each) for each in model.limits(X))
+        problem = Problem(
+            model, xp.asarray(X), xp.arange(k), xp.eye(k), xp.zeros(k), low, high, "linear", 1.0,
+            50, False,
+        )  # fmt: skip
+        out, status = xp.empty((2 * k + 1, 3)), xp.empty(3, dtype=xp.int8)
+        start = xp.asarray(truth * 1.02)
+        fit_batched(problem, xp.asarray(values), xp.ones((1, X.size)), start, out, status)
+        assert [int(each) for each in status] == [0, 0, 0]
+        found.append(np.asarray(out))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
+
+
 def test_lazy_blocks_in_any_order_give_the_same() -> None:
     _, values = peaks(30, 0.1)
     whole = labelled(values)
@@ -243,6 +357,9 @@ def test_lazy_blocks_in_any_order_give_the_same() -> None:
         (lambda x, *p: x, {}, "does not name its parameters"),
         (lambda x, a=1.0: np.ones(3), {}, "must broadcast to"),
         ("constant", {"fixed": ["offset"]}, "all parameters are fixed"),
+        ("gaussian", {"ties": {"width": "2 * centre"}}, "did you mean 'center'"),
+        ("gaussian", {"ties": {"width": "center ** 2"}}, "only sums and multiples"),
+        ("linear", {"ties": {"slope": "intercept", "intercept": "slope"}}, "in a circle"),
     ],
 )
 def test_what_is_not_understood_is_refused(model: object, kwargs: dict, told: str) -> None:
@@ -266,3 +383,27 @@ def test_a_map_is_fitted_into_a_group_beside_its_source(tmp_path: pathlib.Path) 
     expected = fit(values, "lorentzian + constant")
     np.testing.assert_allclose(found["center"].values.ravel(), expected["center"], rtol=1e-6)
     assert found["status"].dtype == np.int8
+
+
+def test_functions_are_known_by_what_they_do(tmp_path: pathlib.Path) -> None:
+    def line(x, a=1.0, b=0.0):  # type: ignore[no-untyped-def]
+        return a * x + b
+
+    def other(x, a=1.0, b=0.0):  # type: ignore[no-untyped-def]
+        return a * x - b
+
+    main = usidx.from_array(
+        np.outer([1.0, 2.0], X) + 1,
+        "Counts",
+        "V",
+        position=[usidx.Dimension("X", "m", 2)],
+        spectroscopic=[usidx.Dimension("Energy", "eV", X)],
+    )
+    main.usid.to_h5usid(tmp_path / "map.h5")
+    stored = usidx.open(tmp_path / "map.h5")
+    first = stored.usid.process(steps.curve_fit, model=line).run()
+    np.testing.assert_allclose(first.open()["a"].values.ravel(), [1, 2])
+    assert stored.usid.process(steps.curve_fit, model=line).run().path == first.path
+    assert stored.usid.process(steps.curve_fit, model=other).run().path != first.path
+    with pytest.raises(PlanError, match="'model' was the Python function"):
+        stored.usid.process(steps.curve_fit, **first.record.parameters)

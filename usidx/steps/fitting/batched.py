@@ -24,6 +24,7 @@ from usidx.steps.fitting.problem import (
     NO_START,
     REST,
     SINGULAR,
+    SMALL,
     TINY,
     Problem,
 )
@@ -189,7 +190,7 @@ def _tried(xp: Any, problem: Problem, state: State) -> Trial:
     # as in `loops`: what is left after this step is known without looking
     shrinks = xp.where(predicted < state.before, predicted / state.before, xp.ones_like(par))
     near = (predicted <= GAIN * state.cost) | (predicted * shrinks <= REST * state.cost)
-    near = near & (par == 0) & inside & (predicted <= NEAR**2 * state.cost)
+    near = near & (par == 0) & inside & (predicted <= SMALL * state.cost)
     near = near & (long <= NEAR * size) & (state.status == _GOING)
     state.p = xp.where(near[:, None], p, state.p)
     state.squares = xp.where(near, state.squares - 2 * predicted, state.squares)

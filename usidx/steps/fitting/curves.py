@@ -34,7 +34,7 @@ def curve_fit(
     weights: xr.DataArray | Sequence[float] | None = None,
     loss: str = "linear",
     loss_scale: float = 1.0,
-    iterations: int = 100,
+    iterations: int = 400,
     compiled: bool | None = None,
 ) -> xr.Dataset:
     r"""Parameters of the model nearest to each spectrum, their errors, and whether to trust them.

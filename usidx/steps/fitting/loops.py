@@ -39,6 +39,7 @@ from usidx.steps.fitting.problem import (
     NO_START,
     REST,
     SINGULAR,
+    SMALL,
     TINY,
 )
 from usidx.steps.fitting.sums import normal_equations, spread_of, weighted_squares
@@ -102,7 +103,7 @@ def _descended(
         inside = _stepped(p, here, free, box, small)
         _follow(p, there, link, box, linked)
         slope, predicted = _promised(a, g, here, small)
-        if par == 0 and inside and long <= NEAR * size and predicted <= NEAR**2 * cost:
+        if par == 0 and inside and long <= NEAR * size and predicted <= SMALL * cost:
             # steps shrink as the last one did: what is left after this one is known without looking
             rest = predicted * min(predicted / before, 1.0)
             if predicted <= GAIN * cost or rest <= REST * cost:

@@ -13,6 +13,7 @@ STATUS = ("converged", "at_bound", "max_iterations", "singular", "no_data", "no_
 CONVERGED, AT_BOUND, EXHAUSTED, SINGULAR, NO_DATA, NO_START = range(len(STATUS))
 LOSSES = ("linear", "soft_l1", "huber")
 GAIN = 1e-8  # of the sum of squares, below which nothing is left to gain: SciPy's ftol
+SMALL = 1e-6  # of it, below which steps shrink evenly
 REST = 1e-10  # of it, which the next step would gain
 EDGE = 1e-8  # of the parameters, scaled: SciPy's xtol
 ANGLE = 1e-9  # cosine between residuals and derivatives at which they are orthogonal
