@@ -151,6 +151,9 @@ def _grain_of(array: Any, stored: StoredMain) -> tuple[int, ...] | None:
     sides = (stored.spec.position, stored.spec.spectroscopic)
     if place is None or place.chunks is None or any(side.order is not None for side in sides):
         return stored.chunks
+    if len(place.chunks) != len(sides):  # a dataset of another system, in its own dimensions
+        own = tuple(place.chunks)
+        return own if len(own) == len(stored.spec.dims) else stored.chunks
     boxes = [box_of(count, side.shape) for count, side in zip(place.chunks, sides, strict=True)]
     return stored.chunks if boxes[0] is None or boxes[1] is None else boxes[0] + boxes[1]
 
