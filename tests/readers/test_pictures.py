@@ -87,3 +87,19 @@ def test_netpbm(tmp_path: pathlib.Path, name: str) -> None:
     path.write_bytes(raw[:-1])
     with pytest.raises(DamagedStoreError):
         usidx.open(path).compute()
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grey_of_few_bits(tmp_path: pathlib.Path, bits: int) -> None:
+    """Pillow stretches them to 255."""
+    values = np.arange(24, dtype="u1").reshape(4, 6) % 2**bits
+    lines = np.zeros((4, 1 + 6 * bits // 8 + (6 * bits % 8 > 0)), "u1")
+    for row, line in zip(values, lines, strict=True):
+        text = "".join(f"{each:0{bits}b}" for each in row).ljust(8 * (len(line) - 1), "0")
+        line[1:] = [int(text[at : at + 8], 2) for at in range(0, len(text), 8)]
+    head = (6).to_bytes(4) + (4).to_bytes(4) + bytes([bits, 0, 0, 0, 0])
+    raw = b"\x89PNG\r\n\x1a\n"
+    for name, body in ((b"IHDR", head), (b"IDAT", zlib.compress(lines.tobytes())), (b"IEND", b"")):
+        raw += len(body).to_bytes(4) + name + body + zlib.crc32(name + body).to_bytes(4)
+    (tmp_path / "a.png").write_bytes(raw)
+    np.testing.assert_array_equal(usidx.open(tmp_path / "a.png"), values)

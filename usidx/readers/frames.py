@@ -103,7 +103,7 @@ def picture_frames(path: str) -> Iterator[Frames]:
     from PIL import Image
 
     with open(path, "rb") as file, Image.open(file) as image:
-        _check_depth(path, file)
+        step = _check_depth(path, file)
         file.seek(0)
         mode = {"P": "RGB", "CMYK": "CMYK", "YCbCr": "RGB"}.get(image.mode, image.mode)
         known = {"1": "?", "L": "u1", "I;16": "<u2", "I;16B": ">u2", "I": "<i4", "F": "<f4"}
@@ -116,22 +116,31 @@ def picture_frames(path: str) -> Iterator[Frames]:
             if count > 1:
                 image.seek(number)
             shown = image if image.mode == mode else image.convert(mode)
-            return np.asarray(shown)
+            return np.asarray(shown) // step if step > 1 else np.asarray(shown)
 
         yield Frames(
             shape, dtype, count, read, lambda: {str(key): each for key, each in image.info.items()}
         )
 
 
-def _check_depth(path: str, file: Any) -> None:
-    """Refuse what the library would cut to 8 bits without a word."""
+def _check_depth(path: str, file: Any) -> int:
+    """What Pillow multiplies grey values of 2 and 4 bits with; 1 for all others.
+
+    Raises
+    ------
+    NotUsidError : where it would cut values to 8 bits without a word
+    """
     file.seek(0)
     head = file.read(26)
-    if head.startswith(b"\x89PNG") and head[24] == 16 and head[25] != 0:
+    if not head.startswith(b"\x89PNG") or len(head) < 26:
+        return 1
+    depth, colour = head[24], head[25]
+    if depth == 16 and colour != 0:
         raise NotUsidError(
             f"{path!r} is a PNG of 16 bits in colour, which Pillow cuts to 8 bits; convert it to "
             "TIFF, or to 16 bits grey"
         )
+    return 255 // (2**depth - 1) if colour == 0 and depth in (2, 4) else 1
 
 
 @contextlib.contextmanager
