@@ -33,8 +33,12 @@ def licence(distribution: metadata.Distribution) -> str:
 
 def core() -> dict[str, metadata.Distribution]:
     """Every distribution that usidx needs without an extra, whatever needs it."""
-    dependencies = tomllib.loads(PYPROJECT.read_text())["project"]["dependencies"]
-    waiting, found = [name_of(each) for each in dependencies], {}
+    return brought_by(tomllib.loads(PYPROJECT.read_text())["project"]["dependencies"])
+
+
+def brought_by(requirements: list[str]) -> dict[str, metadata.Distribution]:
+    """Every distribution that is installed here and that requirements bring along."""
+    waiting, found = [name_of(each) for each in requirements], {}
     while waiting:
         name = waiting.pop()
         if name in found:
@@ -61,3 +65,24 @@ def test_the_search_finds_what_is_copyleft() -> None:
 
 def test_extras_are_not_in_the_core() -> None:
     assert not {"rosettasciio", "fabio", "hyperspy", "igor2", "silx"} & set(core())
+
+
+# Extras that people install with their eyes open, and what is copyleft in them.
+COPYLEFT_EXTRAS = {"rosettasciio": {"rosettasciio"}}
+# They bring other extras of usidx along, or are for those who work on it.
+NOT_FOR_USERS = {"test", "docs", "dev"}
+
+
+def test_copyleft_extras_are_known_and_say_so() -> None:
+    text = PYPROJECT.read_text()
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+    found = {}
+    for name in sorted(set(extras) - NOT_FOR_USERS):
+        brought = brought_by(extras[name])
+        copyleft = {each for each, told in brought.items() if COPYLEFT.search(licence(told))}
+        if copyleft:
+            found[name] = copyleft
+    assert {name: found[name] for name in found if name not in COPYLEFT_EXTRAS} == {}
+    for name in found:
+        above = text.partition(f"\n{name} = ")[0].rsplit("\n", 1)[-1]
+        assert COPYLEFT.search(above), f"the extra {name!r} does not say that it is copyleft"
