@@ -64,7 +64,7 @@ class Contestant:
             del options["workers"]
         if self.memory:
             options["memory"] = self.memory
-        self.estimate = process.estimate(into=target, **options).memory
+            self.estimate = process.estimate(into=target, **options).memory
         result = process.run(into=target, progress=False, **options)
 
         def read(rows):

@@ -15,6 +15,7 @@ import xarray as xr
 import usidx
 from usidx.process.running.program import stored_of
 from usidx.steps import fft_filter
+from usidx.stores import disk
 from usidx.stores.hdf5 import bytes as reading
 from usidx.stores.hdf5.bytes import HDF5Array, Reading
 from usidx.testing import make_main
@@ -47,7 +48,11 @@ def _key(generator: np.random.Generator) -> tuple[slice, ...]:
     return tuple(slice(int(a), int(b)) for a, b in ends)
 
 
-def test_parts_are_those_of_the_array(path: str) -> None:
+@pytest.mark.parametrize("positioned", [True, False])
+def test_parts_are_those_of_the_array(
+    path: str, positioned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "POSITIONED_IO", positioned and disk.POSITIONED_IO)
     array, whole = _array(path), usidx.open(path, "Raw_Data").values
     generator = np.random.default_rng(0)
     with Reading(array) as parts:
@@ -56,6 +61,20 @@ def test_parts_are_those_of_the_array(path: str) -> None:
             out = np.full(whole[key].shape, -1, "f4")
             np.testing.assert_array_equal(parts.read(key, out), whole[key])
         assert parts.holds()
+
+
+@pytest.mark.parametrize("positioned", [True, False])
+def test_no_more_is_read_than_there_is(
+    tmp_path: pathlib.Path, positioned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk, "POSITIONED_IO", positioned and disk.POSITIONED_IO)
+    (tmp_path / "short").write_bytes(bytes(range(10)))
+    with open(tmp_path / "short", "rb", buffering=0) as file:
+        room = bytearray(8)
+        assert disk.read_into(file.fileno(), memoryview(room), 4) == 6
+        assert room == bytes([4, 5, 6, 7, 8, 9, 0, 0])
+        assert disk.read_into(file.fileno(), memoryview(room), 1) == 8
+        assert room == bytes(range(1, 9))
 
 
 def test_arrays_behind_filters_have_none(tmp_path: pathlib.Path) -> None:
