@@ -108,9 +108,16 @@ def fit_batched(problem: Problem, y: Any, weights: Any, start: Any, out: Any, st
     start : (rows, k)
     out : (2 k + 1, rows), status : (rows,), int8; both are filled
     """
-    xp = namespace_of(y)
+    xp = y.__array_namespace__() if hasattr(y, "__array_namespace__") else _adapted(y)
     with np.errstate(all="ignore"):  # values that are not finite are looked for
         out[...], status[...] = _fitted(xp, problem, _real(xp, y), _twice(xp, weights, y), start)
+
+
+def _adapted(array: Any) -> Any:
+    """The functions that go with an array that does not know them itself, as PyTorch's."""
+    from array_api_compat import array_namespace
+
+    return array_namespace(array)
 
 
 def _real(xp: Any, values: Any) -> Any:
@@ -123,15 +130,6 @@ def _real(xp: Any, values: Any) -> Any:
 def _twice(xp: Any, w: Any, y: Any) -> Any:
     """Weights for what `_real` makes of y."""
     return xp.concat([w, w], axis=-1) if xp.isdtype(y.dtype, "complex floating") else w
-
-
-def namespace_of(array: Any) -> Any:
-    """The functions that go with an array."""
-    if hasattr(array, "__array_namespace__"):
-        return array.__array_namespace__()
-    from array_api_compat import array_namespace
-
-    return array_namespace(array)
 
 
 def _fitted(xp: Any, problem: Problem, y: Any, w: Any, start: Any) -> tuple[Any, Any]:

@@ -10,13 +10,14 @@ import numpy as np
 from usidx.model.dimension import Array
 from usidx.steps.fitting import compiled as machine
 from usidx.steps.fitting.batched import fit_batched
+from usidx.steps.fitting.elsewhere import fit_elsewhere
 from usidx.steps.fitting.guesses import guess
 from usidx.steps.fitting.models import Function, Sum
 from usidx.steps.fitting.problem import NO_DATA, Problem
 
 # Spectra are handled in batches of about this many values: few temporaries, and in the cache where
 # one is fitted after the other; many where what is small is done for all together.
-_BATCH_COMPILED, _BATCH = 2**17, 2**19
+_BATCH_COMPILED, _BATCH, _BATCH_ELSEWHERE = 2**17, 2**19, 2**23
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class Task:
     maps : names of parameters that begin at further arrays
     free, link, shift, low, high, loss, scale, iterations : as in `problem.Problem`
     compiled : whether with Numba
+    library : of arrays that it runs on; "" for NumPy's
     """
 
     model: Sum | Function
@@ -46,6 +48,7 @@ class Task:
     scale: float
     iterations: int
     compiled: bool
+    library: str = ""
 
     @property
     def dtypes(self) -> list[np.dtype[Any]]:
@@ -62,7 +65,8 @@ class Task:
         k = len(self.model.parameters)
         values = np.full((2 * k + 1, len(spectra)), np.nan)
         status = np.full(len(spectra), NO_DATA, np.int8)
-        rows = max(1, (_BATCH_COMPILED if self.compiled else _BATCH) // n)
+        most = _BATCH_COMPILED if self.compiled else _BATCH
+        rows = max(1, (_BATCH_ELSEWHERE if self.library else most) // n)
         for first in range(0, len(spectra), rows):
             part = slice(first, first + rows)
             own = None if weights is None else weights[part]
@@ -112,7 +116,11 @@ class Task:
             self.model, self.x, self.free, self.link, self.shift, self.low, self.high, self.loss,
             self.scale, self.iterations, not bool((w == 1).all()),
         )  # fmt: skip
-        fit = machine.fit_compiled if self.compiled else fit_batched
-        fit(problem, y, w, start, out, status)
+        if self.library:
+            fit_elsewhere(self.library, problem, y, w, start, out, status)
+        elif self.compiled:
+            machine.fit_compiled(problem, y, w, start, out, status)
+        else:
+            fit_batched(problem, y, w, start, out, status)
         if isinstance(self.model, Sum):
             out[: start.shape[1]] = self.model.positive(out[: start.shape[1]].T).T

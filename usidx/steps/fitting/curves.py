@@ -13,6 +13,7 @@ from usidx.errors import PlanError, did_you_mean
 from usidx.step import register, step
 from usidx.steps.fitting.blocks import Task
 from usidx.steps.fitting.compiled import is_compiled
+from usidx.steps.fitting.elsewhere import library_of
 from usidx.steps.fitting.lmfit_models import function_of, is_of_lmfit
 from usidx.steps.fitting.models import Function, Sum, model_of
 from usidx.steps.fitting.problem import LOSSES, STATUS
@@ -36,6 +37,7 @@ def curve_fit(
     loss_scale: float = 1.0,
     iterations: int = 400,
     compiled: bool | None = None,
+    arrays: str | None = None,
 ) -> xr.Dataset:
     r"""Parameters of the model nearest to each spectrum, their errors, and whether to trust them.
 
@@ -81,6 +83,8 @@ def curve_fit(
     compiled : True asks for Numba, False for NumPy; None takes Numba where it is installed (`pip
         install usidx[fit]`), for functions from some ten million values on: it takes seconds to
         compile one. What it cannot compile runs on NumPy
+    arrays : library of arrays to run on in place of NumPy, such as "cupy" or "torch" where there is
+        a graphics card; it must follow the array API. Functions get its arrays
 
     Returns
     -------
@@ -124,9 +128,12 @@ def curve_fit(
     link, shift = links_of(made.parameters, tied)
     if isinstance(made, Function):
         made = made.checked(x, numbers)
+    if arrays is not None:
+        library_of(arrays)
+    machine = is_compiled(made, x, False if arrays else compiled, spectra.size)
     task = Task(
         made, x, numbers, tuple(maps), free_of(made, held, tied), link, shift, low, high, loss,
-        loss_scale, iterations, is_compiled(made, x, compiled, spectra.size),
+        loss_scale, iterations, machine, arrays or "",
     )  # fmt: skip
     fields = _applied(spectra, dim, task, maps, weights)
     units = made.units(str(spectra.attrs.get("units", "")), of_x) if isinstance(made, Sum) else ()
