@@ -49,13 +49,18 @@ def _axis(dim: Any, number: int, size: int) -> Axis:
     kind = str(told.get("dimension_type", "")).upper()
     role = told.get("usid_role", "position" if kind in _POSITIONS else "spectroscopic")
     make = position if role == "position" else spectroscopic
-    name = str(told.get("usid_name") or told.get("name") or dim.label or f"dim_{number}")
+    name = _name(dim, number)
     quantity = str(told.get("usid_quantity", told.get("quantity", "")))
     units = str(told.get("usid_units", told.get("units", "")))
     values = None
     if scale is not None and scale.dtype.kind in "biufc":
         values = np.asarray(scale[...])
     return make(name, units, values, size=size, quantity=quantity)
+
+
+def _name(dim: Any, number: int) -> str:
+    told = plain_attrs(dict(dim[0].attrs)) if len(dim) else {}
+    return str(told.get("usid_name") or told.get("name") or dim.label or f"dim_{number}")
 
 
 def _told(main: Any) -> tuple[dict[str, Any], tuple[Coordinate, ...]]:
@@ -67,21 +72,25 @@ def _told(main: Any) -> tuple[dict[str, Any], tuple[Coordinate, ...]]:
     for name in (each for each in _METADATA if each in group):
         found = flattened(group[name], f"{name}.")
         attrs |= {key: value for key, value in found.items() if not key.startswith(own)}
-    if "usid_units" not in attrs:
-        return attrs, ()
-    # what usidx wrote is restored as it was
-    attrs = {name: value for name, value in attrs.items() if name not in _OF_NSID}
-    attrs |= {name: attrs.pop(f"usid_{name}") for name in ("quantity", "units")}
+    if "usid_units" in attrs:  # what usidx wrote is restored as it was
+        attrs = {name: value for name, value in attrs.items() if name not in _OF_NSID}
+        attrs |= {name: attrs.pop(f"usid_{name}") for name in ("quantity", "units")}
     beside = group.get(_OWN, {})
     if "attributes" in beside:
         attrs |= plain_attrs(dict(beside["attributes"].attrs))
+    sizes = {_name(dim, number): size for number, (dim, size) in enumerate(_dims(main))}
     kept = beside.get("coordinates", {})
-    return attrs, tuple(_coordinate(name, plain_attrs(kept[name].attrs)) for name in kept)
+    coordinates = (_coordinate(str(name), plain_attrs(kept[name].attrs), sizes) for name in kept)
+    return attrs, tuple(each for each in coordinates if each is not None)
 
 
-def _coordinate(name: str, told: Mapping[str, Any]) -> Coordinate:
-    dims = tuple(map(str, np.ravel(told["dims"])))
-    return Coordinate(name, str(told.get("units", "")), dims, np.asarray(told["values"]))
+def _coordinate(name: str, told: Mapping[str, Any], sizes: Mapping[str, int]) -> Coordinate | None:
+    """What was kept of a coordinate; None where it does not go with the axes."""
+    dims = tuple(map(str, np.ravel(told.get("dims", []))))
+    values = np.asarray(told.get("values"))
+    if values.shape != tuple(sizes.get(dim, -1) for dim in dims):
+        return None
+    return Coordinate(name, str(told.get("units", "")), dims, values)
 
 
 READER = Reader(
