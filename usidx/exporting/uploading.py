@@ -8,11 +8,10 @@ from usidx.exporting.chunking import Chunks, cut
 from usidx.exporting.others import add_others
 from usidx.exporting.parts import Exportable, parts_of
 from usidx.exporting.storing import Progress, blocked, store
+from usidx.stores.remote.url import Url, is_versioned
 
 if TYPE_CHECKING:
     import dask.array
-
-    from usidx.stores.remote.url import Url
 
 
 def upload(
@@ -56,5 +55,6 @@ def upload(
         for name, attrs in parts.groups.items():
             new.set_attrs(name, attrs)
         add_others(parts.others, new.add_dataset, str(url))
-        store(sources, targets, progress)
+        # a version is written by one process
+        store(sources, targets, progress, here=is_versioned(url))
     return str(url)

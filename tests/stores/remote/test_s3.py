@@ -116,6 +116,18 @@ def test_through_obstore(s3, files, tmp_path, monkeypatch):
     assert np.array_equal(usidx.open("s3://lab/rust.zarr", storage_options=s3), VALUES)
 
 
+def test_versions_in_s3(s3, tmp_path):
+    pytest.importorskip("icechunk", reason="versions are kept by Icechunk")
+    array = usidx.open(write_scan(tmp_path / "scan.h5"))
+    how = {"endpoint_url": s3["client_kwargs"]["endpoint_url"], "region": "us-east-1",
+           "access_key_id": "any", "secret_access_key": "any", "allow_http": True,
+           "force_path_style": True}  # fmt: skip
+    url = array.usid.to_zarr("icechunk+s3://lab/scan.icechunk", storage_options=how)
+    (array + 1).rename("Raw_Data").usid.to_zarr(url, storage_options=how, overwrite=True)
+
+    assert np.array_equal(usidx.open(f"{url}@main", storage_options=how), VALUES + 1)
+
+
 @pytest.fixture
 def guarded(s3, files, tmp_path):
     """The same server, asking who is there; keys of a user who may do nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
+import importlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from usidx.errors import (
 from usidx.stores.remote.failing import failed
 from usidx.stores.remote.pace import learn, pace_of
 from usidx.stores.remote.reaching import place_of
-from usidx.stores.remote.url import Url
+from usidx.stores.remote.url import Url, is_versioned
 
 # What file systems call that by which a new version of an object is known.
 _TAGS = ("ETag", "etag", "e_tag", "version_id", "generation", "md5", "Content-MD5", "Digest",
@@ -47,11 +48,13 @@ def filesystem(url: Url) -> tuple[Any, str]:
     try:
         import fsspec
 
+        if is_versioned(url):  # which fsspec does not know of by itself
+            importlib.import_module("usidx.stores.remote.versioned")
         fs, path = fsspec.core.url_to_fs(str(url), **options_of(url))
     except ImportError as error:
         raise MissingDependencyError(
             f"{str(url)!r} cannot be reached: {error}; install it with "
-            "python -m pip install 'usidx[remote]'"
+            f"python -m pip install 'usidx[{'icechunk' if is_versioned(url) else 'remote'}]'"
         ) from error
     except Exception as error:
         raise failed(url, error) from error

@@ -69,6 +69,17 @@ def is_url(path: object) -> bool:
     return isinstance(path, Url) or (isinstance(path, str) and bool(_SCHEME.match(path)))
 
 
+def is_versioned(url: str) -> bool:
+    """Whether a URL is of an Icechunk repository.
+
+    Examples
+    --------
+    >>> is_versioned("icechunk:///data/scan.icechunk@main"), is_versioned("s3://lab/scan.zarr")
+    (True, False)
+    """
+    return url.startswith(("icechunk://", "icechunk+s3://"))
+
+
 def located(
     path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
 ) -> str | os.PathLike[str]:

@@ -27,7 +27,7 @@ from usidx.model.main import MainSpec
 from usidx.stores.leaves.leaf import ExtraCoordinate
 from usidx.stores.leaves.values import Indexed
 from usidx.stores.remote.objects import filesystem, lists, reached
-from usidx.stores.remote.url import Url
+from usidx.stores.remote.url import Url, is_versioned
 from usidx.stores.zarr.afar import objects_at
 from usidx.stores.zarr.create import Compression
 from usidx.stores.zarr.draft import Draft
@@ -91,7 +91,7 @@ class FarDraft:
         targets = self._draft.add_main(
             spec, chunks, extras=extras, completed=completed, compression=compression
         )
-        return tuple(
+        made = tuple(
             FarTarget(
                 self._home.joined(*os.path.relpath(each.folder, self._folder).split(os.sep)),
                 json.dumps(read_node(each.folder)),
@@ -101,6 +101,10 @@ class FarDraft:
             )
             for each in targets
         )
+        if is_versioned(self._home):  # which takes chunks of arrays that it knows
+            for each in made:
+                _put(each.url, {FILE: each.metadata.encode()})
+        return made
 
     def set_attrs(self, path: str, attrs: Mapping[str, Any]) -> None:
         """Give the group at `path`, which is made where there is none, its attributes."""
@@ -133,6 +137,10 @@ def draft_afar(url: Url, *, group: str | None, overwrite: bool) -> Iterator[FarD
         raise OptionError(f"group={group!r}: a store behind a URL is written whole")
     if not lists(url):
         raise OptionError(f"nothing can be written to {str(url)!r}; use s3:// or another storage")
+    if is_versioned(url):
+        with _new_version(url, overwrite) as draft:
+            yield draft
+        return
     replaced = _check(url, overwrite)
     home = Url(f"{url}.usidx-{uuid.uuid4().hex[:12]}", url.options) if replaced else url
     with tempfile.TemporaryDirectory(prefix="usidx-") as folder:
@@ -143,12 +151,36 @@ def draft_afar(url: Url, *, group: str | None, overwrite: bool) -> Iterator[FarD
             yield FarDraft(made, folder, home)
             consolidate(folder)
             _upload(folder, home)
+            fs, path = filesystem(home.joined(UNFINISHED))
+            with reached(home):
+                fs.rm(path)
         except BaseException:
             with contextlib.suppress(UsidError):
                 _remove(home)
             raise
     if replaced:
         _replace(home, url)
+
+
+@contextlib.contextmanager
+def _new_version(url: Url, overwrite: bool) -> Iterator[FarDraft]:
+    """The same as one commit of an Icechunk repository, of which what was there stays a version."""
+    from usidx.stores.remote.versioned import committed
+
+    with (
+        tempfile.TemporaryDirectory(prefix="usidx-") as folder,
+        committed(url) as (home, there),
+    ):
+        if there and not overwrite:
+            raise StoreExistsError(
+                f"{str(url)!r} has a version already; pass overwrite=True for another one, which "
+                "leaves that as it is"
+            )
+        made = Draft(folder, str(url), None)
+        made.set_attrs("/", {})
+        yield FarDraft(made, folder, home)
+        consolidate(folder)
+        _upload(folder, home)
 
 
 def _check(url: Url, overwrite: bool) -> bool:
@@ -205,9 +237,6 @@ def _upload(folder: str, home: Url) -> None:
                     _put(home, {key: stream.read()})
     with open(os.path.join(folder, FILE), "rb") as stream:
         _put(home, {FILE: stream.read()})
-    fs, path = filesystem(home.joined(UNFINISHED))
-    with reached(home):
-        fs.rm(path)
 
 
 def _replace(new: Url, old: Url) -> None:
