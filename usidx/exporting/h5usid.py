@@ -100,6 +100,7 @@ def to_h5usid(
                 compression=compression,
                 checked=checksums,
                 completed=part.completed,
+                failures=part.failures,
             )
             unit = unit_of_rows(part, target.encoding.chunk[0]) or block
             (transfer, *_) = transfers_of(part, [target], block, unit)

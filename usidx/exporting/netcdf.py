@@ -80,6 +80,7 @@ def to_netcdf(
                 chunk,
                 extras=part.extras,
                 completed=part.completed,
+                failures=part.failures,
                 compression=compression,
                 checked=checksums,
             )

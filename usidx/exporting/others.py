@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from usidx.errors import OptionError
 
 # Where these have an axis for each dimension of the positions, they are of another kind of store.
 _MARKS = re.compile(r"completed(_.*)?_positions", re.IGNORECASE)
+_FAILURES = re.compile(r"failed(_.*)?_positions|failure_reasons")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,19 @@ def others_of(node: xr.DataTree, where: str) -> Iterator[Other]:
         }
         # Not as a variable of the Dataset: coordinates would come with it.
         yield Other(f"{where.rstrip('/')}/{name}", xr.DataArray(variable), attrs)
+
+
+def without_failures(others: Iterable[Other], groups: Collection[str]) -> Iterator[Other]:
+    """The datasets but for those that say where a step failed, which come along with the Mains.
+
+    Parameters
+    ----------
+    groups : paths of the result groups whose Mains are as they are stored
+    """
+    for other in others:
+        parent, _, name = other.path.rpartition("/")
+        if parent not in groups or not _FAILURES.fullmatch(name):
+            yield other
 
 
 def add_others(others: Iterable[Other], add: Callable[..., None], store: str) -> None:

@@ -16,13 +16,15 @@ from usidx.arrays.fields import compound_spec
 from usidx.arrays.labels import Origin, arrange, as_main, origin_of
 from usidx.arrays.reshape import to_nd
 from usidx.errors import LayoutError, OptionError, PlanError, UsidError
-from usidx.exporting.others import Other, others_of
+from usidx.exporting.others import Other, others_of, without_failures
 from usidx.exporting.placing import Places
+from usidx.model.described import described
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
-from usidx.model.provenance import dump_parameters
+from usidx.model.provenance import SOURCE_LABELS, dump_parameters
 from usidx.readers import store_behind
 from usidx.stores.base import ResultRecord
+from usidx.stores.failures import FailedAt, failed_at
 
 Labelled = xr.DataArray | xr.Dataset
 Exportable = Labelled | xr.DataTree | Sequence[Labelled] | Mapping[str, Labelled]
@@ -52,6 +54,7 @@ class Part:
     arrays : one for each field of a compound Main (else one), with the dimensions of the spec
     extras : coordinates that are no part of the layout
     completed : position-shaped array of bool, for the Main of a partial result
+    failures : where the step failed, for the Main of a result that says so
     origin : (store, path) of the Main that it is, untouched; None for any other
     origins : of each of `arrays`, where it is untouched
     """
@@ -60,6 +63,7 @@ class Part:
     arrays: tuple[xr.DataArray, ...]
     extras: tuple[Extra, ...] = ()
     completed: Array | None = None
+    failures: FailedAt | None = None
     origin: tuple[str, str] | None = None
     origins: tuple[Origin | None, ...] = ()
 
@@ -155,7 +159,8 @@ def parts_of(obj: Exportable, group: str | None = None) -> Parts:
                 }
     groups.update(_result_groups(found))
     mains = tuple(_with_origin(part, origin) for part, origin in found)
-    return Parts(mains, groups, tuple(others))
+    told = {part.spec.parent for part, origin in found if origin is not None and origin.result}
+    return Parts(mains, groups, tuple(without_failures(others, told)))
 
 
 def _several(obj: Any) -> Iterator[tuple[Labelled, str]]:
@@ -278,9 +283,9 @@ def _extras(obj: xr.DataArray | xr.Dataset, spec: MainSpec) -> tuple[Extra, ...]
     return tuple(extras)
 
 
-def _result_groups(found: list[tuple[Part, Origin | None]]) -> dict[str, Mapping[str, Any]]:
+def _result_groups(found: list[tuple[Part, Origin | None]]) -> dict[str, dict[str, Any]]:
     """Attributes of each result group that Mains come from, by the path it will have."""
-    groups: dict[str, Mapping[str, Any]] = {}
+    groups: dict[str, dict[str, Any]] = {}
     for part, origin in found:
         group = part.spec.parent
         if origin is None or origin.result is None or group in groups:
@@ -291,6 +296,9 @@ def _result_groups(found: list[tuple[Part, Origin | None]]) -> dict[str, Mapping
         with contextlib.suppress(UsidError):
             record = store_behind(origin).result(origin.result)
             groups[group] = _result_attrs(record, _sources(record, found))
+            labels = [described(spec) for spec in _specs_along(record, found)]
+            if len(labels) == 1 == len(record.sources):
+                groups[group][SOURCE_LABELS] = labels[0]
     return groups
 
 
@@ -313,16 +321,31 @@ def _result_attrs(record: ResultRecord, sources: tuple[tuple[str, str], ...]) ->
 
 
 def _with_origin(part: Part, origin: Origin | None) -> Part:
-    """`part` with where it comes from, and what is computed of it where that is not all."""
+    """`part` with where it comes from, what is computed of it, and where its step failed."""
     if origin is not None:
         part = replace(part, origin=(str(origin.store), origin.main))
     if origin is None or origin.result is None or origin.form != "nd":
         return part
     stored = store_behind(origin).open_main(origin.main)
-    if stored.completed is None or stored.result is None or stored.result.status != "partial":
-        return part
-    done = stored.completed[(slice(None),) * stored.completed.ndim]
-    return replace(part, completed=done) if done.shape == part.spec.position.shape else part
+    done = None
+    if stored.completed is not None and stored.result and stored.result.status == "partial":
+        done = stored.completed[(slice(None),) * stored.completed.ndim]
+        if done.shape != part.spec.position.shape:
+            return part
+    failures = None if stored.failures is None else failed_at(stored.failures, done)
+    if failures is not None and failures.numbers.shape != part.spec.position.shape:
+        failures = None
+    return replace(part, completed=done, failures=failures)
+
+
+def _specs_along(record: ResultRecord, found: list[tuple[Part, Origin | None]]) -> list[MainSpec]:
+    """What those sources of a result are that come along."""
+    wanted = {(os.path.realpath(store or record.store), path) for store, path in record.sources}
+    return [
+        part.spec
+        for part, origin in found
+        if origin is not None and (os.path.realpath(origin.store), origin.main) in wanted
+    ]
 
 
 def _sources(

@@ -134,6 +134,7 @@ class _NewZarr:
             chunk,
             extras=part.extras,
             completed=part.completed,
+            failures=part.failures,
             compression=self.compression,
         )
         n_position = len(spec.position.shape)
@@ -190,7 +191,11 @@ class _NewHDF5:
         n_position = len(spec.position.shape)
         chunk = math.prod(box[:n_position]), math.prod(box[n_position:])
         made = self.store.add_main(
-            spec, compression=self.compression, completed=part.completed, chunk=chunk
+            spec,
+            compression=self.compression,
+            completed=part.completed,
+            failures=part.failures,
+            chunk=chunk,
         )
         orders = spec.position.order, spec.spectroscopic.order
         return [_HDF5Target(grid_of(spec.shape_2d, chunk, orders), spec.dtype, made, orders)]

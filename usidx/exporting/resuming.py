@@ -62,7 +62,7 @@ def fingerprint_of(
 
     told = hashlib.sha256(repr([*map(str, options)]).encode())
     for part in parts.mains:
-        told.update(tokenize(part.spec, part.extras, part.completed).encode())
+        told.update(tokenize(part.spec, part.extras, part.completed, part.failures).encode())
         if part.origin is not None:
             status = os.stat(part.origin[0]) if os.path.exists(part.origin[0]) else None
             stamp = None if status is None else (status.st_size, status.st_mtime_ns, status.st_ino)

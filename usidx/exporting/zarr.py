@@ -150,6 +150,7 @@ def to_zarr(
                 chunk,
                 extras=part.extras,
                 completed=part.completed,
+                failures=part.failures,
                 compression=compression,
                 shards=shard,
             )
@@ -181,6 +182,6 @@ def _fingerprint(parts: Parts, cuts: Sequence[Cut], options: tuple[object, ...])
 
 def _cut(part: Part, chunks: Chunks, shards: Chunks) -> Cut:
     """(blocks that one task writes, chunks, shards)."""
-    if shards is None or part.completed is not None:
+    if shards is None or part.completed is not None or part.failures is not None:
         return *cut(part, chunks), None
     return cut_in_shards(part, chunks, shards)

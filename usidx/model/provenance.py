@@ -19,6 +19,8 @@ from usidx.model.dimension import Array
 
 # every int below is a float64 of its own
 _EXACT_INT = 2**53
+# Digest of the labels of the source, in result groups that were converted together with it.
+SOURCE_LABELS = "usid_source_labels"
 TIMESTAMP_FORMAT = "%Y_%m_%d-%H_%M_%S"
 
 

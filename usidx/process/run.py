@@ -14,6 +14,7 @@ from usidx.process.planning.plan import Plan
 from usidx.process.planning.replanning import Replan
 from usidx.process.results.adopt import adopted, is_foreign
 from usidx.process.results.content import check_content
+from usidx.process.results.moved import came_along
 from usidx.process.results.result import ResultGroup
 from usidx.process.results.target import (
     Path,
@@ -120,7 +121,8 @@ def resume_plan(plan: Plan, replan: Replan, group: ResultGroup, options: Options
     PlanError : where it is a group of another step, version, parameters or source
     """
     record = group.record
-    if record.fingerprint != plan.fingerprint and not is_foreign(record):
+    known = record.fingerprint == plan.fingerprint or came_along(plan, record)
+    if not known and not is_foreign(record):
         raise PlanError(
             f"{group.name!r} cannot be resumed: its source, parameters or step are no longer those "
             f"it was begun with. A run of {plan.tool!r} makes a new group"

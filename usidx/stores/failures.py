@@ -39,6 +39,32 @@ class Failures:
     reasons: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class FailedAt:
+    """The same in memory, on its way into another store.
+
+    Parameters
+    ----------
+    numbers : array of uint8, position-shaped: 0, or the number of a reason from 1 on
+    reasons : the text of each
+    """
+
+    numbers: Array
+    reasons: tuple[str, ...]
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        return type(self).__name__, self.numbers.tobytes(), self.numbers.shape, self.reasons
+
+
+def failed_at(failures: Failures, done: Array | None) -> FailedAt:
+    """What failed of a Main, in memory; of the positions that `done` has, of all when None."""
+    numbers = np.asarray(failures.numbers[(slice(None),) * failures.numbers.ndim])
+    known = failures.reasons + ("an error of which nothing is told",) * (
+        int(numbers.max(initial=0)) - len(failures.reasons)
+    )
+    return FailedAt(numbers if done is None else np.where(done, numbers, np.uint8(0)), known)
+
+
 def slots_for(reasons: Sequence[str], known: Sequence[str]) -> tuple[list[int], dict[int, str]]:
     """(number of the slot of each reason, what is to be written into slots by their numbers).
 

@@ -13,6 +13,7 @@ from usidx.process.planning.identity import Source
 from usidx.process.planning.plan import Output, Plan
 from usidx.process.results.adopt import foreign_twins, is_foreign
 from usidx.process.results.content import of_the_same_values
+from usidx.process.results.moved import came_along
 from usidx.process.results.sources import source_attrs, sources_of
 from usidx.stores.base import Claim, OutputRequest, ResultRecord, ResultRequest, Store
 from usidx.stores.remote.url import is_there, is_url, path_on_disk
@@ -110,13 +111,16 @@ def claim_in(target: Target, request: ResultRequest, *, durable: bool = False) -
 def twins_of(plan: Plan, store: Store) -> tuple[ResultRecord, ...]:
     """Result groups that are what a plan makes: complete ones first, of those the newest.
 
-    They have its fingerprint and were made of the values that its sources have now, or are those
-    of other programs that `adopt` recognises, which come after.
+    They have its fingerprint, or were converted together with the source, and were made of the
+    values that its sources have now; or are those of other programs that `adopt` recognises, which
+    come after.
     """
     if not is_there(store.path):
         return ()
     known = store.results(plan.source.path)
-    found = [each for each in known if each.fingerprint == plan.fingerprint]
+    found = [
+        each for each in known if each.fingerprint == plan.fingerprint or came_along(plan, each)
+    ]
     newest = reversed([*foreign_twins(plan, store, known), *of_the_same_values(plan, found)])
     return tuple(
         sorted(newest, key=lambda each: (each.status != "complete", is_foreign(each), -each.done))

@@ -18,9 +18,9 @@ from usidx.errors import (
     StoreExistsError,
 )
 from usidx.model.dimension import Array
-from usidx.model.layout import file_rows
 from usidx.model.main import MainSpec
 from usidx.model.provenance import book_keeping
+from usidx.stores.failures import FailedAt
 from usidx.stores.hdf5.aside import aside, unwritable
 from usidx.stores.hdf5.describe import (
     KnownSide,
@@ -31,6 +31,7 @@ from usidx.stores.hdf5.describe import (
     write_attributes,
 )
 from usidx.stores.hdf5.encoding import Encoding, chunk_shape
+from usidx.stores.hdf5.marking import Marks, write_marks
 from usidx.stores.hdf5.new_result import find
 from usidx.stores.hdf5.overlay import Overlay
 from usidx.stores.hdf5.plain_dataset import Indexed, write_dataset
@@ -131,6 +132,7 @@ class Draft:
         self._made = set() if adds else {"/"}
         self._targets: list[Target] = []
         self._sources: list[tuple[str, str, str]] = []
+        self._marks: list[Marks] = []
 
     def add_main(
         self,
@@ -140,6 +142,7 @@ class Draft:
         compression: Compression | None = None,
         checked: bool = True,
         completed: Array | None = None,
+        failures: FailedAt | None = None,
         chunk: tuple[int, int] | None = None,
     ) -> Target:
         """Make a Main without values, and say where they go.
@@ -153,6 +156,7 @@ class Draft:
             piece
         completed : position-shaped array of bool, for a Main of a partial result: which positions
             have been computed
+        failures : where the step failed, for a Main of a result
         chunk : rows and columns of a stored chunk; those that suit `block` when None
         """
         _check_kept(spec, compression, checked)
@@ -173,8 +177,8 @@ class Draft:
             for layout in (spec.position, spec.spectroscopic):
                 ancillaries.side(layout, spec.name).refer(dataset, layout.role)
             describe_main(dataset, spec)
-            if completed is not None:
-                _write_marks(group, spec, completed)
+            if completed is not None or failures is not None:
+                self._marks.append(Marks(spec, completed, failures))
         self._targets.append(Target(self, spec, dataset, encoding, checked))
         return self._targets[-1]
 
@@ -254,6 +258,10 @@ class Draft:
                     f"{target.spec.position.size * target.spec.spectroscopic.size}; its blocks "
                     "must cover it exactly once"
                 )
+        for parent in dict.fromkeys(each.spec.parent for each in self._marks):
+            mains = {t.spec.name: t.spec for t in self._targets if t.spec.parent == parent}
+            marks = [each for each in self._marks if each.spec.parent == parent]
+            write_marks(self._file[parent], mains, marks)
         for group, name, source in self._sources:
             dataset = find(self._file, source)
             if isinstance(dataset, h5py.Dataset):
@@ -401,17 +409,3 @@ def _check_kept(spec: MainSpec, compression: Compression | None, checked: bool) 
         )
     if spec.dtype.hasobject or spec.dtype.itemsize == 0:
         raise OptionError(f"{spec.path!r} has values of {spec.dtype}; HDF5 keeps numbers")
-
-
-def _write_marks(group: h5py.Group, spec: MainSpec, completed: Array) -> None:
-    if completed.shape != spec.position.shape:
-        raise LayoutError(
-            f"completed has the shape {completed.shape}, the positions of {spec.path!r} have "
-            f"{spec.position.shape}"
-        )
-    marks = np.empty(spec.position.size, np.uint8)
-    marks[file_rows(spec.position, ())] = completed.reshape(-1)
-    name = "completed_positions"
-    if name in group:
-        name = f"completed_{spec.name}_positions"
-    group.create_dataset(name, data=marks)

@@ -25,6 +25,7 @@ from usidx.stores.base import (
     StoredGroup,
     StoredMain,
 )
+from usidx.stores.failures import Failures
 from usidx.stores.hdf5 import inventory
 from usidx.stores.hdf5.file import open_file
 from usidx.stores.hdf5.place import sample
@@ -34,6 +35,7 @@ from usidx.stores.leaves.leaf import check_version, dims_and_shape, dtype_from, 
 from usidx.stores.leaves.records import is_result_name, record_from, shown_status
 
 KEY = "usid"
+FAILURES = "failures"
 VERSION = 1
 _MACHINERY = frozenset({KEY, "Conventions", "_NCProperties", "_nc3_strict"})
 
@@ -101,6 +103,7 @@ def open_main(path: str, main: str, allow: tuple[str, ...] = ()) -> StoredMain:
             )
         marks = entry.get("marks")
         completed = inventory.stored_array(session, group[str(marks)]) if marks else None
+        failures = _failures(session, group, entry)
         result = _record(file, path, _parent(main)) if is_result_name(_parent(main)) else None
     digest = hashlib.sha256(json.dumps(entry, sort_keys=True).encode())
     for each in samples:
@@ -114,6 +117,7 @@ def open_main(path: str, main: str, allow: tuple[str, ...] = ()) -> StoredMain:
         completed=None if completed is None else JoinedArray((completed,), np.dtype(bool)),
         result=result,
         allow_external=allow,
+        failures=failures,
     )
 
 
@@ -323,14 +327,27 @@ def _main_entry(file: h5py.File, path: str) -> MainEntry:
     )
 
 
-def _counts(file: h5py.File, path: str) -> tuple[int, int]:
-    """(positions that are computed, all) of a Main."""
+def _failures(session: Session, group: h5py.Group, entry: Mapping[str, Any]) -> Failures | None:
+    """Where the step failed, of the Main in a group; None where it did nowhere."""
+    told = entry.get(FAILURES)
+    if not isinstance(told, dict) or str(told.get("numbers")) not in group:
+        return None
+    numbers = group[str(told["numbers"])]
+    count = int(np.count_nonzero(numbers[...]))
+    stored = JoinedArray((inventory.stored_array(session, numbers),), np.dtype(np.uint8))
+    return Failures(count, stored, tuple(map(str, told.get("reasons", ())))) if count else None
+
+
+def _counts(file: h5py.File, path: str) -> tuple[int, int, int]:
+    """(positions that are computed, all, those at which the step failed) of a Main."""
     entry = _entry(file, path)
     side = entry["position"]
     n_position = 1 if side["kind"] == "points" else len(side["dimensions"])
     total = int(np.prod(dims_and_shape(entry)[1][:n_position], dtype=np.int64))
     marks = entry.get("marks")
-    return (int(np.count_nonzero(file[path][str(marks)][...])) if marks else total), total
+    told = entry.get(FAILURES, {}).get("numbers")
+    failed = int(np.count_nonzero(file[path][str(told)][...])) if told else 0
+    return (int(np.count_nonzero(file[path][str(marks)][...])) if marks else total), total, failed
 
 
 def _record(file: h5py.File, store: str, group: str) -> ResultRecord:
@@ -341,8 +358,9 @@ def _record(file: h5py.File, store: str, group: str) -> ResultRecord:
         group,
         _group_attrs(file, group),
         mains=tuple(inside),
-        done=sum(done for done, _ in counts),
-        total=sum(total for _, total in counts),
+        done=sum(done for done, _, _ in counts),
+        total=sum(total for _, total, _ in counts),
+        failed=sum(failed for _, _, failed in counts),
     )
 
 

@@ -17,6 +17,7 @@ from usidx.errors import OptionError, StoreExistsError, StoreNotFoundError
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
 from usidx.stores import disk
+from usidx.stores.failures import FailedAt
 from usidx.stores.leaves.attributes import pack
 from usidx.stores.leaves.leaf import Column, ExtraCoordinate, Leaf, describe, fields_of
 from usidx.stores.leaves.values import (
@@ -28,7 +29,7 @@ from usidx.stores.leaves.values import (
     row_blocks,
 )
 from usidx.stores.lock import held, refuse_runs, store_lock
-from usidx.stores.netcdf.read import KEY, VERSION, is_netcdf
+from usidx.stores.netcdf.read import FAILURES, KEY, VERSION, is_netcdf
 
 Compression = Literal["zlib", "zstd"] | None
 COMPRESSIONS: tuple[Compression, ...] = ("zlib", "zstd", None)
@@ -75,6 +76,7 @@ class Draft:
         *,
         extras: Sequence[ExtraCoordinate] = (),
         completed: Array | None = None,
+        failures: FailedAt | None = None,
         compression: Compression = None,
         checked: bool = True,
     ) -> tuple[Target, ...]:
@@ -87,6 +89,7 @@ class Draft:
         extras : coordinates that the model has no place for, written for plain xarray alone
         completed : position-shaped array of bool, for a Main of a partial result: which positions
             have been computed
+        failures : where the step failed, for a Main of a result
         compression : "zlib", "zstd" or None
         checked : whether values have checksums, for which they are chunked
 
@@ -121,6 +124,17 @@ class Draft:
             marks[...] = completed.astype(np.uint8)
         marked = leaf.marks if completed is not None else None
         entry = {**leaf.entry, "id": uuid.uuid4().hex, "marks": marked}
+        if failures is not None:
+            name = "failed_positions"
+            while name in group.variables:
+                name += "_"
+            dims = leaf.dims[: failures.numbers.ndim]
+            numbers = group.createVariable(name, np.uint8, dims, fletcher32=True)
+            numbers.setncatts(
+                {"long_name": "0, or the number of a reason", "usid_role": "position"}
+            )
+            numbers[...] = failures.numbers
+            entry[FAILURES] = {"numbers": name, "reasons": list(failures.reasons)}
         # Text is the one thing that netCDF keeps exactly: what JSON says of attributes counts.
         plain, exact = pack(spec.attrs, spec.path)
         entry["attrs"] = {**plain, **exact}

@@ -16,11 +16,13 @@ from usidx.model.blocks import blocks_of
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
 from usidx.stores import disk
+from usidx.stores.failures import FailedAt
 from usidx.stores.leaves.attributes import pack
 from usidx.stores.leaves.leaf import VERSION, ExtraCoordinate, describe
 from usidx.stores.leaves.values import Indexed
 from usidx.stores.lock import held, refuse_runs, store_lock
 from usidx.stores.zarr.create import Compression, create_leaf, open_to_write
+from usidx.stores.zarr.failures import write_failures
 from usidx.stores.zarr.nodes import (
     ZarrFormat,
     consolidate,
@@ -141,6 +143,7 @@ class Draft:
         *,
         extras: Sequence[ExtraCoordinate] = (),
         completed: Array | None = None,
+        failures: FailedAt | None = None,
         compression: Compression = "lz4",
         shards: tuple[int, ...] | None = None,
     ) -> tuple[Target, ...]:
@@ -153,6 +156,7 @@ class Draft:
         extras : coordinates that the model has no place for, written for plain xarray alone
         completed : position-shaped array of bool, for a Main of a partial result: which positions
             have been computed
+        failures : where the step failed, for a Main of a result
         compression : "lz4", "zstd" or None
         shards : sizes of a file of several chunks; who stores writes whole ones then
         """
@@ -163,6 +167,8 @@ class Draft:
                 f"{spec.path!r} is given twice; give each Main a path of its own"
             )
         self._made.add(spec.path)
+        if failures is not None and completed is None:
+            completed = np.ones(spec.position.shape, bool)
         with writing(self._root, lambda: spec.nbytes):
             if there and entry_of(read_node(folder) or group_node()).get("kind") != "main":
                 disk.remove_tree(folder)  # its metadata were not all there
@@ -185,6 +191,8 @@ class Draft:
             )
             if completed is not None:
                 open_to_write(os.path.join(folder, leaf.marks))[...] = completed.astype(np.uint8)
+            if failures is not None:
+                write_failures(folder, failures)
         return tuple(
             Target(
                 os.path.join(folder, key),

@@ -16,7 +16,7 @@ import zarr
 from usidx.model.blocks import blocks_of
 from usidx.model.dimension import Array
 from usidx.model.result_rules import FailuresFacts
-from usidx.stores.failures import SLOTS, Failures, slots_for
+from usidx.stores.failures import SLOTS, FailedAt, Failures, numbered, slots_for
 from usidx.stores.zarr.array import ZarrArray, open_array
 from usidx.stores.zarr.create import codecs_of, open_to_write, options_of
 from usidx.stores.zarr.files import Files
@@ -86,6 +86,16 @@ def record_reasons(folder: str, reasons: Sequence[str]) -> list[int]:
         node["attributes"]["usid"] = {**entry, KEY: {**entry[KEY], "reasons": told}}
         write_node(folder, node)
     return slots
+
+
+def write_failures(folder: str, failures: FailedAt) -> None:
+    """Say where the step failed in a leaf group that is being made, and has marks."""
+    add_failures(folder, wait=False)
+    slots = record_reasons(folder, failures.reasons)
+    node = read_node(folder)
+    assert node is not None
+    numbers = open_to_write(os.path.join(folder, numbers_of(node)))
+    numbers[...] = numbered(failures.numbers, slots)
 
 
 def prepare(folder: str, *, retry: bool) -> None:
