@@ -70,7 +70,7 @@ def test_missing_frames_as_a_given_value(frames: tuple[pathlib.Path, Any]) -> No
     assert opened.measured.values.sum() == 10
     with pytest.raises(OptionError, match="fill_value"):
         usidx.open(path, fill_value=-1.5, **options)
-    with pytest.raises(OptionError, match="leaves no position"):
+    with pytest.raises(OptionError, match="leaves 0 of 12 positions"):
         usidx.open(path, sync_offset=50, **options)
 
 

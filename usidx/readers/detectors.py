@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +25,20 @@ _MRC_TYPES = {0: "i1", 1: "i2", 2: "f4", 4: "c8", 6: "u2", 12: "f2"}
 _MRC_HEADER = 1024
 
 
-def read_blo(path: str) -> Sequence[Foreign]:
-    """The diffraction patterns of an ASTAR (NanoMEGAS) block file."""
+def read_blo(
+    path: str,
+    *,
+    nav_shape: Sequence[int] | int | None = None,
+    sync_offset: int = 0,
+    fill_value: Any = None,
+) -> Sequence[Foreign]:
+    """The diffraction patterns of an ASTAR (NanoMEGAS) block file.
+
+    Parameters
+    ----------
+    nav_shape : shape of the scan; that of the file, with its steps, when None
+    sync_offset, fill_value : as for bare frames
+    """
     with open(path, "rb") as file:
         head = file.read(512)
     try:
@@ -33,30 +46,47 @@ def read_blo(path: str) -> Sequence[Foreign]:
     except struct.error as error:
         raise DamagedStoreError(f"{path!r} is cut short: {len(head)} bytes of header") from error
     frame = side * side
-    array = RawArray(
+    frames = RawArray(
         path,
-        (ny, nx, side, side),
+        (ny * nx, side, side),
         np.dtype("u1"),
         data + 6,
-        (nx * (frame + 6), frame + 6, side, 1),
+        (frame + 6, side, 1),
     )
     step = 100.0 / per_cm if per_cm else 1.0
     units = "cm" if per_cm else ""
-    axes = (
+    positions = [
         position("Y", "nm", evenly_spaced(ny, sy or 1.0)),
         position("X", "nm", evenly_spaced(nx, sx or 1.0)),
-        spectroscopic("v", units, evenly_spaced(side, step)),
-        spectroscopic("u", units, evenly_spaced(side, step)),
-    )
-    return [Foreign("Raw_Data", array, axes, "Intensity", "counts")]
+    ]
+    return [
+        scan(
+            "Raw_Data",
+            frames,
+            [spectroscopic(name, units, evenly_spaced(side, step)) for name in "vu"],
+            nav_shape=nav_shape,
+            sync_offset=sync_offset,
+            fill_value=fill_value,
+            positions=positions if nav_shape is None else None,
+            quantity="Intensity",
+            units="counts",
+        )
+    ]
 
 
-def read_mrc(path: str, *, nav_shape: Sequence[int] | int | None = None) -> Sequence[Foreign]:
+def read_mrc(
+    path: str,
+    *,
+    nav_shape: Sequence[int] | int | None = None,
+    sync_offset: int = 0,
+    fill_value: Any = None,
+) -> Sequence[Foreign]:
     """The images of an MRC (CCP4) file: the sections of a volume, or the frames of a scan.
 
     Parameters
     ----------
     nav_shape : shape of the scan; all sections along one axis when None
+    sync_offset, fill_value : as for bare frames
     """
     with open(path, "rb") as file:
         head = file.read(_MRC_HEADER)
@@ -82,7 +112,7 @@ def read_mrc(path: str, *, nav_shape: Sequence[int] | int | None = None) -> Sequ
     labels = [text_of(head[at : at + 80]) for at in range(224, _MRC_HEADER, 80)]
     attrs = {"labels": [label for label in labels if label.strip()]}
     positions = None
-    if nav_shape is None:
+    if nav_shape is None and not sync_offset:
         units, step = ("Å", steps[0]) if steps[0] else ("", 1.0)
         positions = [position("z", units, evenly_spaced(nz, step))]
     return [
@@ -91,6 +121,8 @@ def read_mrc(path: str, *, nav_shape: Sequence[int] | int | None = None) -> Sequ
             array,
             signal,
             nav_shape=nav_shape,
+            sync_offset=sync_offset,
+            fill_value=fill_value,
             positions=positions,
             quantity="Intensity",
             units="counts",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from usidx.errors import OptionError
 from usidx.model.dimension import Array
 from usidx.readers.base import Axis, Foreign, Reader, default_positions, position, spectroscopic
 from usidx.readers.raw import FileIdentity, LoadedArray, RawArray
+from usidx.readers.scans import scan
 
 NPY = b"\x93NUMPY"
 _ZIP = b"PK\x03\x04"
@@ -40,7 +42,14 @@ def _claims(path: str, head: bytes) -> bool:
 
 
 def read(
-    path: str, *, dims: Sequence[str] | None = None, n_position: int | None = None
+    path: str,
+    *,
+    dims: Sequence[str] | None = None,
+    n_position: int | None = None,
+    nav_shape: Sequence[int] | int | None = None,
+    sig_shape: Sequence[int] | int | None = None,
+    sync_offset: int = 0,
+    fill_value: Any = None,
 ) -> Sequence[Foreign]:
     """The arrays of a file.
 
@@ -51,15 +60,61 @@ def read(
     ----------
     dims : names of the axes
     n_position : how many of the axes, the first ones, are positions
+    nav_shape, sig_shape : shapes of a scan and of a frame, other than those of the array
+    sync_offset, fill_value : as for bare frames
     """
     with open(path, "rb") as file:
         if file.read(len(NPY)) == NPY:
             file.seek(0)
-            return [_main("Raw_Data", array_in(path, file, 0), dims, n_position)]
+            arrays: Mapping[str, RawArray | LoadedArray] = {"Raw_Data": array_in(path, file, 0)}
+        else:
+            arrays = {name.removesuffix(".npy"): each for name, each in _members(path).items()}
+    if nav_shape is None and sig_shape is None and not sync_offset:
+        return [_main(name, array, dims, n_position) for name, array in arrays.items()]
+    if dims is not None:
+        raise OptionError("dims= names the axes of the array, and nav_shape= gives it others")
     return [
-        _main(name.removesuffix(".npy"), array, dims, n_position)
-        for name, array in _members(path).items()
+        _scan(path, name, array, n_position, nav_shape, sig_shape, sync_offset, fill_value)
+        for name, array in arrays.items()
     ]
+
+
+def _scan(
+    path: str,
+    name: str,
+    array: RawArray | LoadedArray,
+    n_position: int | None,
+    nav_shape: Sequence[int] | int | None,
+    sig_shape: Sequence[int] | int | None,
+    sync_offset: int,
+    fill_value: Any,
+) -> Foreign:
+    """An array as frames of a scan, in the order in which they lie in the file."""
+    if not isinstance(array, RawArray) or not array.is_in_order:
+        raise OptionError(
+            f"{name!r} in {path!r} is compressed or in Fortran order: its frames do not lie one "
+            "after the other, as nav_shape=, sig_shape= and sync_offset= need them"
+        )
+    count = default_positions(array.ndim) if n_position is None else n_position
+    given = (sig_shape,) if isinstance(sig_shape, int) else sig_shape
+    frame = tuple(array.shape[count:] if given is None else given)
+    values, pixels = math.prod(array.shape), math.prod(frame)
+    if not frame or min(frame) < 1 or values % pixels:
+        raise OptionError(f"sig_shape={frame}: {name!r} has {values} values, no whole frames")
+    frames = RawArray(path, (values // pixels, *frame), array.stored, array.offset)
+    names = {1: ("channel",), 2: ("v", "u")}.get(len(frame)) or [
+        f"sig_{number}" for number in range(len(frame))
+    ]
+    if nav_shape is None and given is None:
+        nav_shape = array.shape[:count]
+    return scan(
+        name,
+        frames,
+        [spectroscopic(dim, size=size) for dim, size in zip(names, frame)],
+        nav_shape=nav_shape,
+        sync_offset=sync_offset,
+        fill_value=fill_value,
+    )
 
 
 def array_in(path: str, file: Any, base: int) -> RawArray:

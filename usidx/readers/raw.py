@@ -96,6 +96,13 @@ class RawArray:
         return len(self.shape)
 
     @property
+    def is_in_order(self) -> bool:
+        """Whether values lie one after the other, in C order."""
+        sizes = np.cumprod((1, *self.shape[:0:-1]), dtype=np.int64)[::-1]
+        plain = tuple(int(each) * self.stored.itemsize for each in sizes)
+        return self.strides == plain[: len(self.shape)]
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Of what is read: in the machine's byte order."""
         return self.stored.newbyteorder("=")

@@ -16,6 +16,8 @@ from usidx.readers.base import Axis, Foreign, position
 from usidx.stores.base import BlockArray
 
 NAMES = ("Z", "Y", "X")
+# Positions for each frame that is there: more are a shape that is wrong.
+_MOST_MISSING = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,16 @@ class SyncedArray:
     def ndim(self) -> int:
         return len(self.shape)
 
+    def _numbers(self, parts: Sequence[Any]) -> Array:
+        """Numbers of the frames at the positions that ints and slices select."""
+        numbers: Array = np.array(self.sync_offset)
+        stride = 1
+        for size, part in zip(reversed(self.nav_shape), reversed(parts)):
+            own = stride * np.arange(size)[part]
+            numbers = own.reshape(own.shape + (1,) * numbers.ndim) + numbers
+            stride *= size
+        return numbers
+
     def __dask_tokenize__(self) -> Any:
         known = (self.nav_shape, self.sync_offset, repr(self.fill), self.dtype.str)
         return "usidx.SyncedArray", self.frames.__dask_tokenize__(), known
@@ -54,8 +66,7 @@ class SyncedArray:
         parts = list(key) if isinstance(key, tuple) else [key]
         parts += [slice(None)] * (self.ndim - len(parts))
         count = len(self.nav_shape)
-        places = np.arange(math.prod(self.nav_shape)).reshape(self.nav_shape)
-        numbers = np.asarray(places[tuple(parts[:count])]) + self.sync_offset
+        numbers = np.asarray(self._numbers(parts[:count]))
         inner = tuple(parts[count:])
         flat = numbers.reshape(-1)
         sample = np.empty(self.frames.shape[1:], bool)[inner].shape
@@ -107,25 +118,25 @@ def scan(
     count = int(frames.shape[0])
     shape = _shape(nav_shape, count, sync_offset, positions)
     total = math.prod(shape)
-    numbers = np.arange(total) + sync_offset
-    there = (numbers >= 0) & (numbers < count)
-    if not there.any():
+    first, last = max(0, -sync_offset), min(total, count - sync_offset)
+    if first >= last or total > _MOST_MISSING * count:
         raise OptionError(
-            f"nav_shape={shape} with sync_offset={sync_offset} leaves no position with one of the "
-            f"{count} frames of {name!r}"
+            f"nav_shape={shape} with sync_offset={sync_offset} leaves {max(0, last - first)} of "
+            f"{total} positions with one of the {count} frames of {name!r}"
         )
     axes = tuple(positions) if positions is not None else _axes(shape)
     coordinates: tuple[Coordinate, ...] = ()
     dtype, fill = np.dtype(frames.dtype), fill_value
-    if not there.all():
+    if last - first < total:
         if fill is None:
             fill = np.nan
             dtype = dtype if dtype.kind in "fc" else np.result_type(dtype, np.float32)
         elif not np.can_cast(np.min_scalar_type(fill), dtype, "same_kind"):
             raise OptionError(f"fill_value={fill!r} is no value of {dtype}, which {name!r} has")
         dims = tuple(axis.dimension.name for axis in axes)
-        mask = there.reshape(shape).astype(np.uint8)
-        coordinates = (Coordinate("measured", "", dims, mask),)
+        mask = np.zeros(total, np.uint8)
+        mask[first:last] = 1
+        coordinates = (Coordinate("measured", "", dims, mask.reshape(shape)),)
     array = SyncedArray(frames, shape, sync_offset, 0 if fill is None else fill, dtype)
     return Foreign(name, array, (*axes, *signal), coordinates=coordinates, **told)
 
