@@ -193,3 +193,10 @@ def test_hyperspy_reads_it(tmp_path: pathlib.Path, peers_python: str) -> None:
             np.testing.assert_allclose(each["values"], coordinate, rtol=1e-12, err_msg=name)
             assert each["units"] == coordinate.attrs["units"]
             assert each["navigate"] == (each["name"] in main.usid.position_dims)
+
+
+def test_what_isel_leaves_over_comes_back(tmp_path: pathlib.Path) -> None:
+    part = make_main((2, 3, 4)).isel(X=1)
+    back = usidx.open(part.usid.to_hspy(tmp_path / "a.hspy"))
+    assert back.dims == ("Y", "Frequency")
+    assert float(back["X"]) == float(part["X"])

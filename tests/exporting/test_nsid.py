@@ -109,6 +109,18 @@ def test_pynsid_opens_it(tmp_path: pathlib.Path) -> None:
     ], told.stderr
 
 
+def test_text_along_an_axis_and_sides_of_one_cell(tmp_path: pathlib.Path) -> None:
+    main = make_main((2, 3, 4))
+    text = main.assign_coords(Frequency=("Frequency", list("abcd"), main["Frequency"].attrs))
+    back = usidx.open(text.usid.to_nsid(tmp_path / "a.h5"))
+    assert back["Frequency"].values.tolist() == list("abcd")
+    assert back["Frequency"].attrs["units"] == "Hz"
+    for number, part in enumerate((main.isel(X=1), main.isel(Frequency=0, drop=True))):
+        back = usidx.open(part.usid.to_nsid(tmp_path / f"{number}.h5"))
+        np.testing.assert_array_equal(back, part)
+        assert back.usid.position_dims == part.usid.position_dims
+
+
 def test_trees_and_what_is_refused(tmp_path: pathlib.Path) -> None:
     first, second = make_main((2, 3, 4)), make_main((2, 3, 4)) * 2
     second.attrs = first.attrs

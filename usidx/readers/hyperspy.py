@@ -112,7 +112,9 @@ def _restored(group: Any, axes: list[Axis]) -> tuple[list[Axis], tuple[Coordinat
     for name in group[place]:
         said = group[place][name]
         kept = [said[each] for each in ("values", "_list_values") if each in said]
-        dims = [text_of(each) for each in np.ravel(said["_list_dims"][...])] if kept else []
+        # an empty list has another name there
+        listed = np.ravel(said["_list_dims"][...]) if "_list_dims" in said else ()
+        dims = [text_of(each) for each in listed]
         if not kept or tuple(kept[0].shape) != tuple(sizes.get(dim, -1) for dim in dims):
             continue
         values = np.asarray(kept[0][...])

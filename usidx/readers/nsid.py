@@ -6,10 +6,12 @@ Spatial and temporal dimensions are positions, unless a file that usidx wrote sa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from usidx.model.dimension import Array
 from usidx.model.layout import Coordinate
 from usidx.readers.base import Axis, Foreign, Reader, position, spectroscopic
 from usidx.readers.hdf5_objects import dataset_main, holds, objects
@@ -35,6 +37,10 @@ def read(path: str) -> Sequence[Foreign]:
         for each in filter(_is_nsid, objects(root)):
             axes = [_axis(dim, number, size) for number, (dim, size) in enumerate(_dims(each))]
             attrs, coordinates = _told(each)
+            # text along an axis was kept as a coordinate of its name
+            own = {one.name: one.values for one in coordinates if one.dims == (one.name,)}
+            axes = [_relabelled(axis, own.get(axis.dimension.name)) for axis in axes]
+            coordinates = tuple(one for one in coordinates if one.name not in own)
             described.append((str(each.name), axes, attrs, str(each.name), coordinates))
     return [dataset_main(path, *each) for each in described]
 
@@ -56,6 +62,10 @@ def _axis(dim: Any, number: int, size: int) -> Axis:
     if scale is not None and scale.dtype.kind in "biufc":
         values = np.asarray(scale[...])
     return make(name, units, values, size=size, quantity=quantity)
+
+
+def _relabelled(axis: Axis, values: Array | None) -> Axis:
+    return axis if values is None else Axis(replace(axis.dimension, values=values), axis.role)
 
 
 def _name(dim: Any, number: int) -> str:

@@ -260,7 +260,12 @@ def _spec(main: Foreign) -> MainSpec:
     for role in ROLES:
         dimensions = tuple(each.dimension for each in main.axes if each.role == role)
         names = {each.name for each in dimensions}
-        along = tuple(each for each in main.coordinates if set(each.dims) <= names)
+        along = tuple(
+            each
+            for each in main.coordinates
+            # what is along none belongs to the positions
+            if set(each.dims) <= names and (each.dims or role == "position")
+        )
         if not dimensions:
             empty.append(role)
         sides[role] = Grid(role, dimensions or (single_cell(role),), along)
