@@ -49,6 +49,7 @@ def upload(
                 chunk,
                 extras=part.extras,
                 completed=part.completed,
+                failures=part.failures,
                 compression=compression,
             )
             sources += [blocked(array, block) for array in part.arrays]

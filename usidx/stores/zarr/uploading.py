@@ -24,6 +24,7 @@ from zarr.storage import StorePath
 from usidx.errors import OptionError, StoreAccessError, StoreExistsError, UsidError
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
+from usidx.stores.failures import FailedAt
 from usidx.stores.leaves.leaf import ExtraCoordinate
 from usidx.stores.leaves.values import Indexed
 from usidx.stores.remote.objects import filesystem, lists, reached
@@ -85,11 +86,17 @@ class FarDraft:
         *,
         extras: Sequence[ExtraCoordinate] = (),
         completed: Array | None = None,
+        failures: FailedAt | None = None,
         compression: Compression = "lz4",
     ) -> tuple[FarTarget, ...]:
         """Make a Main without values, and say where they go; parameters as of `Draft.add_main`."""
         targets = self._draft.add_main(
-            spec, chunks, extras=extras, completed=completed, compression=compression
+            spec,
+            chunks,
+            extras=extras,
+            completed=completed,
+            failures=failures,
+            compression=compression,
         )
         made = tuple(
             FarTarget(
