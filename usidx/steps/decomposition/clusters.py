@@ -24,7 +24,7 @@ def kmeans(
 
     .. math:: \min_{m, c} \sum_p |d_p - m_{c_p}|^2
 
-    (S. P. Lloyd, IEEE Trans. Inf. Theory 28, 129, 1982.) The means of up to four million values
+    (S. P. Lloyd, IEEE Trans. Inf. Theory 28, 129, 1982.) The means of up to a million values
     evenly spread over the map are found in small batches (D. Sculley, WWW 2010, 1177;
     `sklearn.cluster.MiniBatchKMeans`), and improved over all of it: each pass adds up the spectra
     nearest to each mean, which gives the next one. Another pass says what is nearest to which. The

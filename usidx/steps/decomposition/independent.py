@@ -33,7 +33,7 @@ def ica(
     orthogonal, as what is in a specimen rarely is. An invertible matrix W keeps their sum and makes
     the spectra W v, or the maps, as far from Gaussian as possible, and so as independent as
     possible (A. Hyvärinen and E. Oja, Neural Netw. 13, 411, 2000; `sklearn.decomposition.FastICA`).
-    What maps have in common is found from up to four million of their values, evenly spread.
+    What maps have in common is found from up to a million of their values, evenly spread.
 
     Parameters
     ----------

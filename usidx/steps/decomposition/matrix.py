@@ -20,7 +20,7 @@ from usidx.model.dimension import Array
 # Values that are converted at once.
 _AT_ONCE = 2**20
 # Values of a sample, which is kept in memory.
-_SAMPLE = 2**22
+_SAMPLE = 2**20
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def nmf(data: xr.DataArray, *, n_components: int = 8, passes: int = 4, seed: int
 
     .. math:: \min_{L, V \ge 0} \sum_{ps} \Big(d_{ps} - \sum_k l_{pk} v_{ks}\Big)^2
 
-    (D. D. Lee and H. S. Seung, Nature 401, 788, 1999.) Components of up to four million values
+    (D. D. Lee and H. S. Seung, Nature 401, 788, 1999.) Components of up to a million values
     evenly spread over the map are found by coordinate descent (`sklearn.decomposition.NMF`) and
     improved over all of it: each pass takes the best loadings of every block, adds up
     :math:`L^T L` and :math:`L^T d`, which is all that the best components depend on, and improves
@@ -90,7 +90,7 @@ def begun(sample: Array, k: int, seed: int) -> Array:
     check_finite(sample)
     _check_sign(sample)
     model = learning("decomposition").NMF(
-        k, init="nndsvda", random_state=seed, max_iter=1000, tol=1e-6
+        k, init="nndsvda", random_state=seed, max_iter=400, tol=1e-6
     )
     with warnings.catch_warnings():
         # the passes over all of the data go on from there
