@@ -32,7 +32,7 @@ from usidx.steps.fitting.stacked import factored, solved, squared
 
 # Values of the model that are made at once: they and their derivatives stay in the cache of a
 # processor. What is small is done for all rows together.
-_AT_ONCE = 2**15
+_AT_ONCE = 2**16
 _AT_ONCE_ELSEWHERE = 2**24
 _GOING = -1
 
@@ -345,7 +345,9 @@ def _products(xp: Any, problem: Problem, y: Any, w: Any, p: Any) -> tuple[Any, A
         residual, rows = residual * root, [each * root for each in rows]
     found = [xp.vecdot(each, residual) for each in rows]
     found += [xp.vecdot(each, rows[j]) for i, each in enumerate(rows) for j in range(i + 1)]
-    return cost, squares, xp.stack([xp.broadcast_to(each, cost.shape) for each in found])
+    # derivatives that one row stands for have one product
+    whole = [e if e.shape == cost.shape else xp.broadcast_to(e, cost.shape) for e in found]
+    return cost, squares, xp.stack(whole)
 
 
 def robust(xp: Any, loss: str, residual: Any, scale: float) -> tuple[Any, Any]:
