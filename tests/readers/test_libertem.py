@@ -222,6 +222,24 @@ def test_sparse_frames_that_do_not_go_together(tmp_path: pathlib.Path) -> None:
         usidx.open(path)
 
 
+def frms6(folder: pathlib.Path) -> tuple[pathlib.Path, Any]:
+    """Six frames of a pnCCD: its halves side by side, and two dark frames in a file before."""
+    frames = np.random.default_rng(9).integers(0, 999, (6, 8, 24)).astype("<u2")
+    head = np.zeros(1024, "u1")
+    head[:4], head[7] = (0, 4, 64, 0), 6
+    head[88:92].view("<u2")[:] = 24, 8
+    for name, part in (("a_000", np.zeros_like(frames[:2])), ("a_001", frames)):
+        head[1020:].view("<u4")[:] = len(part)
+        said = b"".join(bytes(64) + frame.tobytes() for frame in part)
+        (folder / f"{name}.frms6").write_bytes(head.tobytes() + said)
+    (folder / "a.hdr").write_text(
+        "[measurementInfo]\ndarkframes = 2\ndwelltimemicroseconds = 1\ngain = 1\n"
+        'signalframes = 6\nstemimagesize = 2x3\nreadoutmode = "bin: 1, windowing: 24 x 16"\n'
+    )
+    left, right = frames[..., :12], frames[..., 12:]
+    return folder / "a.hdr", np.concatenate([left, right[:, ::-1, ::-1]], axis=1).astype("f4")
+
+
 def test_through_libertem(tmp_path: pathlib.Path) -> None:
     path, frames = seq(tmp_path)
     try:
@@ -234,6 +252,9 @@ def test_through_libertem(tmp_path: pathlib.Path) -> None:
     check_reader(path, frames.reshape(3, 4, 4, 6), nav_shape=(3, 4))
     folded = usidx.open(path, nav_shape=(3, 4), sync_offset=-2, fill_value=0)
     np.testing.assert_array_equal(folded.values.reshape(12, 4, 6)[2:], frames[:10])
+    path, frames = frms6(tmp_path)
+    for each in (path, tmp_path / "a_001.frms6"):
+        np.testing.assert_array_equal(usidx.open(each), frames)
 
 
 def test_arrays_of_numpy_as_scans(tmp_path: pathlib.Path) -> None:

@@ -1,6 +1,7 @@
 """Files of detectors that are read through LiberTEM: SEQ, FRMS6 and K2IS.
 
-No real file of these kinds was at hand when this was written; a made-up SEQ file was tried.
+No real file of these kinds was at hand when this was written; made-up SEQ and FRMS6 files were
+tried.
 """
 
 from __future__ import annotations
