@@ -212,6 +212,8 @@ def _listen(out: IO[bytes], into: IO[bytes], watch: Watch) -> dict[str, Any]:
             into.flush()
         elif line.strip() == b"END":
             watch.stop()
+            into.write(b"go on\n")  # it looks at its answer, and all of the source for that
+            into.flush()
         elif line.startswith(b"{"):
             report = json.loads(line)
     return report

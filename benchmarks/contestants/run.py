@@ -66,6 +66,7 @@ def seconds(contestant: Any, work: str, truth: Any) -> tuple[float, float, str]:
     found = getattr(contestant, work.replace("-", "_"))()
     wall, cpu = time.perf_counter() - began, time.process_time() - busy
     print("END", file=sys.__stdout__, flush=True)
+    sys.stdin.readline()
     hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
     resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
     wrong = truth.of(work, found)
@@ -102,6 +103,7 @@ def work_of(contestant: Any, asked: argparse.Namespace) -> dict[str, Any]:
     if work in IN_MILLISECONDS:
         wall, cpu, wrong = in_milliseconds(contestant, work, path, truth)
         print("END", file=sys.__stdout__, flush=True)
+        sys.stdin.readline()
     else:
         wall, cpu, wrong = seconds(contestant, work, truth)
     estimate = getattr(contestant, "estimate", None)

@@ -60,7 +60,7 @@ def test_a_zarr_store_takes_memory_for_the_smallest_blocks(hdf5_path: str) -> No
     for process in (source.usid.process(doubled), source.usid.process(fft_filter, high=0.2e-3)):
         inside = process.estimate(workers=2, memory="66 kB")
         outside = process.estimate("other.zarr", workers=2, memory="66 kB")
-        assert outside.block_memory == inside.block_memory + estimate.AROUND_CHUNK
+        assert outside.block_memory == inside.block_memory + estimate.AROUND_ZARR
 
 
 def test_blocks_of_other_steps_are_whole(hdf5_path: str) -> None:

@@ -20,7 +20,7 @@ from usidx.errors import (
 )
 from usidx.process import BlockDone
 from usidx.process.process import Process as SameProcess
-from usidx.process.running.estimate import AROUND_CHUNK
+from usidx.process.running.estimate import AROUND_ZARR
 from usidx.step import step
 
 # Source and result of one row of the map are some 5 kB: blocks of 2 rows for one worker.
@@ -378,7 +378,7 @@ def test_an_estimate_is_arithmetic(source: xr.DataArray, path: str) -> None:
     # a row is 20 spectra of 32 values and 20 results; three times for copies
     row = 3 * 20 * 33 * 4
     # zarr's threads have a need of their own
-    around = AROUND_CHUNK if path.endswith(".zarr") else 0
+    around = AROUND_ZARR if path.endswith(".zarr") else 0
     assert estimate.block_memory == 4 * row + around
     assert (estimate.blocks, estimate.in_flight, estimate.memory) == (4, 1, 4 * row + around)
     assert estimate.disk >= 320 * 4

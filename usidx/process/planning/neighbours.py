@@ -121,7 +121,7 @@ def needs_of(plan: Plan) -> Needs:
         keys = _looked_at(output)
         if len(keys) < 2:
             continue
-        graphs = list(_graphs(plan, [[key] for key in keys]))
+        graphs = list(graphs_of(plan, [[key] for key in keys]))
         if _need_the_same(graphs[0], graphs[-1], plan.labelled, cheap=output.count <= _FEW):
             return NOTHING
         if not _share(graphs):
@@ -141,18 +141,31 @@ def own_graphs(plan: Plan, handfuls: Sequence[Sequence[Any]]) -> Iterator[Graph]
     ----------
     handfuls : keys of the blocks, as outputs give them; they are keys of the graphs too
     """
+    for keys, graph in zip(handfuls, graphs_of(plan, handfuls), strict=True):
+        yield own_graph_of(graph, keys)
+
+
+def own_graph_of(graph: Graph, keys: Sequence[Any]) -> Graph:
+    """The graph of some blocks, optimised, in which slices of what is read are read alone."""
     from dask.array.optimization import optimize
 
-    for keys, graph in zip(handfuls, _graphs(plan, handfuls), strict=True):
-        yield dict(optimize(_reading_slices(graph).graph, list(keys)))
+    return dict(optimize(_reading_slices(graph).graph, list(keys)))
 
 
-def _graphs(plan: Plan, handfuls: Sequence[Sequence[Any]]) -> Iterator[Graph]:
-    """The tasks that each handful of blocks needs, as they were described."""
+def graphs_of(
+    plan: Plan, handfuls: Sequence[Sequence[Any]], known: Graph | None = None
+) -> Iterator[Graph]:
+    """The tasks that each handful of blocks needs, as they were described.
+
+    Parameters
+    ----------
+    handfuls : as for `own_graphs`
+    known : nodes that take the place of what was described
+    """
     from dask._task_spec import Alias
 
     described = describe(plan, [key for keys in handfuls for key in keys])
-    whole = described.graph()
+    whole = {**described.graph(), **(known or {})}
     for keys in handfuls:
         own = _needed(whole, [described.keys[key] for key in keys])
         yield {**own, **{key: Alias(key, described.keys[key]) for key in keys}}
@@ -197,27 +210,27 @@ def _need_the_same(one: Graph, other: Graph, source: Labelled, *, cheap: bool) -
 
     def reads(key: Any) -> bool:
         return any(
-            _is_read(node) or (isinstance(each, tuple) and each[0] in names)
+            is_read(node) or (isinstance(each, tuple) and each[0] in names)
             for each, node in _needed(one, [key]).items()
         )
 
     def is_of_source(key: Any) -> bool:
         if isinstance(key, tuple) and key[0] in names:
             return True
-        read = _read_by(one, key) if _is_read(one[key]) else None
+        read = _read_by(one, key) if is_read(one[key]) else None
         return read is not None and any(map(read.is_of, _lazy_arrays(source)))
 
     common = one.keys() & other.keys()
     if not cheap and any(map(is_of_source, common)):
         return True
-    return any(not _is_cheap(one[key]) and reads(key) for key in common)
+    return any(not is_cheap(one[key]) and reads(key) for key in common)
 
 
-def _is_cheap(node: Any) -> bool:
+def is_cheap(node: Any) -> bool:
     """Whether a task is done as quickly as its values are read."""
     from dask._task_spec import Alias, DataNode, NestedContainer
 
-    if isinstance(node, (Alias, DataNode, NestedContainer)) or _is_read(node):
+    if isinstance(node, (Alias, DataNode, NestedContainer)) or is_read(node):
         return True
     function = node.func
     while hasattr(function, "func"):  # with some of its arguments
@@ -228,7 +241,7 @@ def _is_cheap(node: Any) -> bool:
     return module in _LIBRARIES and getattr(function, "__name__", "") in _CHEAP
 
 
-def _is_read(node: Any) -> bool:
+def is_read(node: Any) -> bool:
     from dask._task_spec import Task
     from dask.array.core import getter, getter_inline, getter_nofancy
 
@@ -262,7 +275,7 @@ def _reading_slices(graph: Graph) -> OwnGraph:
     found = dict(graph)
     read: dict[Any, Read] = {}
     for key in toposort(graph):
-        if _is_read(graph[key]):
+        if is_read(graph[key]):
             own = _read_by(graph, key)
             if own is not None:
                 read[key] = own

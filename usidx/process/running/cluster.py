@@ -7,7 +7,7 @@ import itertools
 import logging
 import queue
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,6 +147,10 @@ class Cluster:
         """
         with self.client.as_current():
             _Run(self, Packer(self.paths)).run(works, report)
+
+    def compute(self, graph: Graph, keys: Sequence[Any]) -> list[Any]:
+        """As `Executor.compute`."""
+        return list(self.client.get(graph, list(keys)))
 
     def run_joined(self, graph: Graph, last: Mapping[str, Unit], report: Report) -> None:
         """As `Executor.run_joined`."""

@@ -21,10 +21,8 @@ from usidx.process.running.streaming import GATHERED, Stream, stream_of
 from usidx.process.running.work import MANY_TASKS, count_units
 
 # What a thread takes besides the values: its stack, its allocator's memory, plans of transforms.
-# Measured, as is what a store of chunks takes to write them; beside whole blocks neither counts.
+# Measured, as is what zarr's own threads take for each block, however small it is.
 AROUND, AROUND_ZARR = 2**23, 20 * 2**20
-# What zarr's own threads take for each block, however small it is.
-AROUND_CHUNK = 10 * 2**20
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def estimate_of(
     blocks = count_units(plan)
     marks = sum(each.spec.position.size for each in plan.outputs)
     stream = stream_of(plan)
-    whole = memory_of(plan.cost) + (AROUND_CHUNK if _in_chunks(folder) else 0)
+    whole = memory_of(plan.cost) + (AROUND_ZARR if _in_chunks(folder) else 0)
     return Estimate(
         outputs=outputs,
         blocks=blocks,

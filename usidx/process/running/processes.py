@@ -9,9 +9,10 @@ import queue
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import Any
 
 from usidx.errors import StepError
 from usidx.process.running.parcel import Ended, Packer, Parcel
@@ -71,6 +72,10 @@ class Processes:
         finally:
             threads.shutdown(wait=True, cancel_futures=True)
             team.end()
+
+    def compute(self, graph: Graph, keys: Sequence[Any]) -> list[Any]:
+        """As `Executor.compute`, in threads."""
+        return Threads(self.workers).compute(graph, keys)
 
     def run_joined(self, graph: Graph, last: Mapping[str, Unit], report: Report) -> None:
         """As `Executor.run_joined`, in threads: what tasks have in common is in one memory."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from usidx.errors import OptionError
 from usidx.process.planning.plan import Plan
+from usidx.process.running.common import Common, common_of
 from usidx.process.running.failures import Ended
 from usidx.process.running.heap import keep_memory
 from usidx.process.running.mending import Mending, UnitFailedError, guarded
@@ -58,6 +59,10 @@ class Executor(Protocol):
         """
         ...
 
+    def compute(self, graph: Graph, keys: Sequence[Any]) -> list[Any]:
+        """The values of some keys of a graph."""
+        ...
+
     def run_joined(self, graph: Graph, last: Mapping[str, Unit], report: Report) -> None:
         """Do a graph whose tasks serve several units; the keys of `last` commit them."""
         ...
@@ -74,10 +79,11 @@ def execute(
 
     Units that need nothing of each other are one task each, made when there is a thread for it:
     what is in memory is bounded by how many run at once. Those of a step that acts on each
-    position alone are computed piece by piece. Where they have tasks in common (a mean
-    over the map that is subtracted, neighbours that overlap) all are one graph for dask, in which
-    what waits for all others reads its part anew, rather than everything being kept. So are a few
-    units of many tasks (a mean over the map), so that all threads have a part in them.
+    position alone are computed piece by piece. Where all need a summary of the source (a mean over
+    the map that is subtracted) that is computed first. Where they have other tasks in common, and
+    more than neighbours have, all are one graph for dask, in which what waits for all others reads
+    its part anew, rather than everything being kept. So are a few units of many tasks (a mean over
+    the map), so that all threads have a part in them.
 
     Parameters
     ----------
@@ -102,7 +108,11 @@ def execute(
     threads = int(getattr(executor, "threads", executor.workers))
     feed = _Feed(plan, units_of(plan, writers), stream, mending, threads)
     executor.run(feed, take)
-    if feed.rest:
+    common = common_of(plan, feed.rest, executor)
+    if common is not None:
+        feed.follow(common)
+        executor.run(feed, take)
+    elif feed.rest:
         graph, last = joined(read_anew(graph_of(plan, feed.rest)), feed.rest)
         executor.run_joined(guarded(graph) if mending and mending.marks else graph, last, take)
         executor.run(feed, take)  # what failed of these, position by position
@@ -132,6 +142,10 @@ class _Feed:
         if self.mending is not None and self.mending.again:
             return self.mending.again.popleft()
         return next(self._works)
+
+    def follow(self, common: Common) -> None:
+        """Go on with the rest, all of which need what was computed before."""
+        self._works = ((unit, self._minded(unit, work)) for unit, work in common.works(self.rest))
 
     def _made(self) -> Iterator[tuple[Unit, AnyWork]]:
         if self.stream is not None:
@@ -181,6 +195,13 @@ class Threads:
             # What is half done is brought to its end, so that nothing writes after the claim is
             # let go.
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def compute(self, graph: Graph, keys: Sequence[Any]) -> list[Any]:
+        """As `Executor.compute`."""
+        from dask.threaded import get
+
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="usidx") as pool:
+            return list(get(graph, list(keys), pool=pool, callbacks=()))
 
     def run_joined(self, graph: Graph, last: Mapping[str, Unit], report: Report) -> None:
         """As `Executor.run_joined`."""
