@@ -155,7 +155,11 @@ def _at(path: str, model: Carrier, x: Array, y: Array) -> Array:
             f"{path!r} holds a model {kind!r}, which usidx cannot evaluate; it knows splines and "
             f"linModel, {', '.join(_UNIT_OF_PLACES)}"
         )
-    places = {"x": x / _UNIT_OF_PLACES[kind], "y": y / _UNIT_OF_PLACES[kind], "z": 0.0}
+    places: dict[str, Any] = {
+        "x": x / _UNIT_OF_PLACES[kind],
+        "y": y / _UNIT_OF_PLACES[kind],
+        "z": 0.0,
+    }
     total = np.full((x.size, y.size), terms.get(_CONSTANT, 0.0))
     for name, factor in terms.items():
         matched = _TERM.fullmatch(name)
