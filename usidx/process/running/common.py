@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from usidx.process.planning.graphs import Graph
 from usidx.process.planning.neighbours import graphs_of, is_cheap, is_read, own_graph_of
 from usidx.process.planning.plan import Plan
+from usidx.process.running.rereading import read_anew
 from usidx.process.running.work import Unit, Work, batches
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def common_of(plan: Plan, units: Sequence[Unit], executor: Executor) -> Common |
     from dask.array.optimization import optimize
 
     try:
-        values = executor.compute(dict(optimize(one, keys)), keys)
+        values = executor.compute(read_anew(dict(optimize(one, keys))), keys)
     except Exception:
         log.debug("what blocks of %s have in common was not computed", plan.tool, exc_info=True)
         return None
