@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from usidx.steps.fitting.evaluating import evaluated, real_parts
 from usidx.steps.fitting.problem import (
     ANGLE,
     AT_BOUND,
@@ -30,10 +31,6 @@ from usidx.steps.fitting.problem import (
 )
 from usidx.steps.fitting.stacked import factored, solved, squared
 
-# Values of the model that are made at once: they and their derivatives stay in the cache of a
-# processor. What is small is done for all rows together.
-_AT_ONCE = 2**16
-_AT_ONCE_ELSEWHERE = 2**24
 _GOING = -1
 
 
@@ -110,7 +107,9 @@ def fit_batched(problem: Problem, y: Any, weights: Any, start: Any, out: Any, st
     """
     xp = y.__array_namespace__() if hasattr(y, "__array_namespace__") else _adapted(y)
     with np.errstate(all="ignore"):  # values that are not finite are looked for
-        out[...], status[...] = _fitted(xp, problem, _real(xp, y), _twice(xp, weights, y), start)
+        out[...], status[...] = _fitted(
+            xp, problem, real_parts(xp, y), _twice(xp, weights, y), start
+        )
 
 
 def _adapted(array: Any) -> Any:
@@ -120,21 +119,14 @@ def _adapted(array: Any) -> Any:
     return array_namespace(array)
 
 
-def _real(xp: Any, values: Any) -> Any:
-    """Complex values as their real parts, followed by the imaginary ones."""
-    if not xp.isdtype(values.dtype, "complex floating"):
-        return values
-    return xp.concat([xp.real(values), xp.imag(values)], axis=-1)
-
-
 def _twice(xp: Any, w: Any, y: Any) -> Any:
-    """Weights for what `_real` makes of y."""
+    """Weights for what `real_parts` makes of y."""
     return xp.concat([w, w], axis=-1) if xp.isdtype(y.dtype, "complex floating") else w
 
 
 def _fitted(xp: Any, problem: Problem, y: Any, w: Any, start: Any) -> tuple[Any, Any]:
     p = _followed(problem, xp.minimum(xp.maximum(start, problem.low), problem.high))
-    cost, squares, normal, gradient = _evaluated(xp, problem, y, w, p)
+    cost, squares, normal, gradient = evaluated(xp, problem, y, w, p)
     zeros = xp.zeros_like(cost)
     lost = xp.full(cost.shape, NO_START, dtype=xp.int8)
     going = xp.full(cost.shape, _GOING, dtype=xp.int8)
@@ -225,7 +217,7 @@ def _of_free(xp: Any, problem: Problem, state: State) -> tuple[Any, Any, Any]:
 
 def _advance(xp: Any, problem: Problem, state: State, trial: Trial, y: Any, w: Any) -> None:
     """Look where the steps lead, and go there where it is better."""
-    cost, squares, normal, gradient = _evaluated(xp, problem, y, w, trial.p)
+    cost, squares, normal, gradient = evaluated(xp, problem, y, w, trial.p)
     par, long, predicted = trial.par, trial.long, trial.predicted
     going = state.status == _GOING
     gain = xp.where(cost >= 100 * state.cost, -state.cost, state.cost - cost)
@@ -307,64 +299,6 @@ def _trusted(
         xp.where(bad, smaller, xp.where(good, larger, region)),
         xp.where(bad, par / shrink, xp.where(good, 0.5 * par, par)),
     )
-
-
-def _evaluated(xp: Any, problem: Problem, y: Any, w: Any, p: Any) -> tuple[Any, Any, Any, Any]:
-    """Cost, squares, normal equations (rows, q, q) and gradient (rows, q)."""
-    size = max(1, (_AT_ONCE if xp.__name__ == "numpy" else _AT_ONCE_ELSEWHERE) // y.shape[1])
-    found = []
-    for first in range(0, y.shape[0], size):
-        part = slice(first, min(first + size, y.shape[0]))
-        found.append(
-            _products(xp, problem, y[part, :], w[part, :] if w.shape[0] > 1 else w, p[part, :])
-        )
-    cost, squares, products = (xp.concat(each, axis=-1) for each in zip(*found, strict=True))
-    q = problem.free.shape[0]
-    gradient = xp.permute_dims(products[:q, :], (1, 0))
-    places = [
-        [q + max(i, j) * (max(i, j) + 1) // 2 + min(i, j) for j in range(q)] for i in range(q)
-    ]
-    rows = [xp.stack([products[each, :] for each in row], axis=-1) for row in places]
-    normal = xp.stack(rows, axis=-2)
-    total = cost + xp.sum(xp.linalg.diagonal(normal), axis=-1)
-    return xp.where(xp.isfinite(total), cost, xp.full_like(cost, xp.inf)), squares, normal, gradient
-
-
-def _products(xp: Any, problem: Problem, y: Any, w: Any, p: Any) -> tuple[Any, Any, Any]:
-    """Cost, squares, and products of derivatives with residuals and each other, (.., rows)."""
-    values, derivatives = problem.model.evaluate(xp, problem.x, p, problem.high, problem.moving)
-    residual = _real(xp, values) - y
-    rows = [_real(xp, each) for each in problem.chosen(derivatives)]
-    if problem.is_weighted:
-        residual, rows = residual * w, [each * w for each in rows]
-    squares = xp.vecdot(residual, residual)
-    cost = 0.5 * squares
-    if problem.loss != "linear":
-        cost, first = robust(xp, problem.loss, residual, problem.scale)
-        root = xp.sqrt(first)
-        residual, rows = residual * root, [each * root for each in rows]
-    found = [xp.vecdot(each, residual) for each in rows]
-    found += [xp.vecdot(each, rows[j]) for i, each in enumerate(rows) for j in range(i + 1)]
-    # derivatives that one row stands for have one product
-    whole = [e if e.shape == cost.shape else xp.broadcast_to(e, cost.shape) for e in found]
-    return cost, squares, xp.stack(whole)
-
-
-def robust(xp: Any, loss: str, residual: Any, scale: float) -> tuple[Any, Any]:
-    """Cost (rows,), and the weight of each square (rows, m) that has the same derivative.
-
-    Least squares with these weights never increase the cost (P. W. Holland and R. E. Welsch,
-    Commun. Stat. A6, 813, 1977).
-    """
-    z = (residual / scale) ** 2
-    if loss == "soft_l1":
-        root = xp.sqrt(1 + z)
-        value = 2 * (root - 1)
-    else:
-        outside = z > 1
-        root = xp.sqrt(xp.where(outside, z, xp.ones_like(z)))
-        value = xp.where(outside, 2 * root - 1, z)
-    return 0.5 * scale**2 * xp.sum(value, axis=-1), 1 / root
 
 
 def _concluded(xp: Any, problem: Problem, state: State, y: Any, w: Any) -> tuple[Any, Any]:
