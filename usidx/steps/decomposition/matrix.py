@@ -81,7 +81,8 @@ class Matrix:
             step = min(thinner, self.data.sizes[dim])
             chosen[dim] = slice(None, None, step)
             thinner = math.ceil(thinner / step)
-        values = self.data.isel(chosen).data
+        # copies, as views would keep the blocks that they are of
+        values = self.data.isel(chosen).data.map_blocks(np.array, dtype=self.data.dtype)
         whole = values.rechunk(-1).to_delayed(optimize_graph=False).ravel()[0]
         return delayed(_in_rows, pure=True)(whole, self.columns)
 
