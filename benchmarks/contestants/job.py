@@ -21,7 +21,7 @@ import numpy as np
 RAW = "Measurement_000/Channel_000/Raw_Data"
 DISTANCE = 0.5  # of two samples of a spectrum
 HIGH, ORDER = 0.2, 4  # of the low-pass: its edge, and how steep it is
-SIGMA, REACH = 0.5, 4  # of the Gaussian over the map: its width, and how many samples it reaches
+SIGMA, REACH = 0.15, 1  # of the Gaussian over the map: its width, and how many samples it reaches
 BLOCK = 8192  # positions that are computed at once: 32 MiB of 1024 float32
 CHECKED = 512  # rows of a stored result that are compared
 
