@@ -28,6 +28,10 @@ ORDER_NAMES: dict[Role, str] = {
 # Attribute of a stored Main: roles of the sides of which the array had no dimension. In a store
 # each side has one at least.
 EMPTY_SIDES = "usid_empty_sides"
+# Attribute of a stored Main: its coordinates that are no part of its layout.
+COORDINATES = "usid_coordinates"
+# Attributes of a stored Main that are none of its array.
+STRUCTURAL = (EMPTY_SIDES, COORDINATES)
 MOST_IN_ATTRS = 256
 # The order of more rows than these is a lazy coordinate, which selections do not copy.
 MOST_AT_HAND = 2**20
@@ -269,7 +273,7 @@ def _counts_all(rows: Array) -> bool:
 def main_attrs(spec: MainSpec) -> dict[str, Any]:
     """Attributes of the DataArray of a Main: what the file says, and the three that plots read."""
     own = {"quantity": spec.quantity, "units": spec.units, "long_name": spec.quantity}
-    told = {name: value for name, value in spec.attrs.items() if name != EMPTY_SIDES}
+    told = {name: value for name, value in spec.attrs.items() if name not in STRUCTURAL}
     return {**plain_attrs(told), **own}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from usidx.arrays.columns import EMPTY_SIDES
+from usidx.arrays.columns import STRUCTURAL
 from usidx.arrays.labels import OWN_ATTRS, main_attrs, spec_of, to_dataarray
 from usidx.arrays.origin import Origin, mark_origin
 from usidx.errors import LayoutError
@@ -47,10 +47,10 @@ def to_dataset(
     """
     variables: dict[str, xr.DataArray] = {}
     told = _told_units(spec)
-    sides = _empty_sides(spec)
+    structural = _structural(spec)
     for field in field_names(spec.dtype):
         data = values(field)
-        part = replace(spec, dtype=np.dtype(data.dtype), attrs=sides)
+        part = replace(spec, dtype=np.dtype(data.dtype), attrs=structural)
         variable = label(part, data)
         # xarray keeps variables and coordinates under one roof.
         name = f"{field}_values" if field in variable.coords else field
@@ -89,8 +89,8 @@ def _told_units(spec: MainSpec) -> dict[str, str]:
     return dict(zip(names, map(str, units))) if len(units) == len(names) else {}
 
 
-def _empty_sides(spec: MainSpec) -> dict[str, Any]:
-    return {key: value for key, value in spec.attrs.items() if key == EMPTY_SIDES}
+def _structural(spec: MainSpec) -> dict[str, Any]:
+    return {key: value for key, value in spec.attrs.items() if key in STRUCTURAL}
 
 
 def compound_spec(dataset: xr.Dataset, *, path: str | None = None) -> MainSpec:
@@ -115,7 +115,7 @@ def compound_spec(dataset: xr.Dataset, *, path: str | None = None) -> MainSpec:
     spec = spec_of(first, path=whole)
     own = (*OWN_ATTRS, "usid_main", FIELD_UNITS)
     attrs = {key: value for key, value in dataset.attrs.items() if key not in own}
-    attrs.update(_empty_sides(spec))
+    attrs.update(_structural(spec))
     units = [str(each.attrs.get("units", "")) for each in arrays]
     if units != [field_quantity(str(each.name))[1] for each in arrays]:
         attrs[FIELD_UNITS] = units

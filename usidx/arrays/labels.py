@@ -8,12 +8,15 @@ import numpy as np
 import xarray as xr
 
 from usidx.arrays.columns import (
+    COORDINATES,
     EMPTY_SIDES,
+    STRUCTURAL,
     coordinates_of,
     label_attrs,
     main_attrs,
     single_cell,
 )
+from usidx.arrays.further import dump_coordinates, further_coordinates, load_coordinates
 from usidx.arrays.origin import Origin, mark_origin, origin_of
 from usidx.arrays.rasters import layout_of
 from usidx.arrays.reshape import unflatten
@@ -65,6 +68,8 @@ def to_dataarray(spec: MainSpec, data: Any, *, origin: Origin | None = None) -> 
     variable = xr.Variable(spec.dims, data, main_attrs(spec))
     array = xr.DataArray(variable, coords=coords, name=spec.name)
     array = _without_empty_sides(array, spec)
+    further = load_coordinates(spec.attrs, dict(array.sizes))
+    array = array.assign_coords({k: v for k, v in further.items() if k not in array.coords})
     if origin is not None:
         mark_origin(array, origin)
     return array
@@ -90,8 +95,9 @@ def spec_of(array: xr.DataArray, *, path: str | None = None) -> MainSpec:
     """The MainSpec of any DataArray whose dimensions have roles.
 
     Positions come first, whatever the order in the array; `as_main` brings the array into that
-    order. A side of which nothing is left gets one Dimension of size 1. Scalar coordinates (what
-    `isel` leaves over) are no dimensions. Of the 2-D form of a grid it is that of the N-D form.
+    order. A side of which nothing is left gets one Dimension of size 1. Coordinates that are no
+    part of the layout, such as what `isel` leaves over, are among the attributes. Of the 2-D form
+    of a grid it is that of the N-D form.
 
     Parameters
     ----------
@@ -106,16 +112,25 @@ def spec_of(array: xr.DataArray, *, path: str | None = None) -> MainSpec:
     name = str(array.name) if array.name else "Raw_Data"
     attrs = array.attrs
     quantity = attrs.get("quantity") or attrs.get("long_name") or name
-    told = {key: value for key, value in attrs.items() if key not in (*OWN_ATTRS, EMPTY_SIDES)}
+    told = {key: value for key, value in attrs.items() if key not in (*OWN_ATTRS, *STRUCTURAL)}
     empty = [role for role, dims in zip(ROLES, (position, spectroscopic)) if not dims]
+    if empty:
+        told[EMPTY_SIDES] = empty
+    layouts = (
+        layout_of(array, "position", position),
+        layout_of(array, "spectroscopic", spectroscopic),
+    )
+    further = further_coordinates(array, layouts)
+    if further:
+        told[COORDINATES] = dump_coordinates(further)
     return MainSpec(
         path=f"/Measurement_000/Channel_000/{name}" if path is None else path,
         quantity=str(quantity),
         units=str(attrs.get("units", "")),
         dtype=np.dtype(array.dtype),
-        position=layout_of(array, "position", position),
-        spectroscopic=layout_of(array, "spectroscopic", spectroscopic),
-        attrs={**told, EMPTY_SIDES: empty} if empty else told,
+        position=layouts[0],
+        spectroscopic=layouts[1],
+        attrs=told,
     )
 
 

@@ -12,6 +12,7 @@ import xarray as xr
 
 from usidx.arrays.cells import Cells, Column, as_array
 from usidx.arrays.columns import coordinates_of, main_attrs
+from usidx.arrays.further import load_coordinates
 from usidx.arrays.lazy import to_lazy
 from usidx.arrays.origin import Origin, mark_origin
 from usidx.arrays.rasters import Attrs, cells_of, index_of
@@ -78,6 +79,8 @@ def to_flat_dataarray(spec: MainSpec, data: Any, *, origin: Origin | None = None
     array = xr.DataArray(variable, name=spec.name)
     for side in (spec.position, spec.spectroscopic):
         array = array.assign_coords(flat_coordinates_of(side))
+    further = load_coordinates(spec.attrs, {})
+    array = array.assign_coords({k: v for k, v in further.items() if k not in array.coords})
     if origin is not None:
         mark_origin(array, origin)
     return array

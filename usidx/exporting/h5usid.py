@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from usidx.arrays.fields import field_names, pack
+from usidx.arrays.further import is_kept
 from usidx.errors import OptionError
 from usidx.exporting.chunking import runs_of_positions
 from usidx.exporting.parts import Exportable, Part, Parts, parts_of
@@ -82,6 +84,7 @@ def to_h5usid(
     if append and overwrite:
         raise OptionError("a file is either replaced (overwrite) or added to (append), not both")
     parts = parts_of(obj)
+    _tell_of_lost_coordinates(parts, path)
     with _opened(path, bool(append), overwrite) as new:
         if append:
             parts = _placed(parts, append, new, path)
@@ -114,6 +117,21 @@ def to_h5usid(
         # One process has the file open, so that it takes the blocks whoever computes them.
         store(sources, targets, progress, here=True, transfers=transfers)
     return path
+
+
+def _tell_of_lost_coordinates(parts: Parts, path: str) -> None:
+    lost = [
+        f"{each.name!r} of {part.spec.path}"
+        for part in parts.mains
+        for each in part.extras
+        if not is_kept(part.spec.attrs, each.name)
+    ]
+    if lost:
+        warnings.warn(
+            f"{path!r} is written without coordinates that are no part of a layout, and too large "
+            f"(or of a type) for an attribute of HDF5: {', '.join(lost)}. A Zarr store holds them",
+            stacklevel=3,
+        )
 
 
 def _opened(path: str, append: bool, overwrite: bool) -> AbstractContextManager[Draft]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import xarray as xr
 
-from usidx.arrays.columns import INDEX_OF, ORDER
 from usidx.arrays.extras import TOLD, has_mains, without_extras
 from usidx.arrays.fields import compound_spec
+from usidx.arrays.further import further_coordinates
 from usidx.arrays.labels import Origin, arrange, as_main, origin_of
 from usidx.arrays.reshape import to_nd
 from usidx.errors import LayoutError, OptionError, PlanError, UsidError
@@ -267,19 +267,15 @@ def _folded(obj: Any) -> Any:
 
 def _extras(obj: xr.DataArray | xr.Dataset, spec: MainSpec) -> tuple[Extra, ...]:
     """The coordinates of `obj` that its spec says nothing of."""
-    layouts = (spec.position, spec.spectroscopic)
-    known = {name for layout in layouts for name in (*layout.dims, *layout.names)}
     extras = []
-    for name, each in obj.coords.items():
-        if name in known or {ORDER, INDEX_OF} & set(each.attrs):
-            continue
+    for name, each in further_coordinates(obj, (spec.position, spec.spectroscopic)).items():
         if each.nbytes > _LARGEST_EXTRA:
             raise OptionError(
                 f"coordinate {name!r} of {spec.path!r} has {each.nbytes} bytes and is no part of "
                 f"its layout; drop it with drop_vars({name!r}) or export it as a Main of its own"
             )
         dims = tuple(str(dim) for dim in each.dims)
-        extras.append(Extra(str(name), dims, each.values, {**each.attrs}))
+        extras.append(Extra(name, dims, each.values, {**each.attrs}))
     return tuple(extras)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from usidx.arrays.columns import EMPTY_SIDES
+from usidx.arrays.columns import STRUCTURAL
 from usidx.arrays.fields import compound_spec, compounds_of, field_names, pack
 from usidx.arrays.labels import arrange, as_main, assign_roles
 from usidx.arrays.roles import known_roles
@@ -160,7 +160,7 @@ def _plain(spec: MainSpec, attrs: Any) -> MainSpec:
         attrs={
             name: value
             for name, value in spec.attrs.items()
-            if name == EMPTY_SIDES or not (name in inherited or name.startswith("usid_"))
+            if name in STRUCTURAL or not (name in inherited or name.startswith("usid_"))
         },
     )
 
