@@ -80,7 +80,7 @@ def each(work: Callable[[Any], Any], items: Iterable[Any]) -> None:
 
 def checked(job: str, source: str, target: str) -> None:
     """The floor, with the checksums of HDF5."""
-    from usidx.stores.hdf5.fletcher import fletcher32
+    from usidx.stores.hdf5.values.fletcher import fletcher32
 
     floor(job, source, target, fletcher32)
 

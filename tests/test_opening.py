@@ -261,7 +261,7 @@ def test_parts_read_only_parts():
 
 
 def test_files_are_read_in_parts(h5usid, monkeypatch):
-    from usidx.stores.hdf5.bytes import HDF5Array
+    from usidx.stores.hdf5.values.bytes import HDF5Array
 
     read = []
     fill = HDF5Array._fill

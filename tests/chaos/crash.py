@@ -17,7 +17,7 @@ from tests.chaos import failing, subject, zarr_subject
 from tests.chaos.children import import_all, in_child
 from usidx.stores import disk, store_at
 from usidx.stores.deleting import delete_group
-from usidx.stores.hdf5.transaction import recover
+from usidx.stores.hdf5.transactions.transaction import recover
 
 SHIM = pathlib.Path(__file__).with_name("shim.c")
 _NAME = "under-attack"

@@ -22,7 +22,7 @@ from tests.chaos.children import fork, import_all, in_child
 from tests.chaos.cluster_host import Host, cluster
 from usidx.errors import UsidError
 from usidx.stores import store_at
-from usidx.stores.hdf5.superblock import read_superblock
+from usidx.stores.hdf5.transactions.superblock import read_superblock
 
 SECONDS = 0.1
 """What a block takes."""

@@ -23,7 +23,7 @@ import pytest
 from tests.chaos import subject, zarr_subject
 from tests.chaos.children import in_child
 from usidx.stores import disk, store_at
-from usidx.stores.hdf5.block_writer import HDF5BlockWriter
+from usidx.stores.hdf5.writing.block_writer import HDF5BlockWriter
 from usidx.stores.lock import STORE_SUFFIX
 from usidx.stores.zarr.writer import ZarrWriter
 

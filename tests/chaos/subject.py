@@ -19,12 +19,12 @@ from usidx.stores import disk, store_at
 from usidx.stores.base import OutputRequest, ResultRequest
 from usidx.stores.compression import Compression
 from usidx.stores.deleting import delete_group
-from usidx.stores.hdf5 import log as logs
-from usidx.stores.hdf5.append import appending
-from usidx.stores.hdf5.create import create_file
-from usidx.stores.hdf5.new_result import create_group
-from usidx.stores.hdf5.transaction import recover, transaction
+from usidx.stores.hdf5.transactions import log as logs
+from usidx.stores.hdf5.transactions.transaction import recover, transaction
 from usidx.stores.hdf5.write import HDF5Claim, claim, reopen
+from usidx.stores.hdf5.writing.append import appending
+from usidx.stores.hdf5.writing.create import create_file
+from usidx.stores.hdf5.writing.new_result import create_group
 from usidx.stores.lock import sweep_runs
 
 ROWS, COLUMNS, POINTS, PARAMETERS = 16, 8, 24, 3

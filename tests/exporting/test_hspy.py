@@ -15,7 +15,7 @@ import usidx
 from usidx.errors import OptionError, StoreExistsError
 from usidx.testing import make_main
 
-READS = pathlib.Path(__file__).parents[1] / "readers" / "hyperspy_reads.py"
+READS = pathlib.Path(__file__).parents[1] / "readers" / "formats" / "hyperspy_reads.py"
 SAMPLES = ["eels_si.hspy", "stem4d.hspy", "complex2d.hspy"]
 
 

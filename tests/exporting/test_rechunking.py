@@ -22,13 +22,14 @@ from hypothesis import strategies as st
 import usidx
 from tests.chaos.children import in_child
 from usidx.errors import NoSpaceError, OptionError, StoreExistsError
-from usidx.exporting import bands, passes, rechunk_for, rechunking, sources, transposing
+from usidx.exporting import rechunk_for, rechunking
+from usidx.exporting.moving import bands, passes, sources, transposing
 from usidx.model.dimension import Dimension
 from usidx.model.layout import Coordinate, Grid, Points
 from usidx.stores import store_at
 from usidx.stores.base import OutputRequest, ResultRequest
 from usidx.stores.hdf5 import read as read_hdf5
-from usidx.stores.hdf5.encoding import Encoding
+from usidx.stores.hdf5.writing.encoding import Encoding
 from usidx.testing import make_main
 
 CHANNEL = "/Measurement_000/Channel_000"

@@ -24,8 +24,9 @@ from usidx.model.dimension import Dimension
 from usidx.model.layout import Grid
 from usidx.stores import store_at
 from usidx.stores.base import OutputRequest, ResultRequest
-from usidx.stores.hdf5 import compressed, write
-from usidx.stores.hdf5.compressed import CompressedWriter
+from usidx.stores.hdf5 import write
+from usidx.stores.hdf5.writing import compressed
+from usidx.stores.hdf5.writing.compressed import CompressedWriter
 
 CHANNEL = "/Measurement_000/Channel_000"
 SHAPE = (24, 20, 64)

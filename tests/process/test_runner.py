@@ -15,7 +15,7 @@ from usidx.process.planning.bind import bind
 from usidx.process.running.runner import Threads, find_executor
 from usidx.process.running.work import count_units
 from usidx.step import step
-from usidx.stores.hdf5.bytes import HDF5Array
+from usidx.stores.hdf5.values.bytes import HDF5Array
 from usidx.stores.zarr.array import ZarrArray
 
 SMALL = {"memory": "33 kB", "workers": 1}

@@ -12,7 +12,7 @@ import pytest
 
 from usidx.errors import UnsafeStoreError
 from usidx.stores import guard, store_at
-from usidx.stores.hdf5.bytes import HDF5Array
+from usidx.stores.hdf5.values.bytes import HDF5Array
 
 MAIN = "/Measurement_000/Channel_000/Raw_Data"
 

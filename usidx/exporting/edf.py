@@ -14,8 +14,8 @@ import xarray as xr
 
 from usidx.arrays.roles import dims_by_role
 from usidx.errors import LayoutError, OptionError
-from usidx.exporting.aside import aside
-from usidx.exporting.storing import Progress, told
+from usidx.exporting.moving.aside import aside
+from usidx.exporting.moving.storing import Progress, told
 from usidx.model.blocks import block_shape, chunks_of
 from usidx.model.dimension import Array
 from usidx.stores.remote.url import path_on_disk

@@ -16,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 
 from usidx.errors import DamagedStoreError, LayoutError, MainNotFoundError, OptionError
-from usidx.exporting.chunking import cut
-from usidx.exporting.parts import Exportable, Part, parts_of
-from usidx.exporting.storing import Progress, blocked, store
+from usidx.exporting.moving.chunking import cut
+from usidx.exporting.moving.parts import Exportable, Part, parts_of
+from usidx.exporting.moving.storing import Progress, blocked, store
 from usidx.model.dimension import Array, same_values
 from usidx.model.layout import Grid, Layout
 from usidx.model.main import MainSpec

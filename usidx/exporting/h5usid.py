@@ -12,18 +12,18 @@ import numpy as np
 from usidx.arrays.fields import field_names, pack
 from usidx.arrays.further import is_kept
 from usidx.errors import OptionError
-from usidx.exporting.chunking import runs_of_positions
-from usidx.exporting.parts import Exportable, Part, Parts, parts_of
-from usidx.exporting.placing import next_measurements, places_in
-from usidx.exporting.storing import Progress, blocked, store
-from usidx.exporting.straight import Transfer, transfers_of, unit_of_rows
+from usidx.exporting.moving.chunking import runs_of_positions
+from usidx.exporting.moving.parts import Exportable, Part, Parts, parts_of
+from usidx.exporting.moving.placing import next_measurements, places_in
+from usidx.exporting.moving.storing import Progress, blocked, store
+from usidx.exporting.moving.straight import Transfer, transfers_of, unit_of_rows
 from usidx.model.dimension import Array
 from usidx.stores.remote.url import path_on_disk
 
 if TYPE_CHECKING:
     import dask.array
 
-    from usidx.stores.hdf5.create import Draft
+    from usidx.stores.hdf5.writing.create import Draft
 
 Compression = Literal["gzip", "lzf"]
 
@@ -136,8 +136,8 @@ def _tell_of_lost_coordinates(parts: Parts, path: str) -> None:
 
 def _opened(path: str, append: bool, overwrite: bool) -> AbstractContextManager[Draft]:
     """The file that is made, or that is added to."""
-    from usidx.stores.hdf5.append import appending
-    from usidx.stores.hdf5.create import draft
+    from usidx.stores.hdf5.writing.append import appending
+    from usidx.stores.hdf5.writing.create import draft
 
     if append and os.path.exists(path):
         return appending(path)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from usidx.errors import OptionError
-from usidx.exporting.aside import aside
-from usidx.exporting.chunking import runs_of_positions
-from usidx.exporting.parts import Labelled, parts_of
-from usidx.exporting.storing import Progress, blocked, store
+from usidx.exporting.moving.aside import aside
+from usidx.exporting.moving.chunking import runs_of_positions
+from usidx.exporting.moving.parts import Labelled, parts_of
+from usidx.exporting.moving.storing import Progress, blocked, store
 from usidx.model.dimension import Array
 from usidx.stores.remote.url import path_on_disk
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from usidx.errors import OptionError
-from usidx.exporting.aside import aside
-from usidx.exporting.chunking import Chunks
-from usidx.exporting.parts import Exportable, Part, parts_of
+from usidx.exporting.moving.aside import aside
+from usidx.exporting.moving.chunking import Chunks
+from usidx.exporting.moving.parts import Exportable, Part, parts_of
+from usidx.exporting.moving.storing import Progress, blocked, store
 from usidx.exporting.signals import Signal, SignalAxis, cut_signal, signal_of
-from usidx.exporting.storing import Progress, blocked, store
 from usidx.stores.remote.url import path_on_disk
 
 if TYPE_CHECKING:

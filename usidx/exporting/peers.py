@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from usidx.errors import MissingDependencyError, OptionError
+from usidx.exporting.moving.parts import parts_of
 from usidx.exporting.nsid import data_type, dimension_type
-from usidx.exporting.parts import parts_of
 from usidx.exporting.signals import Signal, signal_of
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ import xarray as xr
 
 from usidx.arrays.fields import field_names, pack
 from usidx.errors import OptionError, did_you_mean
-from usidx.exporting.bands import Access, Cut, cut_of, least_of
-from usidx.exporting.parts import Exportable, Part, Parts, parts_of
-from usidx.exporting.passes import TILE, Count, Job, carry_out
-from usidx.exporting.rechunked import New, Target, new_store
-from usidx.exporting.sources import Source, source_of
-from usidx.exporting.storing import Progress, told
+from usidx.exporting.moving.bands import Access, Cut, cut_of, least_of
+from usidx.exporting.moving.parts import Exportable, Part, Parts, parts_of
+from usidx.exporting.moving.passes import TILE, Count, Job, carry_out
+from usidx.exporting.moving.rechunked import New, Target, new_store
+from usidx.exporting.moving.sources import Source, source_of
+from usidx.exporting.moving.storing import Progress, told
 from usidx.model.dimension import Array
 from usidx.stores import disk
 from usidx.stores.compression import Compression

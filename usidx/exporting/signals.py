@@ -16,8 +16,8 @@ import xarray as xr
 
 from usidx.arrays.columns import EMPTY_SIDES
 from usidx.errors import OptionError
-from usidx.exporting.chunking import Chunks, cut
-from usidx.exporting.parts import Part
+from usidx.exporting.moving.chunking import Chunks, cut
+from usidx.exporting.moving.parts import Part
 from usidx.model.dimension import Array, Dimension
 from usidx.model.layout import Grid
 from usidx.model.main import MainSpec

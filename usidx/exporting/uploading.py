@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from usidx.exporting.chunking import Chunks, cut
-from usidx.exporting.others import add_others
-from usidx.exporting.parts import Exportable, parts_of
-from usidx.exporting.storing import Progress, blocked, store
+from usidx.exporting.moving.chunking import Chunks, cut
+from usidx.exporting.moving.others import add_others
+from usidx.exporting.moving.parts import Exportable, parts_of
+from usidx.exporting.moving.storing import Progress, blocked, store
 from usidx.stores.remote.url import Url, is_versioned
 
 if TYPE_CHECKING:

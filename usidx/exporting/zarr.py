@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from usidx.errors import OptionError
-from usidx.exporting.chunking import Chunks, cut, cut_in_shards
-from usidx.exporting.others import add_others
-from usidx.exporting.parts import Exportable, Part, Parts, parts_of
-from usidx.exporting.resuming import fingerprint_of, remaining, untransferred
-from usidx.exporting.storing import Progress, blocked, store
-from usidx.exporting.straight import Transfer, transfers_of
+from usidx.exporting.moving.chunking import Chunks, cut, cut_in_shards
+from usidx.exporting.moving.others import add_others
+from usidx.exporting.moving.parts import Exportable, Part, Parts, parts_of
+from usidx.exporting.moving.resuming import fingerprint_of, remaining, untransferred
+from usidx.exporting.moving.storing import Progress, blocked, store
+from usidx.exporting.moving.straight import Transfer, transfers_of
 from usidx.stores.remote.url import Url, located
 
 if TYPE_CHECKING:

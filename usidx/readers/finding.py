@@ -70,7 +70,7 @@ def readers() -> Mapping[str, Reader]:
 
     found: dict[str, Reader] = {}
     for name in BUILT_IN:
-        made: tuple[Reader, ...] = importlib.import_module(f"usidx.readers.{name}").READERS
+        made: tuple[Reader, ...] = importlib.import_module(f"usidx.readers.formats.{name}").READERS
         found.update({each.name: each for each in made})
     for point in entry_points(group=ENTRY_POINTS):
         try:

@@ -9,7 +9,7 @@ import numpy as np
 
 from usidx.errors import NotUsidError
 from usidx.model.dimension import Array
-from usidx.readers.edf_headers import EdfImage, images, opened
+from usidx.readers.formats.edf_headers import EdfImage, images, opened
 from usidx.readers.frames import Frames
 
 

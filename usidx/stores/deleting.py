@@ -65,7 +65,7 @@ def _remover(store: Store) -> Callable[[str, str], None]:
     from usidx.stores.zarr import ZarrStore
 
     if isinstance(store, HDF5Store):
-        from usidx.stores.hdf5.delete import remove_group
+        from usidx.stores.hdf5.writing.delete import remove_group
 
         return remove_group
     if isinstance(store, ZarrStore):

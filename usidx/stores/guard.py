@@ -18,11 +18,11 @@ from pathlib import Path
 import h5py
 
 from usidx.errors import DamagedStoreError, UnsafeStoreError
-from usidx.stores.hdf5.addresses import out_of_bounds
-from usidx.stores.hdf5.extents import absurdity
 from usidx.stores.hdf5.file import size_of
-from usidx.stores.hdf5.heaps import endless_heap
-from usidx.stores.hdf5.links import MOST_LEVELS, Links, cycles, walk
+from usidx.stores.hdf5.objects.addresses import out_of_bounds
+from usidx.stores.hdf5.objects.extents import absurdity
+from usidx.stores.hdf5.objects.heaps import endless_heap
+from usidx.stores.hdf5.objects.links import MOST_LEVELS, Links, cycles, walk
 from usidx.stores.remote.url import absolute
 
 # Files that were found clean, so that listing and opening look at a file once.

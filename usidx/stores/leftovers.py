@@ -28,14 +28,14 @@ def clear_leftovers(path: str) -> None:
 
 
 def _clear_file(real: str) -> None:
-    from usidx.stores.hdf5.transaction import transaction
+    from usidx.stores.hdf5.transactions.transaction import transaction
 
     with transaction(real, timeout=0.0, what="tidying up"):
         pass  # it completes or drops what was begun, before it begins
 
 
 def _clear_folder(real: str) -> None:
-    from usidx.stores.hdf5.transaction import PART_SUFFIX
+    from usidx.stores.hdf5.transactions.transaction import PART_SUFFIX
     from usidx.stores.zarr.staging import tidy, tidy_inside
 
     with held(store_lock(real, "tidying up"), 0.0):

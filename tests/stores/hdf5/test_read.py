@@ -31,8 +31,8 @@ from usidx.model.layout import Grid, Layout
 from usidx.stores import store_at
 from usidx.stores.base import MainEntry, StoredMain
 from usidx.stores.hdf5 import HDF5Store, read
-from usidx.stores.hdf5.bytes import HDF5Array
-from usidx.stores.hdf5.selection import Fold
+from usidx.stores.hdf5.values.bytes import HDF5Array
+from usidx.stores.hdf5.values.selection import Fold
 
 # the samples of the fixture, wanted here while tests are still being collected
 FOLDER = pathlib.Path(__file__).resolve().parents[4] / "shared" / "samples" / "h5usid"
@@ -798,7 +798,7 @@ def test_no_handle_stays_open(tmp_path: pathlib.Path) -> None:
 def test_a_big_index_matrix_is_read_in_bounded_memory(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from usidx.stores.hdf5 import ancillaries
+    from usidx.stores.hdf5.objects import ancillaries
 
     monkeypatch.setattr(ancillaries, "_WHOLE_BYTES", 1000)
     path = tmp_path / "a.h5"

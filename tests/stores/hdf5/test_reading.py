@@ -16,8 +16,8 @@ import usidx
 from usidx.process.running.program import stored_of
 from usidx.steps import fft_filter
 from usidx.stores import disk
-from usidx.stores.hdf5 import bytes as reading
-from usidx.stores.hdf5.bytes import HDF5Array, Reading
+from usidx.stores.hdf5.values import bytes as reading
+from usidx.stores.hdf5.values.bytes import HDF5Array, Reading
 from usidx.testing import make_main
 
 MAIN = "Measurement_000/Channel_000/Raw_Data"

@@ -33,9 +33,9 @@ from usidx.model.layout import Coordinate, Grid, Points
 from usidx.model.main import MainSpec
 from usidx.stores import disk
 from usidx.stores.base import OutputRequest, ResultRequest
-from usidx.stores.hdf5 import block_writer
-from usidx.stores.hdf5.transaction import transaction
+from usidx.stores.hdf5.transactions.transaction import transaction
 from usidx.stores.hdf5.write import HDF5Claim, claim, reopen
+from usidx.stores.hdf5.writing import block_writer
 
 ALL = (slice(None),) * 3
 

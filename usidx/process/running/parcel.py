@@ -162,7 +162,7 @@ def get_ready(paths: tuple[str, ...]) -> None:
         if os.path.isdir(path):
             import usidx.stores.zarr.writer
         else:
-            import usidx.stores.hdf5.block_writer  # noqa: F401
+            import usidx.stores.hdf5.writing.block_writer  # noqa: F401
 
 
 def perform(parcel: Parcel, *shared: bytes) -> Ended:

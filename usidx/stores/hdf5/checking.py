@@ -22,15 +22,15 @@ from usidx.model.result_rules import (
     misnamed,
 )
 from usidx.model.rules import Findings, MainFacts, Violation, check_main, errors
-from usidx.stores.hdf5 import attributes
-from usidx.stores.hdf5.failures import failures_facts
-from usidx.stores.hdf5.links import Links
-from usidx.stores.hdf5.links import walk as walk_links
-from usidx.stores.hdf5.place import REFERENCES
+from usidx.stores.hdf5.objects import attributes
+from usidx.stores.hdf5.objects.links import Links
+from usidx.stores.hdf5.objects.links import walk as walk_links
+from usidx.stores.hdf5.objects.place import REFERENCES
+from usidx.stores.hdf5.objects.soundness import check_storage, check_values
+from usidx.stores.hdf5.objects.walk import Item, find, has_attribute
 from usidx.stores.hdf5.read import Session, opened
 from usidx.stores.hdf5.results import named_parts
-from usidx.stores.hdf5.soundness import check_storage, check_values
-from usidx.stores.hdf5.walk import Item, find, has_attribute
+from usidx.stores.hdf5.writing.failures import failures_facts
 
 _REFERENCES = tuple(name.encode() for name in REFERENCES)
 _MARKS = re.compile(r"completed(_.+)?_positions", re.IGNORECASE)

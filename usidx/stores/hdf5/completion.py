@@ -10,10 +10,10 @@ import numpy as np
 
 from usidx.model.dimension import Array
 from usidx.stores.base import Status
-from usidx.stores.hdf5 import attributes
-from usidx.stores.hdf5.bytes import HDF5Array, hash_of
-from usidx.stores.hdf5.failures import count_failed
-from usidx.stores.hdf5.selection import Fold, as_rows, select, stored_rows
+from usidx.stores.hdf5.objects import attributes
+from usidx.stores.hdf5.values.bytes import HDF5Array, hash_of
+from usidx.stores.hdf5.values.selection import Fold, as_rows, select, stored_rows
+from usidx.stores.hdf5.writing.failures import count_failed
 
 MARKS = "completed_positions"
 

@@ -19,9 +19,9 @@ from usidx.errors import (
     UsidError,
 )
 from usidx.stores import disk
-from usidx.stores.hdf5.filters import lacks_plugin, missing_plugin
-from usidx.stores.hdf5.log import log_path
-from usidx.stores.hdf5.transaction import recover
+from usidx.stores.hdf5.objects.filters import lacks_plugin, missing_plugin
+from usidx.stores.hdf5.transactions.log import log_path
+from usidx.stores.hdf5.transactions.transaction import recover
 from usidx.stores.remote.url import Url
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -83,7 +83,7 @@ def open_file(path: str, *, timeout: float = LOCK_TIMEOUT) -> Iterator[h5py.File
     StoreLockedError : where another program keeps the file open for writing longer than `timeout` s
     """
     if isinstance(path, Url):
-        from usidx.stores.hdf5.afar import open_afar
+        from usidx.stores.hdf5.values.afar import open_afar
 
         with open_afar(path) as file:
             yield file

@@ -11,13 +11,13 @@ import numpy as np
 
 from usidx.errors import MainNotFoundError, UsidError, did_you_mean
 from usidx.stores.base import BlockArray, Contents, StoredDataset, StoredGroup
-from usidx.stores.hdf5 import attributes
 from usidx.stores.hdf5.file import understandable
-from usidx.stores.hdf5.place import find_place
-from usidx.stores.hdf5.plain import PlainArray, in_words, is_numeric, plain_equivalent
+from usidx.stores.hdf5.objects import attributes
+from usidx.stores.hdf5.objects.place import find_place
+from usidx.stores.hdf5.objects.walk import Item, find
 from usidx.stores.hdf5.read import Session, block_array, opened, stored_main
-from usidx.stores.hdf5.selection import Fold
-from usidx.stores.hdf5.walk import Item, find
+from usidx.stores.hdf5.values.plain import PlainArray, in_words, is_numeric, plain_equivalent
+from usidx.stores.hdf5.values.selection import Fold
 
 # By these HDF5 ties scales to axes; what they say is in labels and scales of a StoredDataset.
 _MACHINERY = frozenset({"DIMENSION_LIST", "REFERENCE_LIST"})

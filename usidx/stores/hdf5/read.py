@@ -18,17 +18,17 @@ from usidx.model.rules import MainFacts, Violation, check_main, errors, invalid_
 from usidx.stores import guard
 from usidx.stores.base import BlockArray, Candidate, MainEntry, ResultRecord, StoredMain
 from usidx.stores.failures import Failures
-from usidx.stores.hdf5 import attributes
-from usidx.stores.hdf5.ancillaries import Ancillaries
-from usidx.stores.hdf5.bytes import HDF5Array
 from usidx.stores.hdf5.completion import Completed, Completion, FirstRows
-from usidx.stores.hdf5.failures import find_numbers, reasons_of
 from usidx.stores.hdf5.file import FileIdentity, open_file
-from usidx.stores.hdf5.filters import require_filters
-from usidx.stores.hdf5.place import REFERENCES, Place, find_place, to_bytes
+from usidx.stores.hdf5.objects import attributes
+from usidx.stores.hdf5.objects.ancillaries import Ancillaries
+from usidx.stores.hdf5.objects.filters import require_filters
+from usidx.stores.hdf5.objects.place import REFERENCES, Place, find_place, to_bytes
+from usidx.stores.hdf5.objects.walk import Catalog, find
 from usidx.stores.hdf5.results import Results
-from usidx.stores.hdf5.selection import Fold
-from usidx.stores.hdf5.walk import Catalog, find
+from usidx.stores.hdf5.values.bytes import HDF5Array
+from usidx.stores.hdf5.values.selection import Fold
+from usidx.stores.hdf5.writing.failures import find_numbers, reasons_of
 from usidx.stores.remote.url import Url
 
 __all__ = [
@@ -225,7 +225,7 @@ def block_array(
     ----------
     layouts : how each axis unfolds
     """
-    from usidx.stores.hdf5.afar import FarArray, identity_of, raw_of
+    from usidx.stores.hdf5.values.afar import FarArray, identity_of, raw_of
 
     raw = raw_of(dataset)
     if raw is not None:

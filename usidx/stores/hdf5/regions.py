@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import h5py
 import numpy as np
 
-from usidx.stores.hdf5 import attributes
+from usidx.stores.hdf5.objects import attributes
+from usidx.stores.hdf5.objects.selected import selected
+from usidx.stores.hdf5.objects.walk import find
 from usidx.stores.hdf5.read import Session, opened
-from usidx.stores.hdf5.selected import selected
-from usidx.stores.hdf5.walk import find
 from usidx.stores.region import Region
 
 

@@ -14,9 +14,9 @@ from usidx.errors import MainNotFoundError, did_you_mean
 from usidx.model.names import natural_key, parse_result
 from usidx.model.provenance import load_parameters
 from usidx.stores.base import ResultRecord, Status
-from usidx.stores.hdf5 import attributes
 from usidx.stores.hdf5.completion import Completion, completion, loose_marks
-from usidx.stores.hdf5.walk import (
+from usidx.stores.hdf5.objects import attributes
+from usidx.stores.hdf5.objects.walk import (
     Catalog,
     address_at,
     address_of,

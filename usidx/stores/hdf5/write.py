@@ -16,23 +16,23 @@ from usidx.model.main import MainSpec
 from usidx.stores import disk
 from usidx.stores.base import ResultRequest
 from usidx.stores.compression import IN_HDF5, codec_of
-from usidx.stores.hdf5.block_writer import FileMark, HDF5BlockWriter, Room
-from usidx.stores.hdf5.compressed import CompressedWriter
-from usidx.stores.hdf5.create import create_file, draft
-from usidx.stores.hdf5.describe import write_attribute
-from usidx.stores.hdf5.encoding import Encoding, encoding_of
-from usidx.stores.hdf5.failures import FailureMarks, find_failures, prepare
 from usidx.stores.hdf5.file import open_file
-from usidx.stores.hdf5.foreign import (
+from usidx.stores.hdf5.objects.place import plain_offset
+from usidx.stores.hdf5.read import open_main, result
+from usidx.stores.hdf5.transactions.transaction import transaction
+from usidx.stores.hdf5.writing.block_writer import FileMark, HDF5BlockWriter, Room
+from usidx.stores.hdf5.writing.compressed import CompressedWriter
+from usidx.stores.hdf5.writing.create import create_file, draft
+from usidx.stores.hdf5.writing.describe import write_attribute
+from usidx.stores.hdf5.writing.encoding import Encoding, encoding_of
+from usidx.stores.hdf5.writing.failures import FailureMarks, find_failures, prepare
+from usidx.stores.hdf5.writing.foreign import (
     TransactionWriter,
     complete_shared_marks,
     make_marks,
     marks_of,
 )
-from usidx.stores.hdf5.new_result import STATUS, Span, create_group, span_of
-from usidx.stores.hdf5.place import plain_offset
-from usidx.stores.hdf5.read import open_main, result
-from usidx.stores.hdf5.transaction import transaction
+from usidx.stores.hdf5.writing.new_result import STATUS, Span, create_group, span_of
 from usidx.stores.lock import StoreLock, holder_of, run_lock, sweep_runs
 
 __all__ = ["HDF5Claim", "claim", "create_file", "draft", "reopen"]

@@ -28,7 +28,7 @@ from usidx.stores.base import (
 from usidx.stores.failures import Failures
 from usidx.stores.hdf5 import inventory
 from usidx.stores.hdf5.file import open_file
-from usidx.stores.hdf5.place import sample
+from usidx.stores.hdf5.objects.place import sample
 from usidx.stores.hdf5.read import Session, opened
 from usidx.stores.leaves.attributes import unpack
 from usidx.stores.leaves.leaf import check_version, dims_and_shape, dtype_from, spec_from

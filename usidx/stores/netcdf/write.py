@@ -238,7 +238,7 @@ def draft(path: str, *, overwrite: bool) -> Iterator[Draft]:
     StoreNotFoundError, ReadOnlyStoreError, NoSpaceError : where nothing can be written
     StoreLockedError : while another process writes it
     """
-    from usidx.stores.hdf5.aside import unwritable
+    from usidx.stores.hdf5.transactions.aside import unwritable
 
     real = os.path.realpath(path)
     folder, part = os.path.dirname(real), real + PART_SUFFIX

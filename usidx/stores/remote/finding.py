@@ -64,7 +64,7 @@ def _store(url: Url, kind: str) -> Store:
 
 
 def _hdf5_at(url: Url) -> str | None:
-    from usidx.stores.hdf5.afar import is_hdf5_afar
+    from usidx.stores.hdf5.values.afar import is_hdf5_afar
 
     try:
         version = version_of(url)

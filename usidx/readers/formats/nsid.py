@@ -1,0 +1,112 @@
+"""NSID, the files of sidpy and pyNSID: datasets with a scale for each axis.
+
+Spatial and temporal dimensions are positions, unless a file that usidx wrote says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from usidx.model.dimension import Array
+from usidx.model.layout import Coordinate
+from usidx.readers.base import Axis, Foreign, Reader, position, spectroscopic
+from usidx.readers.formats.hdf5_objects import dataset_main, holds, objects
+from usidx.readers.hierarchies import flattened, hdf5, plain_attrs
+
+_POSITIONS = ("SPATIAL", "TEMPORAL")
+_METADATA = ("metadata", "original_metadata")
+# Where `usidx.exporting.to_nsid` puts what NSID has no place for.
+_OWN = "original_metadata/usid"
+_OF_NSID = ("main_data_name", "data_type", "modality", "source")
+_BOOK_KEEPING = ("machine_id", "platform", "timestamp", "sidpy_version", "pyNSID_version")
+
+
+def _is_nsid(each: Any) -> bool:
+    known = {"data_type", "main_data_name", "modality"}
+    return hasattr(each, "shape") and known <= set(each.attrs) and "DIMENSION_LIST" in each.attrs
+
+
+def read(path: str) -> Sequence[Foreign]:
+    """The datasets of sidpy in a file."""
+    described = []
+    with hdf5(path) as root:
+        for each in filter(_is_nsid, objects(root)):
+            axes = [_axis(dim, number, size) for number, (dim, size) in enumerate(_dims(each))]
+            attrs, coordinates = _told(each)
+            # text along an axis was kept as a coordinate of its name
+            own = {one.name: one.values for one in coordinates if one.dims == (one.name,)}
+            axes = [_relabelled(axis, own.get(axis.dimension.name)) for axis in axes]
+            coordinates = tuple(one for one in coordinates if one.name not in own)
+            described.append((str(each.name), axes, attrs, str(each.name), coordinates))
+    return [dataset_main(path, *each) for each in described]
+
+
+def _dims(each: Any) -> list[tuple[Any, int]]:
+    return list(zip(each.dims, each.shape, strict=True))
+
+
+def _axis(dim: Any, number: int, size: int) -> Axis:
+    scale = dim[0] if len(dim) else None
+    told = plain_attrs(dict(scale.attrs)) if scale is not None else {}
+    kind = str(told.get("dimension_type", "")).upper()
+    role = told.get("usid_role", "position" if kind in _POSITIONS else "spectroscopic")
+    make = position if role == "position" else spectroscopic
+    name = _name(dim, number)
+    quantity = str(told.get("usid_quantity", told.get("quantity", "")))
+    units = str(told.get("usid_units", told.get("units", "")))
+    values = None
+    if scale is not None and scale.dtype.kind in "biufc":
+        values = np.asarray(scale[...])
+    return make(name, units, values, size=size, quantity=quantity)
+
+
+def _relabelled(axis: Axis, values: Array | None) -> Axis:
+    return axis if values is None else Axis(replace(axis.dimension, values=values), axis.role)
+
+
+def _name(dim: Any, number: int) -> str:
+    told = plain_attrs(dict(dim[0].attrs)) if len(dim) else {}
+    return str(told.get("usid_name") or told.get("name") or dim.label or f"dim_{number}")
+
+
+def _told(main: Any) -> tuple[dict[str, Any], tuple[Coordinate, ...]]:
+    """(attributes, further coordinates) of a dataset and of the groups beside it."""
+    told = plain_attrs(dict(main.attrs))
+    attrs = {name: value for name, value in told.items() if name not in _BOOK_KEEPING}
+    group = main.parent
+    own = _OWN.replace("/", ".") + "."
+    for name in (each for each in _METADATA if each in group):
+        found = flattened(group[name], f"{name}.")
+        attrs |= {key: value for key, value in found.items() if not key.startswith(own)}
+    if "usid_units" in attrs:  # what usidx wrote is restored as it was
+        attrs = {name: value for name, value in attrs.items() if name not in _OF_NSID}
+        attrs |= {name: attrs.pop(f"usid_{name}") for name in ("quantity", "units")}
+    beside = group.get(_OWN, {})
+    if "attributes" in beside:
+        attrs |= plain_attrs(dict(beside["attributes"].attrs))
+    sizes = {_name(dim, number): size for number, (dim, size) in enumerate(_dims(main))}
+    kept = beside.get("coordinates", {})
+    coordinates = (_coordinate(str(name), plain_attrs(kept[name].attrs), sizes) for name in kept)
+    return attrs, tuple(each for each in coordinates if each is not None)
+
+
+def _coordinate(name: str, told: Mapping[str, Any], sizes: Mapping[str, int]) -> Coordinate | None:
+    """What was kept of a coordinate; None where it does not go with the axes."""
+    dims = tuple(map(str, np.ravel(told.get("dims", []))))
+    values = np.asarray(told.get("values"))
+    if values.shape != tuple(sizes.get(dim, -1) for dim in dims):
+        return None
+    return Coordinate(name, str(told.get("units", "")), dims, values)
+
+
+READER = Reader(
+    name="nsid",
+    title="NSID, sidpy and pyNSID (.h5, .hf5)",
+    extensions=(".h5", ".hf5"),
+    claims=lambda path, head: holds(path, head, _is_nsid),
+    read=read,
+)
