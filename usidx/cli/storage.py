@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from usidx.errors import MissingDependencyError, OptionError
+from usidx.errors import OptionError
 
 # Text whatever it looks like: a password of digits is no number.
 _SECRETS = ("key", "secret", "token", "password", "passwd", "username", "user", "credential")
@@ -107,12 +107,8 @@ def _parsed(file: str, text: str) -> Any:
             return json.loads(text)
         except ValueError as error:
             raise OptionError(f"the storage options {file!r} are no JSON ({error})") from error
-    try:
-        import yaml
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{file!r} is read with PyYAML (python -m pip install PyYAML); or write it as JSON"
-        ) from error
+    import yaml
+
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:
