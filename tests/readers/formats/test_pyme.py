@@ -232,3 +232,7 @@ def test_broken_codes(samples: pathlib.Path, tmp_path: pathlib.Path) -> None:
         (tmp_path / "a.pzf").write_bytes(broken)
         with pytest.raises(DamagedStoreError):
             usidx.open(tmp_path / "a.pzf").compute()
+    # one value alone is a tree of nine bits, of which the last byte has one
+    (tmp_path / "a.pzf").write_bytes(whole[:64] + np.packbits([1, *[0] * 7, 1]).tobytes()[:1])
+    with pytest.raises(DamagedStoreError, match="ends too early"):
+        usidx.open(tmp_path / "a.pzf").compute()

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import usidx
-from usidx.errors import DamagedStoreError, NotUsidError, OptionError
+from usidx.errors import DamagedStoreError, NotUsidError, OptionError, UsidError
 from usidx.testing import check_reader
 
 
@@ -86,7 +86,7 @@ def test_tables_that_are_none(tmp_path: pathlib.Path) -> None:
     with pytest.raises(NotUsidError, match="2 rows at"):
         usidx.open(tmp_path / "twice.csv")
     (tmp_path / "text.csv").write_text("X,Y,v\n0,0,1\n0,one,2\n")
-    with pytest.raises(NotUsidError, match="holds text"):
+    with pytest.raises(NotUsidError, match="row 1 .* has 'one' in column 'Y', where numbers"):
         usidx.open(tmp_path / "text.csv")
     (tmp_path / "prose.txt").write_text("Nothing but words here.\nAnd here.\n")
     with pytest.raises(NotUsidError):
@@ -120,6 +120,21 @@ def test_rows_that_are_cut_short(tmp_path: pathlib.Path, text: str) -> None:
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(DamagedStoreError, match="has 2 cells, and the first has 3"):
         usidx.open(tmp_path / "a.csv")
+
+
+def test_numbers_that_are_cut_short(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.dat"
+    np.savetxt(path, np.random.default_rng(0).normal(size=(9, 3)))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-2])
+    with pytest.raises(DamagedStoreError, match="fewer digits"):
+        usidx.open(path)
+    path.write_bytes(whole[:-4])  # no number any more
+    with pytest.raises(UsidError, match="cut short"):
+        usidx.open(path)
+    path.write_bytes(whole[:-1])
+    with pytest.warns(UserWarning, match="has no end"):
+        np.testing.assert_array_equal(usidx.open(path), np.loadtxt(path))
 
 
 def test_commas_within_numbers_and_other_endings(tmp_path: pathlib.Path) -> None:

@@ -137,6 +137,8 @@ def _tree(bits: list[int], at: int, depth: int) -> tuple[Any, int]:
         raise RecursionError
     if bits[at]:
         value = 0
+        if at + 9 > len(bits):
+            raise IndexError
         for bit in bits[at + 1 : at + 9]:
             value = 2 * value + bit
         return value, at + 9

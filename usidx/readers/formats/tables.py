@@ -12,6 +12,7 @@ import csv
 import functools
 import os
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _ENDINGS = (".csv", ".tsv", ".txt", ".dat")
 _SPATIAL = ("x", "y", "z", "row", "column", "position", "t", "time")
 _SEPARATORS = (",", "\t", ";", None)
+# Bytes at the end of a file by which one that was cut short is known.
+_TAIL = 2**16
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ def read(
         row, all that are no places
     separator : between cells; found out when None
     """
+    _check_end(path)
     asked = (
         None if position is None else [position] if isinstance(position, str) else list(position)
     )
@@ -162,7 +166,7 @@ def _parsed(
 ) -> Table:
     frame, has_heads = _frame(path, separator)
     if not has_heads:
-        numbers = frame.to_numpy()
+        numbers = _numbers(path, frame, list(frame.columns))
         rows, columns = numbers.shape
         axes = (_axis("position", "row", np.arange(rows)), _axis("", "column", np.arange(columns)))
         return Table(numbers, axes, "Unknown", "")
@@ -239,6 +243,32 @@ def _check_rows(path: str, separator: str | None, count: int) -> None:
                     f"row {number} of {path!r} has {len(row)} cells, and the first has {count}; it "
                     "is cut short, or its separator is another: give separator="
                 )
+
+
+def _check_end(path: str) -> None:
+    """Say that the last number of a table may be cut short, where no end of line comes behind it.
+
+    Raises
+    ------
+    DamagedStoreError : where it has fewer digits than all numbers above it
+    """
+    with open(path, "rb") as file:
+        file.seek(max(0, os.path.getsize(path) - _TAIL))
+        lines = file.read().rstrip(b" \t").splitlines(keepends=True)[1:]
+    if not lines or lines[-1].endswith((b"\n", b"\r")):
+        return
+    cells = [re.split(rb"[,;\s]", line.strip())[-1] for line in lines]
+    *above, last = [len(cell.partition(b".")[2]) for cell in cells if cell]
+    if len(above) > 1 and len(set(above)) == 1 and last < above[0]:
+        raise DamagedStoreError(
+            f"the last number of {path!r}, {cells[-1].decode(errors='replace')!r}, has fewer "
+            "digits than those above it, and no end of line; the file is cut short"
+        )
+    warnings.warn(
+        f"the last line of {path!r} has no end; where the file was cut short, its last number may "
+        "be another",
+        stacklevel=2,
+    )
 
 
 def _wide(path: str, frame: pd.DataFrame, places: list[str], heads: list[str]) -> Table:
@@ -336,10 +366,13 @@ def _told(head: str) -> tuple[str, str]:
 
 def _numbers(path: str, frame: pd.DataFrame, heads: list[str]) -> Array:
     part = frame[heads]
-    wrong = [str(head) for head in heads if part[head].dtype.kind not in "biuf"]
+    wrong = [head for head in heads if part[head].dtype.kind not in "biuf"]
     if wrong:
+        cells = part[wrong[0]]
+        at, cell = next((pair for pair in enumerate(cells) if not _is_number(pair[1])), (0, ""))
         raise NotUsidError(
-            f"column {wrong[0]!r} of {path!r} holds text, where numbers are expected"
+            f"row {at} of {path!r} has {str(cell)!r} in column {str(wrong[0])!r}, where numbers "
+            "are expected; it is cut short, or a column of text: leave it out"
         )
     kinds = {part[head].dtype.kind for head in heads}
     # whole numbers stay what they are, larger ones than a float holds included
