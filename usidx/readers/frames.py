@@ -1,4 +1,4 @@
-"""Files of images as frames: TIFF, PNG, JPEG and NumPy's .npy, one frame read at a time.
+"""Files of images as frames: TIFF, PNG, JPEG, JPEG 2000 and NumPy's .npy, one frame read at a time.
 
 Each is a context manager that takes a path and gives `Frames`.
 """
@@ -15,6 +15,7 @@ import numpy as np
 
 from usidx.errors import DamagedStoreError, NotUsidError
 from usidx.model.dimension import Array
+from usidx.readers import jpeg2000
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,11 @@ def flattened_names(nested: Mapping[str, Any], above: str = "") -> dict[str, Any
 def picture_frames(path: str) -> Iterator[Frames]:
     from PIL import Image
 
-    with open(path, "rb") as file, Image.open(file) as image:
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(path, "rb"))
         step = _check_depth(path, file)
         file.seek(0)
+        image = stack.enter_context(Image.open(file))
         mode = {"P": "RGB", "CMYK": "CMYK", "YCbCr": "RGB"}.get(image.mode, image.mode)
         known = {"1": "?", "L": "u1", "I;16": "<u2", "I;16B": ">u2", "I": "<i4", "F": "<f4"}
         channels = len(image.getbands()) if mode == image.mode else 3
@@ -124,7 +127,7 @@ def picture_frames(path: str) -> Iterator[Frames]:
 
 
 def _check_depth(path: str, file: Any) -> int:
-    """What Pillow multiplies grey values of 2 and 4 bits with; 1 for all others.
+    """What Pillow multiplies values with that have fewer bits than its own; 1 for all others.
 
     Raises
     ------
@@ -132,6 +135,8 @@ def _check_depth(path: str, file: Any) -> int:
     """
     file.seek(0)
     head = file.read(26)
+    if head.startswith(jpeg2000.SIGNATURES):
+        return jpeg2000.stretched_by(path, file)
     if not head.startswith(b"\x89PNG") or len(head) < 26:
         return 1
     depth, colour = head[24], head[25]

@@ -37,6 +37,25 @@ def test_jpeg(tmp_path: pathlib.Path) -> None:
         check_reader(tmp_path / "a.jpg", np.asarray(image))
 
 
+@pytest.mark.parametrize(("dtype", "ending"), [("u1", "jp2"), ("u2", "j2k"), ("u1", "tif")])
+def test_jpeg_2000(tmp_path: pathlib.Path, dtype: str, ending: str) -> None:
+    values = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (20, 30)).astype(dtype)
+    path = tmp_path / f"a.{ending}"
+    PIL.Image.fromarray(values).save(path, "JPEG2000", irreversible=False)
+    check_reader(path, values)
+    raw = path.read_bytes()
+    path.write_bytes(raw[:-1])
+    with pytest.raises(DamagedStoreError):
+        usidx.open(path).compute()
+    if ending == "j2k":
+        # as the file says, 12 bits, which Pillow stretches to 16; and signed, which it moves
+        path.write_bytes(raw[:42] + b"\x0b" + raw[43:])
+        assert usidx.open(path).max() < 2**12
+        path.write_bytes(raw[:42] + b"\x8f" + raw[43:])
+        with pytest.raises(NotUsidError, match="signed"):
+            usidx.open(path)
+
+
 def test_frames_of_a_moving_picture(tmp_path: pathlib.Path) -> None:
     values = np.random.default_rng(0).integers(0, 255, (4, 20, 30)).astype("u1")
     frames = [PIL.Image.fromarray(each) for each in values]

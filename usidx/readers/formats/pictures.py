@@ -1,4 +1,4 @@
-"""PNG and JPEG files: rows and columns of an image, and its channels of colour."""
+"""PNG, JPEG and JPEG 2000 files: rows and columns of an image, and its channels of colour."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from usidx.model.dimension import Array
+from usidx.readers import jpeg2000
 from usidx.readers.base import Foreign, Reader, position, spectroscopic
 from usidx.readers.formats import netpbm
 from usidx.readers.formats.tiff_pages import reading
@@ -17,7 +18,7 @@ from usidx.readers.frames import picture_frames
 from usidx.readers.hierarchies import plain_attrs
 from usidx.readers.raw import FileIdentity
 
-_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", *jpeg2000.SIGNATURES)
 _LONGEST = 4096
 
 
@@ -109,8 +110,8 @@ READERS = (
     *netpbm.READERS,
     Reader(
         name="picture",
-        title="PNG, JPEG",
-        extensions=(".png", ".jpg", ".jpeg"),
+        title="PNG, JPEG, JPEG 2000",
+        extensions=(".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".j2c", ".jpx"),
         claims=_claims,
         read=read,
         is_lazy=False,
