@@ -15,6 +15,7 @@ import usidx
 from usidx import steps
 from usidx.errors import PlanError
 from usidx.steps.fitting.evaluating import robust
+from usidx.steps.fitting.guesses import guess
 from usidx.steps.fitting.models import TERMS, model_of
 
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
@@ -90,6 +91,28 @@ def test_clean_spectra_give_their_parameters(name: str, compiled: bool) -> None:
     assert found["status"].values.tolist() == [0, 0]
     for i, parameter in enumerate(model.parameters):
         np.testing.assert_allclose(found[parameter], truth[:, i], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lorentzian + constant",
+        "voigt + linear + gaussian",
+        "exponential + gaussian",
+        "linear + constant + pseudo_voigt + exponential",
+    ],
+)
+def test_guesses_of_numba_are_those_of_numpy(name: str) -> None:
+    pytest.importorskip("numba")
+    model = model_of(name, complex_values=False)
+    rng = np.random.default_rng(7)
+    x = np.sort(rng.uniform(0.1, 10, 41))[::-1]
+    p = rng.uniform(0.5, 4, (200, len(model.parameters)))
+    values, _ = model.evaluate(np, x, p, p[0] + np.inf, ())
+    values = values * rng.choice([-1, 1], (200, 1)) + 0.1 * rng.normal(size=values.shape)
+    for n in (41, 5):
+        ours = guess(model, x[-n:], values[:, -n:], compiled=True)
+        np.testing.assert_allclose(ours, guess(model, x[-n:], values[:, -n:]), rtol=1e-8, atol=1e-9)
 
 
 @BOTH

@@ -108,7 +108,8 @@ class Task:
             start[:, self.model.parameters.index(name)] = each
         missing = np.isnan(start)
         if isinstance(self.model, Sum) and missing.any():
-            start = np.where(missing, guess(self.model, self.x, spectra), start)
+            guessed = guess(self.model, self.x, spectra, compiled=self.compiled)
+            start = np.where(missing, guessed, start)
         return start
 
     def _fit(self, y: Array, w: Array, start: Array, out: Array, status: Array) -> None:

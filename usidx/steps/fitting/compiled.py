@@ -1,4 +1,4 @@
-"""Fits in machine code that Numba makes of `loops`, `equations`, `sums` and `shapes`."""
+"""Fits in machine code that Numba makes of `loops`, `equations`, `sums`, `shapes`, `estimates`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
-from usidx.steps.fitting import equations, loops, shapes, sums
+from usidx.steps.fitting import equations, estimates, loops, shapes, sums
 from usidx.steps.fitting.models import Function, Sum, name_of
 from usidx.steps.fitting.problem import LOSSES, Problem
 
@@ -107,6 +107,29 @@ def fit_compiled(
         out,
         status,
     )
+
+
+def guess_compiled(model: Sum, x: Array, distances: Array, spectra: Array) -> Array:
+    """As `guesses.guess`, for x that ascends, with the distances between its samples (n,)."""
+    found = np.empty((len(spectra), len(model.parameters)))
+    _of_guesses()(model.codes, x, distances, np.ascontiguousarray(spectra), found)
+    return found
+
+
+def _guessed(codes: Array, x: Array, distances: Array, spectra: Array, found: Array) -> None:
+    estimates.guess_many(codes, x, distances, spectra, found)
+
+
+@functools.cache
+def _of_guesses() -> Callable[..., None]:
+    """`estimates.guess_many`; other sessions take it from the disk."""
+    import numba
+
+    _register()
+    made: Callable[..., None] = numba.njit(
+        cache=True, nogil=True, fastmath={"contract"}, error_model="numpy"
+    )(_guessed)
+    return made
 
 
 def _named(
@@ -211,13 +234,13 @@ def _why_not(model: Function, x: Array) -> str:
 
 @functools.cache
 def _register() -> None:
-    """Make the functions of four files known to Numba."""
+    """Make the functions of five files known to Numba."""
     from numba.extending import register_jitable
 
-    for module in (sums, shapes, equations, loops):
+    for module in (sums, shapes, equations, loops, estimates):
         for name, function in vars(module).items():
             if inspect.isfunction(function) and function.__module__ == module.__name__:
-                reorder = module in (sums, shapes) and name != "exponentials"
+                reorder = module in (sums, shapes, estimates) and name != "exponentials"
                 options = {"fastmath": _FAST if reorder else {"contract"}, "error_model": "numpy"}
                 register_jitable(**options)(function)
     register_jitable(error_model="numpy")(_fill)

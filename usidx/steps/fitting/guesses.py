@@ -7,16 +7,17 @@ import math
 import numpy as np
 
 from usidx.model.dimension import Array
+from usidx.steps.fitting import compiled as machine
 from usidx.steps.fitting.models import Sum, Term
 from usidx.steps.sho import guess_parameters
 
 
-def guess(model: Sum, x: Array, spectra: Array) -> Array:
+def guess(model: Sum, x: Array, spectra: Array, *, compiled: bool = False) -> Array:
     """Parameters (rows, k) to begin with, for spectra (rows, n) without NaN.
 
     Baselines come from the ends of the spectra. Peaks are taken one by one, the farthest from the
     baseline first: its width is that of all samples beyond half its height, and it is subtracted
-    before the next.
+    before the next. `estimates` has the same for Numba.
     """
     if model.is_complex:
         found = guess_parameters(spectra, frequencies=x, iterations=2)
@@ -24,6 +25,9 @@ def guess(model: Sum, x: Array, spectra: Array) -> Array:
     order = np.argsort(x, kind="stable")
     if not np.array_equal(order, np.arange(x.size)):
         x, spectra = x[order], spectra[:, order]
+    distances = np.abs(np.gradient(x)) if x.size > 1 else np.ones(1)
+    if compiled:
+        return machine.guess_compiled(model, x, distances, spectra)
     left = spectra
     parts: dict[int, Array] = {}
     with np.errstate(all="ignore"):
@@ -38,7 +42,7 @@ def guess(model: Sum, x: Array, spectra: Array) -> Array:
                 elif kind == "decay":
                     parts[at] = _decay(x, left)
                 else:
-                    parts[at] = _peak(term, x, left)
+                    parts[at] = _peak(term, x, distances, left)
                 is_last = len(parts) == len(model.terms)
                 if not is_last:
                     columns = (parts[at][:, i, np.newaxis] for i in range(len(term.parameters)))
@@ -67,10 +71,13 @@ def _decay(x: Array, spectra: Array) -> Array:
     logs = np.log(np.where(w > 0, y, 1))
     total = w.sum(-1)
     mean_x, mean_y = (w @ x) / total, (w * logs).sum(-1) / total
-    spread = w @ (x * x) / total - mean_x**2
+    square = w @ (x * x) / total
+    spread = square - mean_x**2
     slope = ((w * logs) @ x / total - mean_x * mean_y) / spread
     span = x[-1] - x[0] if x.size > 1 else 1.0
-    slope = np.where(np.isfinite(slope) & (slope != 0), slope, -1 / span)
+    # a single sample has no slope, but for rounding
+    known = np.isfinite(slope) & (slope != 0) & (spread > 1e-12 * square)
+    slope = np.where(known, slope, -1 / span)
     decay = -1 / slope
     amplitude = sign * np.exp(mean_y - slope * mean_x)
     usable = np.isfinite(amplitude)
@@ -79,7 +86,7 @@ def _decay(x: Array, spectra: Array) -> Array:
     )
 
 
-def _peak(term: Term, x: Array, spectra: Array) -> Array:
+def _peak(term: Term, x: Array, distances: Array, spectra: Array) -> Array:
     n = x.size
     smooth = spectra
     if n >= 16:
@@ -93,7 +100,6 @@ def _peak(term: Term, x: Array, spectra: Array) -> Array:
     upward = high >= -deep
     height, at = np.where(upward, high, deep), np.where(upward, top, low)
     center = x[at]
-    distances = np.abs(np.gradient(x)) if n > 1 else np.ones(1)
     half = np.abs(0.5 * height)[:, np.newaxis]
     beyond = np.where(upward[:, np.newaxis], smooth, -smooth) > half
     if np.ptp(distances) <= 1e-6 * distances.max():
