@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from usidx.errors import (
     DamagedStoreError,
     MainNotFoundError,
     OptionError,
-    ReadOnlyStoreError,
     UsidError,
     did_you_mean,
 )
@@ -31,11 +30,11 @@ from usidx.stores.base import (
     Contents,
     MainEntry,
     ResultRecord,
-    ResultRequest,
     StoredDataset,
     StoredGroup,
     StoredMain,
 )
+from usidx.stores.readonly import TakesNoResults
 from usidx.stores.region import Region
 
 _BLOCK_BYTES = 32 * 2**20
@@ -96,7 +95,7 @@ class Arranged:
 
 
 @dataclass(frozen=True, eq=False)
-class ForeignStore:
+class ForeignStore(TakesNoResults):
     """A file (or folder) of another system; meets `usidx.stores.base.Store`.
 
     Parameters
@@ -172,31 +171,9 @@ class ForeignStore:
         """
         raise MainNotFoundError(f"{self.path!r} has no result group {group!r}")
 
-    def claim(self, request: ResultRequest, *, durable: bool = False) -> NoReturn:
-        """Nothing: only files of USID take results.
-
-        Raises
-        ------
-        ReadOnlyStoreError : always
-        """
-        self._refuse()
-
-    def reopen(
-        self, group: str, *, durable: bool = False, failures: bool = False, retry: bool = False
-    ) -> NoReturn:
-        """Nothing: only files of USID take results.
-
-        Raises
-        ------
-        ReadOnlyStoreError : always
-        """
-        self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        raise ReadOnlyStoreError(
-            f"{self.path!r} is a file of {self.reader.title}, which takes no results of usidx; "
-            "give run(into='results.zarr') or run(into='results.h5')"
-        )
+    @property
+    def refusal(self) -> str:
+        return f"{self.path!r} is a file of {self.reader.title}, which takes no results of usidx"
 
     def _found(self) -> Sequence[Foreign]:
         self.reader.check_installed(self.path)

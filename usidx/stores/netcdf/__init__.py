@@ -8,23 +8,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
-from usidx.errors import ReadOnlyStoreError
 from usidx.stores.base import (
     Candidate,
     Contents,
     MainEntry,
     ResultRecord,
-    ResultRequest,
     StoredDataset,
     StoredMain,
 )
+from usidx.stores.readonly import TakesNoResults
 from usidx.stores.region import Region
 
 
 @dataclass(frozen=True)
-class NetcdfStore:
+class NetcdfStore(TakesNoResults):
     """A netCDF-4 file that `usidx.to_netcdf` wrote; meets `usidx.stores.base.Store`.
 
     Parameters
@@ -98,28 +97,9 @@ class NetcdfStore:
 
         return read.result_of(self.path, main, self.allow_external)
 
-    def claim(self, request: ResultRequest, *, durable: bool = False) -> NoReturn:
-        """Nothing: a netCDF file takes no results.
-
-        Raises
-        ------
-        ReadOnlyStoreError : always
-        """
-        self._refuse()
-
-    def reopen(
-        self, group: str, *, durable: bool = False, failures: bool = False, retry: bool = False
-    ) -> NoReturn:
-        """Nothing: a netCDF file takes no results.
-
-        Raises
-        ------
-        ReadOnlyStoreError : always
-        """
-        self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        raise ReadOnlyStoreError(
-            f"{self.path!r} is a netCDF file, which takes no results: a crash in the middle of a "
-            "write could destroy it. Give run(into='results.zarr') or run(into='results.h5')"
+    @property
+    def refusal(self) -> str:
+        return (
+            f"{self.path!r} is a netCDF file, which takes no results, since a crash in the middle "
+            "of a write could destroy it"
         )
