@@ -115,7 +115,7 @@ def store_of(
         except NotUsidError as error:
             foreign = None if reader else _foreign(path, None, options)
             if foreign is None:
-                raise _unknown(error) from error
+                raise _unknown(path, error) from error
             return foreign
         holds_main = _guarded(store)
         foreign = None if reader or holds_main else _foreign(path, None, options)
@@ -168,7 +168,12 @@ def _plain(store: Store, options: Mapping[str, Any] | None) -> Store:
     return store
 
 
-def _unknown(error: NotUsidError) -> NotUsidError:
+def _unknown(path: Path, error: NotUsidError) -> NotUsidError:
+    if os.path.isdir(path):
+        return NotUsidError(
+            f"{error}, or of another kind that `usidx readers` lists. Where it is a folder of "
+            "images, or of other files that belong together, usidx.stack makes one Main of them"
+        )
     return NotUsidError(
         f"{error}, or one of the {len(readers())} other kinds of files that `usidx readers` lists. "
         "Where it is one of them, say which with reader='...'; bare values take reader='raw' with "

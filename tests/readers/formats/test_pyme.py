@@ -236,3 +236,19 @@ def test_broken_codes(samples: pathlib.Path, tmp_path: pathlib.Path) -> None:
     (tmp_path / "a.pzf").write_bytes(whole[:64] + np.packbits([1, *[0] * 7, 1]).tobytes()[:1])
     with pytest.raises(DamagedStoreError, match="ends too early"):
         usidx.open(tmp_path / "a.pzf").compute()
+
+
+def test_a_spooled_series(samples: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    whole = bytearray((samples / "peers" / "pyme" / "frame_raw.pzf").read_bytes())
+    frames = []
+    for number in range(12):
+        whole[-1] = whole[16] = number  # the last value, and the number of the frame
+        (tmp_path / f"frame{number}.pzf").write_bytes(whole)
+        frames.append(usidx.open(tmp_path / f"frame{number}.pzf").values)
+    (tmp_path / "metadata.json").write_text('{"Camera.Name": "made up"}')
+    np.testing.assert_array_equal(usidx.stack(tmp_path), frames)
+    counted = usidx.stack(tmp_path, metadata={"t": "FrameNum"})
+    np.testing.assert_array_equal(counted.t, range(12))
+    np.testing.assert_array_equal(counted, frames)
+    with pytest.raises(NotUsidError, match="usidx.stack makes one Main"):
+        usidx.open(tmp_path)
