@@ -10,6 +10,8 @@ import xarray as xr
 
 import usidx
 from usidx.errors import PlanError, StepError
+from usidx.process.planning.bind import bind_result
+from usidx.process.running.streaming import stream_of
 
 
 def test_a_lazy_result_is_saved_beside_its_source(
@@ -67,3 +69,56 @@ def test_a_dataset_becomes_several_mains(source: xr.DataArray, truth: xr.DataArr
 def test_what_is_in_memory_is_saved_too(source: xr.DataArray, tmp_path: pathlib.Path) -> None:
     result = source.usid.save(source.mean("Frequency").compute(), "Mean", into=tmp_path / "r.zarr")
     np.testing.assert_array_equal(result.open().squeeze(), source.mean("Frequency"))
+
+
+def made_of_single_values(source: xr.DataArray) -> dict[str, xr.DataArray]:
+    """Lazy results each position of which is known to be made of that position alone."""
+    window = xr.DataArray(np.hanning(source.sizes["Frequency"]), dims="Frequency")
+    return {
+        "abs": abs(source),
+        "arithmetic": (2 * source - 1) ** 2,
+        "functions": np.sqrt(abs(source)).clip(0, 1).astype("float64"),
+        "windowed": source.where(source > 0, 0) * window,
+        "mapped": source.usid.map(np.sort, over="Frequency", output="Frequency"),
+        "reduced": source.usid.map(lambda block: block.max(-1), over="Frequency"),
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["abs", "arithmetic", "functions", "windowed", "mapped", "reduced"]
+)
+@pytest.mark.parametrize("rows", [3, -1])
+def test_such_results_need_less_than_a_chunk_of_the_source(path: str, name: str, rows: int) -> None:
+    source = usidx.open(path, chunks={"Y": rows})
+    lazy = made_of_single_values(source)[name]
+    memory = source.nbytes // 2
+    plan = bind_result(lazy, source, "Single", {}, memory=memory, workers=1)
+    assert stream_of(plan) is not None
+    assert plan.outputs[0].count > 1
+    result = source.usid.save(lazy, "Single", memory=memory, workers=1, progress=False)
+    np.testing.assert_array_equal(result.open(), lazy)
+
+
+def chunk_by_chunk(source: xr.DataArray) -> dict[str, xr.DataArray]:
+    """Lazy results of functions that may see more than a position."""
+    weights = np.arange(source[..., 0].size, dtype="float32").reshape(*source.shape[:2], 1)
+    return {
+        "of chunks": source.copy(data=source.data.map_blocks(lambda block: block - block.mean())),
+        "along a position": source.cumsum("X"),
+        "with the map": source - source.mean(["Y", "X"]),
+        "of all positions": source * weights,
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["of chunks", "along a position", "with the map", "of all positions"]
+)
+@pytest.mark.parametrize("rows", [3, -1])
+def test_other_results_are_computed_in_chunks_of_the_source(
+    path: str, name: str, rows: int
+) -> None:
+    source = usidx.open(path, chunks={"Y": rows})
+    lazy = chunk_by_chunk(source)[name]
+    assert stream_of(bind_result(lazy, source, "Chunks", {})) is None
+    result = source.usid.save(lazy, "Chunks", progress=False)
+    np.testing.assert_array_equal(result.open(), lazy)

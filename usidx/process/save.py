@@ -47,6 +47,10 @@ def save(
     A result of several Mains has all of them as its sources: those that its dask graph names, and
     those in `sources`.
 
+    Where each position is computed from itself alone, little is read at a time, however large the
+    chunks are in which the source was opened. That is known of results of `da.usid.map`, and of
+    arithmetic and other functions of single values; others are computed in chunks of the source.
+
     Parameters
     ----------
     source : what the result was made of; the result group goes beside it

@@ -12,6 +12,7 @@ from usidx.model.blocks import MOST_BLOCKS
 from usidx.model.names import clean_tool
 from usidx.model.provenance import canonical, fingerprint
 from usidx.process.map import mapped_of
+from usidx.process.planning.again import again_of
 from usidx.process.planning.budget import run_of
 from usidx.process.planning.costs import (
     Largest,
@@ -66,8 +67,23 @@ def bind(
     lazy = labelled if is_lazy(labelled) else _chunked(labelled, source)
     bound = bound.along(lazy)
     drafts = _run(step, lazy, bound.arguments, source)
-    wanted = dict(blocks or {})
-    cutter = _Cutter(step, stored, source, lazy, bound, drafts, memory, workers, wanted)
+    identities = [source.identity, *(each.identity for each in bound.inputs)]
+    known = Plan(
+        tool=step.name,
+        version=step.version,
+        step=step,
+        parameters=stored,
+        source=source,
+        labelled=lazy,
+        outputs=(),
+        fingerprint=fingerprint(step.name, step.version, stored, identities),
+        cost=0,
+    )
+
+    def made(part: Labelled) -> tuple[Draft, ...]:
+        return _run(step, part, bound.along(part).arguments, source)
+
+    cutter = _Cutter(known, lazy, bound, drafts, made, memory, workers, dict(blocks or {}))
     return _settled(cutter.plan, memory, workers)
 
 
@@ -99,6 +115,7 @@ def bind_result(
     source = identify(labelled)
     drafts = drafts_of(result, tool)
     identities = [source.identity, token_of(result)]
+    again = again_of(result, labelled)
     known = Plan(
         tool=tool,
         version=version,
@@ -111,7 +128,17 @@ def bind_result(
         cost=0,
         further=further,
         mapped=mapped_of(result),
+        again=again,
     )
+    if again is not None:
+
+        def made(part: Labelled) -> tuple[Draft, ...]:
+            return drafts_of(again(part), tool)
+
+        none = Given({}, (), {})
+        wanted = dict(blocks or {})
+        cutter = _Cutter(known, labelled, none, drafts, made, memory, workers, wanted)
+        return _settled(cutter.plan, memory, workers)
 
     def plan(sizes: Positions) -> Plan:
         shapes = shapes_of(drafts, labelled, memory, workers, blocks or {}, sizes=sizes)
@@ -157,21 +184,21 @@ def _settled(make: Callable[[Positions], Plan], memory: int | None, workers: int
 
 @dataclass(frozen=True, eq=False)
 class _Cutter:
-    """A step on a source, which is cut as the blocks of the outputs are where that is better.
+    """A plan whose source is cut as the blocks of the outputs are where that is better.
 
     Parameters
     ----------
-    step, parameters, source : as of the plan
+    known : the plan, but for what depends on the blocks
     lazy, bound, drafts : the source as it was given, its parameters along it, what is made of it
+    made : what is made of the source cut in another way
     memory, workers, wanted : as for `bind`
     """
 
-    step: Step[..., Any]
-    parameters: Mapping[str, Any]
-    source: Source
+    known: Plan
     lazy: Labelled
     bound: Given
     drafts: tuple[Draft, ...]
+    made: Callable[[Labelled], tuple[Draft, ...]]
     memory: int | None
     workers: int
     wanted: Mapping[str, Shape]
@@ -183,7 +210,7 @@ class _Cutter:
         ----------
         sizes : positions that blocks may have at most, by the side, where that was looked at
         """
-        source, lazy, drafts, bound = self.source, self.lazy, self.drafts, self.bound
+        source, lazy, drafts, bound = self.known.source, self.lazy, self.drafts, self.bound
         anew = source.origin is not None
         shapes = self._shapes(drafts, lazy, bound, sizes, self.wanted, cut_anew=anew)
         better = better_side(lazy, source, drafts, shapes)
@@ -193,7 +220,7 @@ class _Cutter:
                 drafts, lazy, source, self.memory, self.workers, bound.inputs, sizes=sizes
             )
         elif any(each.count > MOST_BLOCKS for each in _outputs(drafts, shapes)):
-            remaking = Remaking(self._made, lazy, source, *better)
+            remaking = Remaking(self.made, lazy, source, *better)
         if remaking is None and (better is not None or finer is not None):
             lazy = (
                 opened_in(source, finer or {})
@@ -201,7 +228,7 @@ class _Cutter:
                 else opened_in_runs(lazy, source, *better)
             )
             bound = bound.along(lazy)
-            drafts = _run(self.step, lazy, bound.arguments, source)
+            drafts = self.made(lazy)
             # of outputs that the source is cut like; others take smaller chunks now
             settled = {
                 each.spec.name: _joined(each, shape) if sizes else shape
@@ -209,18 +236,10 @@ class _Cutter:
                 if natural_run(lazy, each.spec.position) is not None
             }
             shapes = self._shapes(drafts, lazy, bound, sizes, settled | dict(self.wanted))
-        step, parameters = self.step, self.parameters
-        identities = [source.identity, *(each.identity for each in bound.inputs)]
-        return Plan(
-            tool=step.name,
-            version=step.version,
-            step=step,
-            parameters=parameters,
-            source=source,
+        return replace(
+            self.known,
             labelled=lazy,
             outputs=_outputs(drafts, shapes),
-            fingerprint=fingerprint(step.name, step.version, parameters, identities),
-            cost=0,
             arguments=bound.arguments,
             inputs=bound.inputs,
             remaking=remaking,
@@ -246,10 +265,6 @@ class _Cutter:
             cut_anew=cut_anew,
             sizes=sizes,
         )
-
-    def _made(self, part: Labelled) -> tuple[Draft, ...]:
-        """What the step makes of the source cut in another way."""
-        return _run(self.step, part, self.bound.along(part).arguments, self.source)
 
 
 def check_step(step: object) -> None:

@@ -114,7 +114,7 @@ def needs_of(plan: Plan) -> Needs:
 
     Blocks in the middle are looked at, those beside them, the first and the last.
     """
-    if plan.step is not None and plan.step.per_position:
+    if plan.again is not None or (plan.step is not None and plan.step.per_position):
         return NOTHING
     reach: dict[Any, int] = {}
     for output in plan.outputs:

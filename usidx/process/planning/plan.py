@@ -14,6 +14,7 @@ from usidx.arrays.labels import spec_of
 from usidx.model.blocks import MOST_BLOCKS, Block, blocks_of, chunks_of
 from usidx.model.main import MainSpec
 from usidx.process.map import Mapped
+from usidx.process.planning.again import Again
 from usidx.process.planning.cutting import Remaking
 from usidx.process.planning.identity import Labelled, Source
 from usidx.process.planning.inputs import Input
@@ -98,6 +99,7 @@ class Plan:
     further : other sources, which a result that was made already was made of
     remaking : makes the outputs anew of parts of the source, where there are very many blocks
     mapped : how such a result is made of any part of the source, where that is known
+    again : how it is made of the source in other chunks, each position from itself alone
     apart : whether blocks are computed each on its own, though they have tasks in common
     """
 
@@ -115,6 +117,7 @@ class Plan:
     further: tuple[Source, ...] = ()
     remaking: Remaking | None = None
     mapped: Mapped | None = None
+    again: Again | None = None
     apart: bool = False
 
     @property

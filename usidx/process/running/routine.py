@@ -111,10 +111,12 @@ class _Making:
 
     def argument(self, given: Any) -> int:
         """The place of an argument of a task."""
-        from dask._task_spec import GraphNode, List, Task, TaskRef
+        from dask._task_spec import DataNode, GraphNode, List, Task, TaskRef
 
         if isinstance(given, TaskRef):
             return self.at[given.key]
+        if isinstance(given, DataNode):
+            return self.place(given.value)
         if isinstance(given, List):
             return self.call(_listed, tuple(given.args), {})
         if type(given) is Task:

@@ -24,11 +24,11 @@ from usidx.arrays.lazy import to_dask
 from usidx.arrays.views import Readable
 from usidx.model.blocks import Block
 from usidx.model.dimension import Array
+from usidx.process.planning.identity import Labelled
 from usidx.process.planning.outputs import drafts_of
 from usidx.process.running.program import Chunks, program_of, stored_of
 from usidx.process.running.routine import Routine
 from usidx.process.running.work import Commit, Unit
-from usidx.step import Step
 
 if TYPE_CHECKING:
     from usidx.process.planning.plan import Plan
@@ -204,7 +204,7 @@ def pieces_of(commit: Commit) -> Iterator[Put]:
 
 
 def stream_of(plan: Plan) -> Stream | None:
-    """The Stream of a plan whose step promises that each position is computed from itself alone.
+    """The Stream of a plan that computes each position from itself alone, as its step promises.
 
     None where the promise is missing, where the source is not a whole stored Main, or where what
     dask would compute depends on more than the values of a piece. Found once for each plan.
@@ -217,7 +217,7 @@ def stream_of(plan: Plan) -> Stream | None:
 def _found(plan: Plan) -> Stream | None:
     cuts = {each.cut for each in plan.outputs}
     origin, source = plan.source.origin, plan.labelled
-    if plan.step is None or not _promises(plan.step) or len(cuts) != 1:
+    if not _promises(plan) or len(cuts) != 1:
         return None
     if plan.inputs:  # which would be read again for every piece
         return None
@@ -238,21 +238,32 @@ def _found(plan: Plan) -> Stream | None:
         return None
 
 
-def _promises(step: Step[..., Any]) -> bool:
+def _promises(plan: Plan) -> bool:
+    step = plan.step
+    if step is None:
+        return plan.again is not None
     # Those of usidx mix values in ways that show in dask's tasks: a mean over positions does.
     return step.per_position or step.place.startswith("usidx.steps.")
+
+
+def _made(plan: Plan, lazy: xr.DataArray) -> Labelled:
+    """What the plan makes of its source, cut into pieces."""
+    if plan.step is None:
+        assert plan.again is not None
+        return plan.again(lazy)
+    made: Labelled = plan.step(lazy, **plan.arguments)
+    return made
 
 
 def _stream(
     plan: Plan, source: xr.DataArray, piece: tuple[int, ...], cut: tuple[tuple[int, ...], ...]
 ) -> Stream | None:
-    assert plan.step is not None
     array = stored_of(source.data)
     if array is None or array.shape != source.shape:
         return None
     whole = tuple((size,) for size in source.shape[len(piece) :])
     lazy = source.copy(data=to_dask(array, cut + whole, name=str(source.name)))
-    drafts = drafts_of(plan.step(lazy, **plan.arguments), plan.tool)
+    drafts = drafts_of(_made(plan, lazy), plan.tool)
     if any(draft.spec != output.spec for draft, output in zip(drafts, plan.outputs, strict=True)):
         return None
     results = tuple(
