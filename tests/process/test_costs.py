@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 import usidx
-from usidx.errors import PlanError
+from usidx.errors import PlanError, StepError
 from usidx.process.process import Process
 from usidx.step import step
 from usidx.steps import fft_filter, mean
@@ -29,6 +29,12 @@ def doubled(spectra: xr.DataArray) -> xr.DataArray:
 def both(spectra: xr.DataArray) -> xr.Dataset:
     """A map of spectra and what is left of all of them."""
     return xr.Dataset({"more": spectra + 1, "whole": spectra.sum(["Y", "X"])})
+
+
+def times(factor: int, spectra: xr.DataArray) -> xr.DataArray:
+    """By a function that may have looked at a chunk as a whole."""
+    chunks = spectra.data.map_blocks(lambda block: factor * block, dtype=spectra.dtype)
+    return spectra.copy(data=chunks)
 
 
 def refusal(call: Any, **options: Any) -> str:
@@ -69,22 +75,22 @@ def test_a_refusal_says_with_how_many_workers_which_blocks_fit(hdf5_path: str) -
 @pytest.mark.parametrize("memory", [50_000, 90_000, 120_000])
 def test_saving_needs_no_more_the_more_there_is(hdf5_path: str, memory: int) -> None:
     source = usidx.open(hdf5_path, MAIN, chunks={})
-    told = refusal(source.usid.save, lazy=2 * source, tool="Twice", memory=memory, workers=1)
+    told = refusal(source.usid.save, lazy=times(2, source), tool="Twice", memory=memory, workers=1)
     # a chunk, which is everything, and one spectrum of the result; three times for copies
     assert f"needs {-(-3 * (16 * 20 + 1) * 128 // 1000)} kB" in told
-    saved = source.usid.save(2 * source, "Twice", memory=advised(told), workers=1)
+    saved = source.usid.save(times(2, source), "Twice", memory=advised(told), workers=1)
     np.testing.assert_allclose(saved.open().values, 2 * source.values)
 
 
 def test_chunks_that_a_refusal_asks_for_are_small_enough(hdf5_path: str) -> None:
     source = usidx.open(hdf5_path, MAIN, chunks={})
-    told = refusal(source.usid.save, lazy=2 * source, tool="Twice", memory=30_000, workers=1)
+    told = refusal(source.usid.save, lazy=times(2, source), tool="Twice", memory=30_000, workers=1)
     found = re.search(r"open it in chunks of at most (\d+) positions", told)
     assert found is not None, told
     finer = usidx.open(hdf5_path, MAIN, chunks={"Y": 1, "X": min(20, int(found[1]))})
-    saved = finer.usid.save(2 * finer, "Twice", memory=30_000, workers=1)
+    saved = finer.usid.save(times(2, finer), "Twice", memory=30_000, workers=1)
     np.testing.assert_allclose(saved.open().values, 2 * source.values)
-    told = refusal(source.usid.save, lazy=3 * source, tool="Thrice", memory=600, workers=1)
+    told = refusal(source.usid.save, lazy=times(3, source), tool="Thrice", memory=600, workers=1)
     assert "not even a position (1 kB) would fit" in told
 
 
@@ -125,3 +131,31 @@ def test_streamed_steps_follow_the_same_advice(hdf5_path: str) -> None:
     process: Process = usidx.open(hdf5_path, MAIN).usid.process(fft_filter, high=0.2e-3)
     told = refusal(process.run, memory=100, workers=2)
     assert process.run(memory=advised(told), workers=2).status == "complete"
+
+
+def test_blocks_that_a_group_was_begun_in_have_to_fit(
+    hdf5_path: str, tmp_path: pathlib.Path
+) -> None:
+    ends = [True]
+
+    @step("Ending", version="1")
+    def ending(spectra: xr.DataArray) -> xr.DataArray:
+        def kernel(block: np.ndarray) -> np.ndarray:
+            if ends[0] and (block == last).any():
+                raise ValueError("it ends here")
+            return 2 * block
+
+        return xr.apply_ufunc(kernel, spectra, dask="parallelized", output_dtypes=[spectra.dtype])
+
+    source = usidx.open(hdf5_path, MAIN)
+    last = float(source[-1].max())
+    process, into = source.usid.process(ending), tmp_path / "results.zarr"
+    with pytest.raises(StepError, match="it ends here"):
+        process.run(into, memory="64 kB", workers=1)
+    ends[0] = False
+    told = refusal(process.run, into=into, memory="32 kB", workers=1)
+    assert "was begun in larger blocks" in told
+    assert "run(fresh=True)" in told
+    result = process.run(into, memory=advised(told), workers=1)
+    assert result.name == "Raw_Data-Ending_000"
+    np.testing.assert_allclose(result.open().values, 2 * source.values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -189,7 +190,7 @@ def _run(
         listeners = [stack.enter_context(progress_bar(options.progress, plan.tool))]
         if options.on_block is not None:
             listeners.append(only_blocks(options.on_block))
-        plan = _fitted(plan, replan, claim)
+        plan = _fitted(plan, replan, claim, executor, options.memory)
         if earlier is not None:
             earlier.fill(plan, claim)
         choice.expects(plan)
@@ -243,12 +244,19 @@ def _chosen(
     )
 
 
-def _fitted(plan: Plan, replan: Replan, claim: Claim) -> Plan:
+def _fitted(
+    plan: Plan,
+    replan: Replan,
+    claim: Claim,
+    executor: Executor,
+    memory: int | float | str | None,
+) -> Plan:
     """The plan in blocks that the writers take: a Zarr store takes whole chunks.
 
     Raises
     ------
-    PlanError : where the store has folded the positions of a group in another way than the plan
+    PlanError : where the store has folded the positions of a group in another way than the plan, or
+        where the blocks that a group was begun in do not fit into `memory`
     """
     for output in plan.outputs:
         shape = claim.writers[output.name].shape
@@ -261,7 +269,17 @@ def _fitted(plan: Plan, replan: Replan, claim: Claim) -> Plan:
     chunks = {name: getattr(each, "chunks", None) for name, each in claim.writers.items()}
     fixed = {name: tuple(each) for name, each in chunks.items() if each is not None}
     cut = {each.name: each.block for each in plan.outputs}
-    return plan if all(cut[name] == each for name, each in fixed.items()) else replan(blocks=fixed)
+    if all(cut[name] == each for name, each in fixed.items()):
+        return plan
+    again = functools.partial(replan, blocks=fixed)
+    plan = again()
+    try:
+        return plan_for(plan, again, executor, memory)
+    except PlanError as error:
+        raise PlanError(
+            f"{claim.group!r} was begun in larger blocks, which its chunks are, so that it cannot "
+            f"be resumed in smaller ones: {error}. Or begin anew with run(fresh=True)"
+        ) from None
 
 
 def carry_out(
