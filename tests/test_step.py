@@ -103,3 +103,23 @@ def test_people_register_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     other = step("Scaled", lambda spectra: spectra, version="2")
     with pytest.raises(OptionError, match="a step named 'Scaled' is registered already"):
         steps.register(other)
+
+
+def test_a_function_called_like_a_step_of_usidx_does_not_take_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = importlib.import_module("usidx.step")
+    monkeypatch.setattr(module, "_registry", dict(steps.registered()))
+
+    def crop(data):
+        return data
+
+    def lonely(data):
+        return data
+
+    for name, function in (("My_Crop", crop), ("First", lonely), ("Second", lonely)):
+        module._registry[name] = step(name, function, version="1")
+    assert steps.find("crop") is steps.crop
+    assert steps.find("my_crop") is module._registry["My_Crop"]
+    with pytest.raises(PlanError, match="may be any of First, Second"):
+        steps.find("lonely")

@@ -208,11 +208,11 @@ def registered() -> Mapping[str, Step[..., Any]]:
 
 
 def find_step(name: str) -> Step[..., Any]:
-    """The registered step of that name, which may also be the name of its function.
+    """The registered step of that name, in any case, or whose function has that name.
 
     Raises
     ------
-    PlanError : where there is none, with those that come near
+    PlanError : where there is none, with those that come near, or several
 
     Examples
     --------
@@ -222,10 +222,17 @@ def find_step(name: str) -> Step[..., Any]:
     steps = registered()
     if name in steps:
         return steps[name]
-    functions = {str(getattr(each, "__name__", "")): each for each in steps.values()}
-    if name in functions:
-        return functions[name]
+    functions = [(str(getattr(each, "__name__", "")), each) for each in steps.values()]
+    # "fft_filter" is FFT_Filter before it is another step whose function is called so
+    found = [each for each in steps.values() if each.name.lower() == name.lower()]
+    found = found or [each for known, each in functions if known == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise PlanError(
+            f"{name!r} may be any of {', '.join(each.name for each in found)}: write that name"
+        )
     raise PlanError(
-        f"there is no registered step {name!r}{did_you_mean(name, [*steps, *functions])}; "
+        f"there is no registered step {name!r}{did_you_mean(name, [*steps, *(known for known, _ in functions)])}; "
         f"there are {', '.join(steps)}. usidx.steps.register(step) makes others known"
     )

@@ -52,7 +52,7 @@ ELSEWHERE = {
 def client() -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
-    options: dict[str, Any] = {"dashboard_address": None, "threads_per_worker": 2}
+    options: dict[str, Any] = {"dashboard_address": "127.0.0.1:0", "threads_per_worker": 2}
     with (
         LocalCluster(n_workers=1, processes=True, **options) as cluster,
         Client(cluster, set_as_default=False) as made,
