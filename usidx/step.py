@@ -232,7 +232,8 @@ def find_step(name: str) -> Step[..., Any]:
         raise PlanError(
             f"{name!r} may be any of {', '.join(each.name for each in found)}: write that name"
         )
+    near = did_you_mean(name, [*steps, *(known for known, _ in functions)])
     raise PlanError(
-        f"there is no registered step {name!r}{did_you_mean(name, [*steps, *(known for known, _ in functions)])}; "
+        f"there is no registered step {name!r}{near}; "
         f"there are {', '.join(steps)}. usidx.steps.register(step) makes others known"
     )
