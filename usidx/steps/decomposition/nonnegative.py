@@ -30,7 +30,7 @@ _Sums = tuple[Array, Array, Array]
 def nmf(data: xr.DataArray, *, n_components: int = 8, passes: int = 4, seed: int = 0) -> xr.Dataset:
     r"""Spectra as sums of components, of which neither spectra nor maps have values below 0.
 
-    .. math:: \min_{L, V \ge 0} \sum_{ps} \Big(d_{ps} - \sum_k l_{pk} v_{ks}\Big)^2
+    .. math:: \min_{L, V \ge 0} \sum_{ps} (d_{ps} - \sum_k l_{pk} v_{ks})^2
 
     (D. D. Lee and H. S. Seung, Nature 401, 788, 1999.) Components of up to a million values
     evenly spread over the map are found by coordinate descent (`sklearn.decomposition.NMF`) and
