@@ -19,6 +19,7 @@ from usidx.exporting.moving.passes import TILE, Count, Job, carry_out
 from usidx.exporting.moving.rechunked import New, Target, new_store
 from usidx.exporting.moving.sources import Source, source_of
 from usidx.exporting.moving.storing import Progress, told
+from usidx.exporting.moving.threads import processors
 from usidx.model.dimension import Array
 from usidx.stores import disk
 from usidx.stores.compression import Compression
@@ -247,9 +248,7 @@ def _bytes_of(memory: int | float | str) -> int:
 
 def _threads_of(workers: int | None) -> int:
     if workers is None:
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
+        return processors()
     if workers < 1:
         raise OptionError(f"workers={workers!r} must be at least 1")
     return workers

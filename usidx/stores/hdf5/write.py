@@ -20,7 +20,7 @@ from usidx.stores.hdf5.file import open_file
 from usidx.stores.hdf5.objects.place import plain_offset
 from usidx.stores.hdf5.read import open_main, result
 from usidx.stores.hdf5.transactions.transaction import transaction
-from usidx.stores.hdf5.writing.block_writer import FileMark, HDF5BlockWriter, Room
+from usidx.stores.hdf5.writing.block_writer import HDF5BlockWriter
 from usidx.stores.hdf5.writing.compressed import CompressedWriter
 from usidx.stores.hdf5.writing.create import create_file, draft
 from usidx.stores.hdf5.writing.describe import write_attribute
@@ -33,6 +33,7 @@ from usidx.stores.hdf5.writing.foreign import (
     marks_of,
 )
 from usidx.stores.hdf5.writing.new_result import STATUS, Span, create_group, span_of
+from usidx.stores.hdf5.writing.room import FileMark, Room
 from usidx.stores.lock import StoreLock, holder_of, run_lock, sweep_runs
 
 __all__ = ["HDF5Claim", "claim", "create_file", "draft", "reopen"]

@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
@@ -28,27 +26,14 @@ from usidx.stores.hdf5.file import FileIdentity, open_file, understandable
 from usidx.stores.hdf5.objects.place import Place, find_place
 from usidx.stores.hdf5.objects.walk import find
 from usidx.stores.hdf5.values.copying import copy_by_offset, copy_through_hdf5, read_run
+from usidx.stores.hdf5.values.known import KnownPlace, known_place, remember
 from usidx.stores.hdf5.values.selection import Fold, Selection, select
 
 # How long a place that was looked up in a changing file is trusted while its probes hold.
 _TRUSTED_SECONDS = 1.0
-_MOST_REMEMBERED = 1024
 _ATTEMPTS = 3
 # Seconds in which parts are read in a row without another look at the file.
 _LOOK_EVERY = 0.1
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What this process last found about a dataset of a file that changed since it was opened."""
-
-    identity: FileIdentity
-    place: Place
-    looked_up: float
-
-
-_known: OrderedDict[tuple[str, str, str], _Known] = OrderedDict()
-_known_lock = threading.Lock()
 
 
 class _MovedError(Exception):
@@ -190,14 +175,14 @@ class HDF5Array:
 
     def _current(self) -> Place:
         """The last place that is known, without a look at the file."""
-        known = _known.get(self._name)
+        known = known_place(self._name)
         return self.place if known is None else known.place
 
     def _trusted(self, descriptor: int, now: FileIdentity) -> Place | None:
         """Where the values lie in the open file, if that is sure without HDF5; else None."""
         if now == self.identity:
             return self.place
-        known = _known.get(self._name)
+        known = known_place(self._name)
         if known is None:
             return None
         if known.identity == now:
@@ -207,7 +192,7 @@ class HDF5Array:
         grown = now.same_file(known.identity) and now.size >= known.identity.size
         probes = known.place.probes
         if recent and grown and probes and all(each.holds(descriptor) for each in probes):
-            self._remember(replace(known, identity=now))
+            remember(self._name, replace(known, identity=now))
             return known.place
         return None
 
@@ -243,15 +228,8 @@ class HDF5Array:
                 f"{self.path!r} has changed since it was opened: {self.dataset!r} {what}; open it "
                 "again"
             )
-        self._remember(_Known(found, place, time.monotonic()))
+        remember(self._name, KnownPlace(found, place, time.monotonic()))
         return found, place
-
-    def _remember(self, known: _Known) -> None:
-        with _known_lock:
-            _known[self._name] = known
-            _known.move_to_end(self._name)
-            while len(_known) > _MOST_REMEMBERED:
-                _known.popitem(last=False)
 
     # -- by offset -----------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ from usidx.stores.hdf5.writing.new_result import find
 from usidx.stores.hdf5.writing.plain_dataset import Indexed, write_dataset
 from usidx.stores.hdf5.writing.rows import Key, in_file_order, runs
 from usidx.stores.hdf5.writing.sharing import known_sides
+from usidx.stores.hdf5.writing.target import Target
 
 __all__ = ["Compression", "Draft", "Target", "create_file", "draft"]
 
@@ -346,57 +347,6 @@ class Draft:
                 values = sum(each.spec.nbytes for each in self._targets)
                 needed = max(self._overlay.wanted, values)
                 raise unwritable(self._path, self._overlay.error, needed)
-
-
-class Target:
-    """A Main of a draft, to store blocks into: `target[key] = values`, from any thread.
-
-    Parameters
-    ----------
-    draft : it belongs to
-    spec : of the Main
-    dataset : that holds it
-    encoding : of its chunks
-    checked : whether it has chunks; else it lies in one piece
-    """
-
-    def __init__(
-        self,
-        draft: Draft,
-        spec: MainSpec,
-        dataset: h5py.Dataset,
-        encoding: Encoding,
-        checked: bool = True,
-    ) -> None:
-        self._draft = draft
-        self.spec = spec
-        self.dataset = dataset
-        self.encoding = encoding
-        self.checked = checked
-        self.written = 0
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Sizes of the N-D axes."""
-        return self.spec.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of one value."""
-        return self.spec.dtype
-
-    def __setitem__(self, key: Key, values: Array) -> None:
-        self._draft.write(self, key, values)
-
-    def write_chunk(self, place: tuple[int, int], values: Array) -> None:
-        """Write a whole stored chunk, from any thread; the values are encoded in it.
-
-        Parameters
-        ----------
-        place : first row and column
-        values : array, 2-D, in the order of the file, all of a chunk, also of one at the edge
-        """
-        self._draft.write_chunk(self, place, values)
 
 
 def _check_kept(spec: MainSpec, compression: Compression | None, checked: bool) -> None:

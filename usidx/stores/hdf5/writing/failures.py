@@ -23,7 +23,7 @@ from usidx.stores.hdf5.writing.describe import create_dataset, write_attribute
 from usidx.stores.hdf5.writing.rows import runs
 
 if TYPE_CHECKING:
-    from usidx.stores.hdf5.writing.block_writer import Room
+    from usidx.stores.hdf5.writing.room import Room
 
 REASONS = "failure_reasons"
 _AT_ONCE = 2**22
