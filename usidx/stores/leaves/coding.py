@@ -26,7 +26,8 @@ def encode(values: Array, place: str) -> tuple[Array, dict[str, Any]]:
     if values.dtype == np.float16:
         return values.astype(np.float32), {}  # pandas has no index of float16
     if kind in "biufc" and values.dtype.char not in "gG":
-        return values.astype(values.dtype.newbyteorder("="), copy=False), {}
+        own = np.dtype(values.dtype.newbyteorder("=").str)
+        return values.astype(own, copy=False).view(own), {}
     if kind in "UT" or (kind == "O" and all(isinstance(each, str) for each in values.flat)):
         return values.astype(np.dtypes.StringDType()), {}
     if kind in "mM":

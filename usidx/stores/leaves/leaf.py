@@ -189,7 +189,8 @@ def _storable(dtype: np.dtype[Any], path: str) -> np.dtype[Any]:
             f"{path!r} has values of {dtype}, which Zarr v3 cannot hold; "
             "convert them to bool, an integer, float or complex type of at most 64 bits a part"
         )
-    return dtype.newbyteorder("=")
+    # by its name: NumPy has two of 64 bits that are equal, of which Zarr knows one
+    return np.dtype(dtype.newbyteorder("=").str)
 
 
 class _Keys:

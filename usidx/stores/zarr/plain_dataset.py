@@ -107,7 +107,7 @@ def _array(
         Files(folder),
         shape=shape,
         chunks=chunks,
-        dtype=str if text else dtype.newbyteorder("="),
+        dtype=str if text else np.dtype(dtype.newbyteorder("=").str),
         config={"write_empty_chunks": True},
         zarr_format=zarr_format,
         **options_of(
