@@ -23,6 +23,8 @@ from usidx.readers.scans import scan
 
 _MRC_TYPES = {0: "i1", 1: "i2", 2: "f4", 4: "c8", 6: "u2", 12: "f2"}
 _MRC_HEADER = 1024
+# Space groups from this one on are stacks of volumes (MRC2014).
+_VOLUMES = 401
 
 
 def read_blo(
@@ -96,6 +98,7 @@ def read_mrc(
     nx, ny, nz, mode = struct.unpack(f"{order}4i", head[:16])
     mx, my, mz = struct.unpack(f"{order}3i", head[28:40])
     cell = struct.unpack(f"{order}3f", head[40:52])
+    space_group = struct.unpack(f"{order}i", head[88:92])[0]
     extended = struct.unpack(f"{order}i", head[92:96])[0]
     if mode not in _MRC_TYPES or min(nx, ny, nz) < 1:
         raise NotUsidError(
@@ -114,7 +117,11 @@ def read_mrc(
     positions = None
     if nav_shape is None and not sync_offset:
         units, step = ("Å", steps[0]) if steps[0] else ("", 1.0)
-        positions = [position("z", units, evenly_spaced(nz, step))]
+        # a stack of volumes says how many sections one of them has
+        each = mz if space_group >= _VOLUMES and 0 < mz < nz and not nz % mz else nz
+        positions = [position("z", units, evenly_spaced(each, step))]
+        if each < nz:
+            positions.insert(0, position("volume", size=nz // each))
     return [
         scan(
             "Raw_Data",

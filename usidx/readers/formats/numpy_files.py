@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from usidx.errors import OptionError
+from usidx.errors import NotUsidError, OptionError
 from usidx.model.dimension import Array
 from usidx.readers.base import Axis, Foreign, Reader, default_positions, position, spectroscopic
 from usidx.readers.raw import FileIdentity, LoadedArray, RawArray
@@ -66,9 +66,14 @@ def read(
     with open(path, "rb") as file:
         if file.read(len(NPY)) == NPY:
             file.seek(0)
-            arrays: Mapping[str, RawArray | LoadedArray] = {"Raw_Data": array_in(path, file, 0)}
+            found: Mapping[str, RawArray | LoadedArray] = {"Raw_Data": array_in(path, file, 0)}
         else:
-            arrays = {name.removesuffix(".npy"): each for name, each in _members(path).items()}
+            found = {name.removesuffix(".npy"): each for name, each in _members(path).items()}
+    # labels may lie beside what they are of
+    arrays = {name: each for name, each in found.items() if _is_numeric(each.dtype)}
+    if found and not arrays:
+        kinds = ", ".join(sorted({str(each.dtype) for each in found.values()}))
+        raise NotUsidError(f"{path!r} has values of {kinds}, which are no numbers")
     if nav_shape is None and sig_shape is None and not sync_offset:
         return [_main(name, array, dims, n_position) for name, array in arrays.items()]
     if dims is not None:
@@ -77,6 +82,10 @@ def read(
         _scan(path, name, array, n_position, nav_shape, sig_shape, sync_offset, fill_value)
         for name, array in arrays.items()
     ]
+
+
+def _is_numeric(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "biufc" or dtype.names is not None
 
 
 def _scan(

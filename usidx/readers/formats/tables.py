@@ -8,21 +8,19 @@ rows may come in any order.
 
 from __future__ import annotations
 
-import csv
 import functools
 import os
-import re
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from usidx.errors import DamagedStoreError, NotUsidError, OptionError, did_you_mean
+from usidx.errors import NotUsidError, OptionError, did_you_mean
 from usidx.model.dimension import Array
 from usidx.model.layout import Coordinate
 from usidx.readers.base import Axis, Foreign, Reader, position, spectroscopic
+from usidx.readers.formats.table_text import check_end, is_number, table_in
 from usidx.readers.raw import FileIdentity, LoadedArray
 
 if TYPE_CHECKING:
@@ -30,9 +28,6 @@ if TYPE_CHECKING:
 
 _ENDINGS = (".csv", ".tsv", ".txt", ".dat")
 _SPATIAL = ("x", "y", "z", "row", "column", "position", "t", "time")
-_SEPARATORS = (",", "\t", ";", None)
-# Bytes at the end of a file by which one that was cut short is known.
-_TAIL = 2**16
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ def _claims(path: str, head: bytes) -> bool:
         return False
     cells = [line.replace(b",", b" ").replace(b";", b" ").split() for line in lines[:4]]
     if path.lower().endswith(_ENDINGS):
-        return any(map(_is_number, cells[1]))
+        return any(map(is_number, cells[1]))
     separator = next((each for each in (b";", b"\t", b",") if each in lines[1]), None)
     if separator is not None:
         comma = b"," if separator == b"," else b"."
@@ -69,16 +64,8 @@ def _claims(path: str, head: bytes) -> bool:
     # the last line of the head may be cut
     rows = cells[1:3] if len(lines) > 3 else cells[1:2]
     return len(cells[0]) > 1 and all(
-        len(row) == len(cells[0]) and all(map(_is_number, row)) for row in rows
+        len(row) == len(cells[0]) and all(map(is_number, row)) for row in rows
     )
-
-
-def _is_number(cell: Any) -> bool:
-    try:
-        float(cell)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def read(
@@ -97,7 +84,7 @@ def read(
         row, all that are no places
     separator : between cells; found out when None
     """
-    _check_end(path)
+    check_end(path)
     asked = (
         None if position is None else [position] if isinstance(position, str) else list(position)
     )
@@ -138,9 +125,9 @@ def _value_columns(
 
     Else None: the values are the last column, or the whole table.
     """
-    frame, has_heads = _frame(path, separator)
+    frame, has_heads = table_in(path, separator)
     heads = [str(name) for name in frame.columns]
-    if not has_heads or sum(map(_is_number, heads)) > 1:
+    if not has_heads or sum(map(is_number, heads)) > 1:
         return [None]
     places = _places(heads, asked)
     others = [name for name in heads if name not in places]
@@ -164,7 +151,7 @@ def _values(*arguments: Any) -> Array:
 def _parsed(
     path: str, asked: tuple[str, ...] | None, values: str | None, separator: str | None
 ) -> Table:
-    frame, has_heads = _frame(path, separator)
+    frame, has_heads = table_in(path, separator)
     if not has_heads:
         numbers = _numbers(path, frame, list(frame.columns))
         rows, columns = numbers.shape
@@ -179,96 +166,10 @@ def _parsed(
             f"{path!r} has no column {unknown[0]!r}{did_you_mean(unknown[0], heads)}; it has "
             f"{', '.join(heads)}"
         )
-    numeric = [name for name in heads if _is_number(name)]
+    numeric = [name for name in heads if is_number(name)]
     if len(numeric) > 1 and values is None:
         return _wide(path, frame, [name for name in heads if name not in numeric], numeric)
     return _long(path, frame, asked, values or heads[-1])
-
-
-def _frame(path: str, separator: str | None) -> tuple[pd.DataFrame, bool]:
-    """(the table, whether its first line is heads)."""
-    import pandas as pd
-
-    tried = [separator] if separator is not None else list(_SEPARATORS)
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        first = next((line for line in file if line.strip() and not line.startswith("#")), "")
-    for each in tried:
-        cells = [cell.strip() for cell in first.split(each)]
-        if len(cells) > 1:
-            break
-    # numbers with a comma, as several languages write them, are separated by something else
-    comma = each != "," and _has_commas(path)
-    has_heads = not all(_is_number(cell.replace(",", ".") if comma else cell) for cell in cells)
-    _check_rows(path, each, len(cells))
-    try:
-        frame = pd.read_csv(
-            path,
-            sep=each if each is not None else r"\s+",
-            header=0 if has_heads else None,
-            comment="#",
-            encoding="utf-8-sig",
-            skipinitialspace=True,
-            decimal="," if comma else ".",
-        )
-    except (ValueError, UnicodeError) as error:  # all that pandas raises for a broken table
-        raise DamagedStoreError(f"{path!r} cannot be read as a table ({error})") from error
-    if frame.empty:
-        raise NotUsidError(f"{path!r} is a table without rows")
-    return frame, has_heads
-
-
-def _has_commas(path: str) -> bool:
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        head = file.read(8192)
-    return re.search(r"\d,\d", head) is not None and re.search(r"\d\.\d", head) is None
-
-
-def _check_rows(path: str, separator: str | None, count: int) -> None:
-    """Nothing, where every row has a cell for each column; pandas would put NaN in their place.
-
-    Raises
-    ------
-    DamagedStoreError : naming the first row that has not
-    """
-    with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
-        lines = (line for line in file if line.strip() and not line.startswith("#"))
-        rows: Iterable[Sequence[str]]
-        if separator is None:
-            rows = (line.partition("#")[0].split() for line in lines)
-        else:
-            rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
-        for number, row in enumerate(rows):
-            if len(row) < count:
-                raise DamagedStoreError(
-                    f"row {number} of {path!r} has {len(row)} cells, and the first has {count}; it "
-                    "is cut short, or its separator is another: give separator="
-                )
-
-
-def _check_end(path: str) -> None:
-    """Say that the last number of a table may be cut short, where no end of line comes behind it.
-
-    Raises
-    ------
-    DamagedStoreError : where it has fewer digits than all numbers above it
-    """
-    with open(path, "rb") as file:
-        file.seek(max(0, os.path.getsize(path) - _TAIL))
-        lines = file.read().rstrip(b" \t").splitlines(keepends=True)[1:]
-    if not lines or lines[-1].endswith((b"\n", b"\r")):
-        return
-    cells = [re.split(rb"[,;\s]", line.strip())[-1] for line in lines]
-    *above, last = [len(cell.partition(b".")[2]) for cell in cells if cell]
-    if len(above) > 1 and len(set(above)) == 1 and last < above[0]:
-        raise DamagedStoreError(
-            f"the last number of {path!r}, {cells[-1].decode(errors='replace')!r}, has fewer "
-            "digits than those above it, and no end of line; the file is cut short"
-        )
-    warnings.warn(
-        f"the last line of {path!r} has no end; where the file was cut short, its last number may "
-        "be another",
-        stacklevel=2,
-    )
 
 
 def _wide(path: str, frame: pd.DataFrame, places: list[str], heads: list[str]) -> Table:
@@ -369,7 +270,7 @@ def _numbers(path: str, frame: pd.DataFrame, heads: list[str]) -> Array:
     wrong = [head for head in heads if part[head].dtype.kind not in "biuf"]
     if wrong:
         cells = part[wrong[0]]
-        at, cell = next((pair for pair in enumerate(cells) if not _is_number(pair[1])), (0, ""))
+        at, cell = next((pair for pair in enumerate(cells) if not is_number(pair[1])), (0, ""))
         raise NotUsidError(
             f"row {at} of {path!r} has {str(cell)!r} in column {str(wrong[0])!r}, where numbers "
             "are expected; it is cut short, or a column of text: leave it out"
