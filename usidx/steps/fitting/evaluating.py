@@ -8,7 +8,7 @@ from usidx.steps.fitting.problem import Problem
 
 # Values of the model that are made at once: they and their derivatives stay in the cache of a
 # processor. What is small is done for all rows together.
-_AT_ONCE = 2**16
+_AT_ONCE = 2**15
 _AT_ONCE_ELSEWHERE = 2**24
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from usidx.errors import PlanError, did_you_mean
 from usidx.model.dimension import Array
 from usidx.steps.fitting import terms
+from usidx.steps.fitting.derivatives import with_slopes
 from usidx.steps.fitting.terms import Evaluate
 
 _log = logging.getLogger("usidx")
@@ -158,6 +159,7 @@ class Function:
     ties : of parameters that follow others
     fixed : parameters that stay where they begin
     one_by_one : whether it is called for each spectrum, since it does not broadcast
+    carries : whether `derivatives` has rules for all that it does, rather than differences
     """
 
     function: Callable[..., Any]
@@ -168,6 +170,7 @@ class Function:
     ties: Mapping[str, str] = field(default_factory=dict)
     fixed: tuple[str, ...] = ()
     one_by_one: bool = False
+    carries: bool = False
 
     def limits(self, x: Array) -> tuple[Array, Array]:
         """Lowest and highest values of each parameter for which the model is defined."""
@@ -206,13 +209,27 @@ class Function:
             except Exception:  # whatever a function for numbers does with arrays
                 both = np.full(shape, np.nan)
         if np.allclose(each, both, equal_nan=True):
-            return self
+            return replace(self, carries=self._carries(x, rows))
         _log.info(
             "%s does not broadcast over spectra, so it is called for each of them, which is slow: "
             "use np.where rather than if, np.maximum rather than max, and no loop over x",
             name_of(self.function),
         )
         return replace(self, one_by_one=True)
+
+    def _carries(self, x: Array, p: Array) -> bool:
+        """Whether derivatives can be carried along, and are those of differences."""
+        wanted = range(p.shape[1])
+        with np.errstate(all="ignore"):
+            try:
+                values, slopes = with_slopes(self.function, x, p, wanted)
+            except Exception:  # whatever a function for arrays does with something like them
+                return False
+            told, differences = self.evaluate(np, x, p, np.full(p.shape[1], np.inf), wanted)
+            return np.allclose(values, told, equal_nan=True) and all(
+                np.allclose(slopes[i], differences[i], 1e-4, 1e-5 * _largest(differences[i]))
+                for i in wanted
+            )
 
     def values(self, x: Any, p: Any) -> Any:
         """Values that broadcast to (rows, n), of parameters (rows, k)."""
@@ -223,10 +240,15 @@ class Function:
     def evaluate(
         self, xp: Any, x: Any, p: Any, high: Any, wanted: Sequence[int]
     ) -> tuple[Any, Mapping[int, Any]]:
-        """As `Model.evaluate`, derivatives by forward differences."""
+        """As `Model.evaluate`, derivatives by the rule of the chain, or forward differences."""
+        if self.carries and xp is np:
+            found, slopes = with_slopes(self.function, x, p, wanted)
+            # as of a root at 0: differences have a slope there
+            if all(np.isfinite(each.sum()) for each in slopes.values()):
+                return found, slopes
         shape = (p.shape[0], x.shape[0])
         values = xp.broadcast_to(self.values(x, p), shape)
-        slopes = {}
+        differences = {}
         for i in wanted:
             column = p[:, i]
             step = _EPSILON * xp.where(column == 0, xp.ones_like(column), xp.abs(column))
@@ -235,8 +257,8 @@ class Function:
             columns = [p[:, j] if j != i else moved for j in range(p.shape[1])]
             slope = self.values(x, xp.stack(columns, axis=-1)) - values
             slope *= (1 / (moved - column))[:, None]  # by what of the step survives rounding
-            slopes[i] = slope
-        return values, slopes
+            differences[i] = slope
+        return values, differences
 
 
 def model_of(model: str | Callable[..., Any], *, complex_values: bool) -> Sum | Function:
@@ -284,6 +306,10 @@ def _sum_of(text: str, complex_values: bool) -> Sum:
             "da.real or da.imag, or give a function"
         )
     return made
+
+
+def _largest(values: Array) -> float:
+    return float(np.abs(values).max())
 
 
 def _units(unit: str, of_values: str, of_x: str) -> str:
