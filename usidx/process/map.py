@@ -35,10 +35,10 @@ def map_spectra(
     Parameters
     ----------
     array : source
-    function : ndarray, shape (..., *over) -> ndarray, shape (..., *output)
+    function : ndarray, shape `(..., *over)` -> ndarray, shape `(..., *output)`
     over : dimensions that the function needs whole
     output : dimensions of the result in their place: names of those in `over` that stay, new
-        `Dimension`s, or a mapping of names to sizes or coordinate values; none when None
+        ones as `Dimension`, or a mapping of names to sizes or coordinate values; none when None
     dtype : of the result; found out on one made-up spectrum when None
     vectorized : False where the function takes one spectrum; it is then called for each
     kwargs : further arguments of the function
