@@ -38,6 +38,22 @@ def hdf5_array(path: str, name: str) -> tuple[BlockArray, tuple[int, ...] | None
     return found.array, found.chunks
 
 
+def whole(item: Any) -> Array:
+    """All values of a dataset of HDF5, or of an array of Zarr, such as those along an axis.
+
+    Raises
+    ------
+    MissingDependencyError : naming the filter that they went through, where HDF5 lacks it
+    """
+    import h5py
+
+    from usidx.stores.hdf5.objects.filters import require_filters
+
+    if isinstance(item, h5py.Dataset):
+        require_filters(item)
+    return np.asarray(item[...])
+
+
 def root_attrs(path: str) -> Mapping[str, Any]:
     """Attributes of the root of an HDF5 file as plain values, {} where it cannot be read."""
     import h5py

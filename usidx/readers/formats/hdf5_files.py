@@ -9,7 +9,7 @@ from usidx.errors import NotUsidError, OptionError
 from usidx.readers.base import Axis, Foreign, Reader, default_positions, position, spectroscopic
 from usidx.readers.formats import nexus, nsid
 from usidx.readers.formats.hdf5_objects import dataset_main, holds, is_numeric, objects
-from usidx.readers.hierarchies import hdf5, plain, plain_attrs
+from usidx.readers.hierarchies import hdf5, plain, plain_attrs, whole
 
 
 def _holds_numbers(path: str, head: bytes) -> bool:
@@ -80,7 +80,7 @@ def _any_axes(
         fits = scale is not None and scale.shape == (size,) and scale.dtype.kind in "iuf"
         units = str(plain(scale.attrs.get("units")) or "") if scale is not None and fits else ""
         make = position if axis < count else spectroscopic
-        values = scale[...] if scale is not None and fits else None
+        values = whole(scale) if scale is not None and fits else None
         axes.append(make(name, units, values, size=size))
     return axes
 

@@ -38,6 +38,7 @@ from usidx.readers.hierarchies import (
     plain,
     plain_attrs,
     root_attrs,
+    whole,
     zarr_array,
     zarr_group,
 )
@@ -117,7 +118,7 @@ def _restored(group: Any, axes: list[Axis]) -> tuple[list[Axis], tuple[Coordinat
         dims = [text_of(each) for each in listed]
         if not kept or tuple(kept[0].shape) != tuple(sizes.get(dim, -1) for dim in dims):
             continue
-        values = np.asarray(kept[0][...])
+        values = whole(kept[0])
         if values.dtype.kind == "O":
             values = np.array([text_of(each) for each in values.ravel()]).reshape(values.shape)
         units = text_of(said.attrs.get("units", ""))
@@ -142,7 +143,7 @@ def _axis(path: str, group: Any, number: int, size: int) -> Axis:
     units = said.get("units")
     values: Any
     if "axis" in group:
-        values = np.asarray(group["axis"][...])
+        values = whole(group["axis"])
     elif "axis" in said:
         values = np.asarray(said["axis"])
     elif "expression" in said:

@@ -13,7 +13,7 @@ from usidx.model.dimension import Array
 from usidx.model.layout import Coordinate
 from usidx.readers.base import Axis, Foreign, Reader, default_positions, position, spectroscopic
 from usidx.readers.formats.hdf5_objects import dataset_main, holds, objects
-from usidx.readers.hierarchies import hdf5, plain, plain_attrs
+from usidx.readers.hierarchies import hdf5, plain, plain_attrs, whole
 
 _INTERPRETATIONS = {"scalar": 0, "spectrum": 1, "image": 2, "rgb-image": 3, "rgba-image": 3}
 _MOST_TOLD = 1000
@@ -147,7 +147,7 @@ def _fields(group: Any, signal: Any) -> Iterator[tuple[str, tuple[tuple[int, ...
             continue
         default = (number,) if number < signal.ndim and len(names) <= signal.ndim else (0,)
         axes = said.get(name, default if field.ndim == 1 else tuple(range(field.ndim)))
-        values = np.asarray(field[...])
+        values = whole(field)
         if any(axis >= signal.ndim for axis in axes):
             continue
         shape = tuple(signal.shape[axis] for axis in axes)

@@ -15,7 +15,7 @@ from usidx.model.dimension import Array
 from usidx.model.layout import Coordinate
 from usidx.readers.base import Axis, Foreign, Reader, position, spectroscopic
 from usidx.readers.formats.hdf5_objects import dataset_main, holds, objects
-from usidx.readers.hierarchies import flattened, hdf5, plain_attrs
+from usidx.readers.hierarchies import flattened, hdf5, plain_attrs, whole
 
 _POSITIONS = ("SPATIAL", "TEMPORAL")
 _METADATA = ("metadata", "original_metadata")
@@ -60,7 +60,7 @@ def _axis(dim: Any, number: int, size: int) -> Axis:
     units = str(told.get("usid_units", told.get("units", "")))
     values = None
     if scale is not None and scale.dtype.kind in "biufc":
-        values = np.asarray(scale[...])
+        values = whole(scale)
     return make(name, units, values, size=size, quantity=quantity)
 
 

@@ -66,6 +66,31 @@ def test_every_door_names_the_filter(tmp_path: pathlib.Path, number: int, name: 
             usidx.open(path).load()
 
 
+@pytest.mark.usefixtures("no_plugins")
+def test_axes_name_the_filter(tmp_path: pathlib.Path) -> None:
+    """What is along axes is read when a file is opened, before any of its values."""
+    with h5py.File(tmp_path / "plain.h5", "w") as file:
+        file["data"] = np.zeros((3, 4))
+        scale = put(file, "x", (4,), BITSHUFFLE)
+        scale.make_scale("x")
+        file["data"].dims[1].attach_scale(scale)
+    with h5py.File(tmp_path / "nexus.h5", "w") as file:
+        group = file.create_group("entry")
+        group.attrs.update({"NX_class": "NXdata", "signal": "data", "axes": ["x"]})
+        group["data"] = np.zeros(4)
+        put(group, "x", (4,), BITSHUFFLE)
+    make_main().usid.to_h5usid(tmp_path / "usid.h5")
+    with h5py.File(tmp_path / "usid.h5", "r+") as file:
+        group = file["Measurement_000/Channel_000"]
+        old = file[group["Raw_Data"].attrs["Position_Values"]]
+        new = put(group, "new", old.shape, BITSHUFFLE)
+        new.attrs.update(dict(old.attrs))
+        group["Raw_Data"].attrs["Position_Values"] = new.ref
+    for path in sorted(tmp_path.iterdir()):
+        with pytest.raises(MissingDependencyError, match="Bitshuffle.*pip install hdf5plugin"):
+            usidx.open(path)
+
+
 def test_plugins_that_are_installed_are_found(tmp_path: pathlib.Path) -> None:
     """In a new process, which has not imported them."""
     plugin = pytest.importorskip("hdf5plugin")

@@ -17,6 +17,7 @@ from usidx.model.rules import AncillaryFacts, MainFacts, dimension_texts
 from usidx.stores.hdf5.file import size_of
 from usidx.stores.hdf5.objects import attributes
 from usidx.stores.hdf5.objects.extents import absurdity
+from usidx.stores.hdf5.objects.filters import require_filters
 from usidx.stores.hdf5.objects.place import plain_dtype, to_bytes
 from usidx.stores.hdf5.objects.walk import Address, Catalog, address_of
 
@@ -53,6 +54,7 @@ class Matrix:
         self.dtype = plain_dtype(dataset.dtype)
         self.shape: tuple[int, ...] = dataset.shape[::-1] if turned else dataset.shape
         self.whole: Array | None = None
+        require_filters(dataset)
         if math.prod(self.shape) * self.dtype.itemsize <= _WHOLE_BYTES:
             self._source = self.whole = dataset[()]
 
