@@ -5,10 +5,13 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
+import dask
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
 
+from usidx.errors import StepError
 from usidx.process.running import common
 from usidx.process.running.runner import Threads
 from usidx.step import step
@@ -56,6 +59,55 @@ def test_blocks_are_computed_apart_and_resumed(
     found = process.resume(begun, **SMALL)
     assert found.status == "complete"
     np.testing.assert_allclose(found.open(), centred(truth.chunk()), rtol=1e-4, atol=1e-5)
+
+
+def test_what_several_mains_are_made_of_is_computed_once(
+    source: xr.DataArray, truth: xr.DataArray
+) -> None:
+    calls: list[int] = []
+
+    def both(mean: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        calls.append(1)
+        return mean, 2 * mean
+
+    @step("Parted", version="1")
+    def parted(spectra: xr.DataArray) -> xr.Dataset:
+        mean = spectra.mean(["Y", "X"])
+        parts = dask.delayed(both, nout=2, pure=True)(mean.data.rechunk(-1).to_delayed().ravel()[0])
+        one, other = (da.from_delayed(each, mean.shape, mean.dtype) for each in parts)
+        number = xr.DataArray([0.0], dims="Number").assign_attrs(usid_role="position", units="")
+        twice = mean.copy(data=other).expand_dims("Number").assign_coords(Number=number)
+        return xr.Dataset({"Less": spectra - mean.copy(data=one), "Twice": twice})
+
+    found = source.usid.process(parted).run(**SMALL).open()
+    assert len(calls) == 1
+    expected = truth.mean(["Y", "X"])
+    np.testing.assert_allclose(found["Less/Less"], truth - expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found["Twice/Twice"].squeeze(), 2 * expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_wrong_here_is_not_taken_for_what_a_step_raises(
+    source: xr.DataArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_anew(graph: object) -> None:
+        raise NameError("no such name")
+
+    monkeypatch.setattr(common, "read_anew", read_anew)
+    with pytest.raises(NameError, match="no such name"):
+        source.usid.process(centred).run(**SMALL)
+
+
+def test_a_summary_that_raises_names_the_step(source: xr.DataArray) -> None:
+    def failing(block: object) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    @step("Failing", version="1")
+    def summed(spectra: xr.DataArray) -> xr.DataArray:
+        mean = spectra.mean(["Y", "X"])
+        return spectra - mean.copy(data=mean.data.map_blocks(failing, dtype=mean.dtype))
+
+    with pytest.raises(StepError, match="by nothing"):
+        source.usid.process(summed).run(**SMALL)
 
 
 @pytest.mark.parametrize("limit", ["_MOST_KEYS", "_MOST_BYTES"])

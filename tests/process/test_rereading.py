@@ -9,6 +9,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+from dask._task_spec import DataNode
 from dask.array.optimization import optimize
 from dask.local import get_sync
 
@@ -72,6 +73,31 @@ def test_all_who_wait_read_for_themselves() -> None:
     expected = ((values - values.mean(axis=0)) / values.std(axis=0)).sum(axis=(1, 2), keepdims=True)
     np.testing.assert_allclose(found, expected)
     assert source.most <= 6
+
+
+def test_nothing_is_read_before_what_it_waits_for_is_there() -> None:
+    source = Counting()
+    lazy = abs(lazily(source))
+    begun = lazy[::20].map_blocks(np.array).rechunk(-1).to_delayed().ravel()[0]  # two of forty
+    start = dask.delayed(lambda sample: sample.mean(axis=0))(begun)
+    of = dask.delayed(lambda block, start: (block - start).sum(axis=(1, 2), keepdims=True))
+    made = [of(block, start) for block in lazy.to_delayed().ravel()]
+    whole = da.concatenate([da.from_delayed(each, (1, 1, 1), float) for each in made])
+    keys = list(dask.core.flatten(whole.__dask_keys__()))
+    graph = read_anew(dict(optimize(whole.dask, keys)))
+    # what a thread would do that has nothing else to do while the other one is busy
+    early = [
+        key
+        for key, node in graph.items()
+        if not isinstance(node, DataNode)
+        and all(isinstance(graph[each], DataNode) for each in node.dependencies)
+    ]
+    assert len(early) <= 4
+    found = np.concatenate([block for (block,) in get_sync(graph, [[key] for key in keys])])
+    values = source.values
+    expected = (values - values[::20].mean(axis=0)).sum(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(found, expected)
+    assert source.most <= 4
 
 
 def test_two_sources_of_one_task_are_both_read_anew() -> None:

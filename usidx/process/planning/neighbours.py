@@ -210,7 +210,7 @@ def _need_the_same(one: Graph, other: Graph, source: Labelled, *, cheap: bool) -
 
     def reads(key: Any) -> bool:
         return any(
-            is_read(node) or (isinstance(each, tuple) and each[0] in names)
+            reads_anything(node) or (isinstance(each, tuple) and each[0] in names)
             for each, node in _needed(one, [key]).items()
         )
 
@@ -230,6 +230,9 @@ def is_cheap(node: Any) -> bool:
     """Whether a task is done as quickly as its values are read."""
     from dask._task_spec import Alias, DataNode, NestedContainer
 
+    parts = _parts(node)
+    if len(parts) > 1:
+        return all(map(is_cheap, parts))
     if isinstance(node, (Alias, DataNode, NestedContainer)) or is_read(node):
         return True
     function = node.func
@@ -246,6 +249,22 @@ def is_read(node: Any) -> bool:
     from dask.array.core import getter, getter_inline, getter_nofancy
 
     return isinstance(node, Task) and node.func in (getter, getter_inline, getter_nofancy)
+
+
+def reads_anything(node: Any) -> bool:
+    """Whether a task reads, or one of those that it was fused of."""
+    return any(map(is_read, _parts(node)))
+
+
+def _parts(node: Any) -> list[Any]:
+    """The tasks that a task was fused of, or itself."""
+    from dask._task_spec import GraphNode, _execute_subgraph
+
+    if getattr(node, "func", None) is not _execute_subgraph:
+        return [node]
+    inner = getattr(node.args[0], "value", node.args[0])
+    parts = [each for each in inner.values() if isinstance(each, GraphNode)]
+    return [one for each in parts for one in _parts(each)]
 
 
 def _needed(graph: Graph, targets: Sequence[Any]) -> Graph:

@@ -150,7 +150,10 @@ class Cluster:
 
     def compute(self, graph: Graph, keys: Sequence[Any]) -> list[Any]:
         """As `Executor.compute`."""
-        return list(self.client.get(graph, list(keys)))
+        try:
+            return list(self.client.get(graph, list(keys)))
+        except Exception as error:
+            raise UnitFailedError(None) from error
 
     def run_joined(self, graph: Graph, last: Mapping[str, Unit], report: Report) -> None:
         """As `Executor.run_joined`."""

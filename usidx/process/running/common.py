@@ -7,13 +7,15 @@ wait for each other, and a scheduler that has many of them keeps what it has not
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from usidx.process.planning.graphs import Graph
-from usidx.process.planning.neighbours import graphs_of, is_cheap, is_read, own_graph_of
+from usidx.process.planning.neighbours import graphs_of, is_cheap, own_graph_of, reads_anything
 from usidx.process.planning.plan import Plan
+from usidx.process.running.mending import UnitFailedError
 from usidx.process.running.rereading import read_anew
 from usidx.process.running.work import Unit, Work, batches
 
@@ -54,42 +56,75 @@ class Common:
 
 
 def common_of(plan: Plan, units: Sequence[Unit], executor: Executor) -> Common | None:
-    """What all units need, computed; None where there is no such thing, or it is large.
+    """What units have in common, computed; None where there is no such thing, or it is large.
 
-    None also where it cannot be computed: as a part of all blocks it is told better what happened.
+    None also where the step raises: as a part of all blocks it is told better what happened.
     """
     if len(units) < 2:
         return None
-    one, other = graphs_of(plan, [units[0].keys, units[-1].keys])
-    keys = _summaries(one, other)
+    looked_at = [unit.keys for unit in _first_and_last(units)]
+    graphs = list(graphs_of(plan, looked_at))
+    keys = _summaries(graphs)
     if not 0 < len(keys) <= _MOST_KEYS:
         return None
     from dask.array.optimization import optimize
 
+    whole = {key: node for graph in graphs for key, node in graph.items()}
+    graph = read_anew(dict(optimize(whole, keys)))
     try:
-        values = executor.compute(read_anew(dict(optimize(one, keys))), keys)
-    except Exception:
+        values = executor.compute(graph, keys)
+    except UnitFailedError:
         log.debug("what blocks of %s have in common was not computed", plan.tool, exc_info=True)
         return None
-    if sum(int(getattr(each, "nbytes", _MOST_BYTES)) for each in values) > _MOST_BYTES:
+    if sum(map(bytes_of, values)) > _MOST_BYTES:
         return None
     return Common(plan, dict(zip(keys, values, strict=True)))
 
 
-def _summaries(one: Graph, other: Graph) -> list[Any]:
-    """Keys of what two blocks need that was made of what is read, and used for either alone."""
+def bytes_of(value: Any) -> int:
+    """Bytes of the arrays that a value is or has.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bytes_of((np.zeros(4), [np.zeros(2), 1]))
+    48
+    """
+    if isinstance(value, (tuple, list)):
+        return sum(map(bytes_of, value))
+    if is_dataclass(value):
+        return sum(bytes_of(getattr(value, each.name)) for each in fields(value))
+    return int(getattr(value, "nbytes", 0))
+
+
+def _first_and_last(units: Sequence[Unit]) -> list[Unit]:
+    """Of those that make the same Mains, the first and the last."""
+    alike: dict[Any, list[Unit]] = {}
+    for unit in units:
+        alike.setdefault(tuple(each.name for each in unit.commits), []).append(unit)
+    found = {unit.number: unit for each in alike.values() for unit in (each[0], each[-1])}
+    return list(found.values())
+
+
+def _summaries(graphs: Sequence[Graph]) -> list[Any]:
+    """Keys of what several blocks need that was made of what is read, and used for one alone."""
     from dask.core import toposort
 
-    shared = one.keys() & other.keys()
+    users = Counter(key for graph in graphs for key in graph)
+    shared = {key: node for graph in graphs for key, node in graph.items() if users[key] > 1}
     read: set[Any] = set()
     made: set[Any] = set()
-    for key in toposort(one):
-        if key not in shared:
-            continue
-        node = one[key]
-        if is_read(node) or node.dependencies & read:
+    for key in toposort(shared):
+        node = shared[key]
+        if reads_anything(node) or node.dependencies & read:
             read.add(key)
             if not is_cheap(node) or node.dependencies & made:
                 made.add(key)
-    used = {each for key, node in one.items() if key not in shared for each in node.dependencies}
-    return [key for key in one if key in made & used]
+    used = {
+        each
+        for graph in graphs
+        for key, node in graph.items()
+        if key not in shared
+        for each in node.dependencies
+    }
+    return [key for key in shared if key in made & used]

@@ -60,7 +60,12 @@ class Executor(Protocol):
         ...
 
     def compute(self, graph: Graph, keys: Sequence[Any]) -> list[Any]:
-        """The values of some keys of a graph."""
+        """The values of some keys of a graph.
+
+        Raises
+        ------
+        UnitFailedError : for what a task raised
+        """
         ...
 
     def run_joined(self, graph: Graph, last: Mapping[str, Unit], report: Report) -> None:
@@ -201,7 +206,10 @@ class Threads:
         from dask.threaded import get
 
         with ThreadPoolExecutor(self.workers, thread_name_prefix="usidx") as pool:
-            return list(get(graph, list(keys), pool=pool, callbacks=()))
+            try:
+                return list(get(graph, list(keys), pool=pool, callbacks=()))
+            except Exception as error:
+                raise UnitFailedError(None) from error
 
     def run_joined(self, graph: Graph, last: Mapping[str, Unit], report: Report) -> None:
         """As `Executor.run_joined`."""
