@@ -14,7 +14,7 @@ import tifffile
 import xarray as xr
 
 import usidx
-from usidx.errors import NotUsidError
+from usidx.errors import LayoutError, NotUsidError
 
 RNG = np.random.default_rng(0)
 GRID = pd.DataFrame({"Y": np.repeat([0, 1, 2], 4), "X": np.tile([0.0, 0.5, 1, 1.5], 3)})
@@ -114,6 +114,25 @@ def test_steps_on_files_of_others(tmp_path: pathlib.Path, number: int) -> None:
     mapped = opened.usid.map(np.sort, over=opened.dims[-1], output=opened.dims[-1])
     kept = opened.usid.save(mapped, "Sort", into=tmp_path / "o.zarr", progress=False)
     np.testing.assert_array_equal(kept.open(), np.sort(expected, axis=-1))
+
+
+def test_times_along_an_axis(tmp_path: pathlib.Path) -> None:
+    """Zarr keeps them; USID in HDF5 has numbers alone, and says how to make them."""
+    times = pd.date_range("2020-01-01", periods=4, freq="h")
+    main = xr.Dataset(
+        {"T": (("y", "time"), values((3, 4), "f4"))}, {"y": [3.0, 1, 2], "time": times}
+    )
+    main.to_netcdf(tmp_path / "a.nc")
+    da = usidx.open(tmp_path / "a.nc")
+    kept = usidx.open(da.usid.to_zarr(tmp_path / "a.zarr"))
+    np.testing.assert_array_equal(kept["time"], times)
+    with pytest.raises(LayoutError, match="convert it by ") as refused:
+        da.usid.to_h5usid(tmp_path / "a.h5")
+    advice = str(refused.value).partition("convert it by ")[2].partition(", or drop")[0]
+    seconds = eval(advice, {"da": da, "np": np})
+    now = usidx.open(da.assign_coords(time=seconds).usid.to_h5usid(tmp_path / "a.h5"))
+    np.testing.assert_array_equal(now["time"], 3600.0 * np.arange(4))
+    np.testing.assert_array_equal(now, main["T"])
 
 
 def test_units_in_the_letters_of_windows(tmp_path: pathlib.Path) -> None:

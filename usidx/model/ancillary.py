@@ -216,9 +216,11 @@ def _float_type(columns: tuple[FileColumn, ...]) -> type[np.float32] | type[np.f
     """The smallest of float32 and float64 that holds the values of all columns exactly."""
     for column in columns:
         if column.values.dtype.kind not in "fiub":
+            seconds = f"(da[{column.label!r}] - da[{column.label!r}][0]) / np.timedelta64(1, 's')"
+            by = f" by {seconds}" if column.values.dtype.kind == "M" else ""
             raise LayoutError(
                 f"coordinate {column.label!r} holds {column.values.dtype}, but the values of a "
-                "USID dimension are real numbers; convert it, or drop it from the array"
+                f"USID dimension are real numbers; convert it{by}, or drop it from the array"
             )
         if not _is_exact(column.values, np.float64):
             raise LayoutError(
