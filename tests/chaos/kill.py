@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +30,8 @@ BLOCKS = slow.SHAPE[0] // slow.ROWS
 """Two of them are computed at once."""
 WAYS = ("threads", "client", "worker", "all")
 """What is killed: a run on local threads, the process that uses a cluster, a worker, everything."""
+CASES = tuple((source, name) for name in slow.STEPS for source in slow.SOURCES)
+"""Each step on each source; results go into the store of the source."""
 
 
 @dataclass
@@ -45,7 +47,7 @@ class Tally:
     wrong : marked blocks with other values than those of an undisturbed run; changed sources
     duplicated : result groups too many
     left : files, or reserved room, left behind in the end
-    ways : rounds by what was killed, the store and the step
+    ways : rounds by what was killed, the source and the step
     trouble : anything else, in words
     """
 
@@ -95,6 +97,7 @@ def attack(
     rounds: int,
     seed: int = 0,
     ways: tuple[str, ...] = WAYS,
+    cases: Sequence[tuple[str, str]] = CASES,
     tell: Callable[[Tally], None] | None = None,
 ) -> Tally:
     """What comes of rounds of a run, a kill and a resumption each.
@@ -105,12 +108,13 @@ def attack(
     rounds : how many; three in ten have a cluster, where `ways` has those
     seed : of all chances
     ways : what is killed
+    cases : names of a source and a step, one after the other
     tell : called now and then
     """
     chance = random.Random(seed)
     tally = Tally()
     os.environ["CHAOS_SECONDS"] = str(SECONDS)
-    known = list(_undisturbed(folder))
+    known = list(_undisturbed(folder, cases))
     remote = [each for each in ways if each != "threads"]
     host: Host | None = None
     with ExitStack() as stack:
@@ -127,11 +131,11 @@ def attack(
     return tally
 
 
-def _undisturbed(folder: str) -> Iterator[Undisturbed]:
-    for ending in (".h5", ".zarr"):
-        template = os.path.join(folder, "template" + ending)
+def _undisturbed(folder: str, cases: Sequence[tuple[str, str]]) -> Iterator[Undisturbed]:
+    for source in dict.fromkeys(source for source, _ in cases):
+        template = os.path.join(folder, source)
         _must(in_child(lambda path=template: slow.make_source(path)))  # type: ignore[misc]
-        for name in slow.STEPS:
+        for name in [name for of, name in cases if of == source]:
             path = _copied(template, folder)
             import_all(_must(in_child(lambda p=path, n=name: _modules(p, n))))  # type: ignore[misc]
             path = _copied(template, folder)  # now that everything is imported
@@ -199,7 +203,7 @@ def _round(
     elif address is not None:
         _wait_for_quiet(log)
     tally.rounds += 1
-    place = f"{way}, {os.path.basename(path)}, {case.name}"
+    place = f"{way}, {os.path.basename(case.template)}, {case.name}"
     tally.ways[place] += 1
     if share == 0:
         tally.before += 1
@@ -290,7 +294,8 @@ def _logged(log: str) -> list[int]:
     rows = []
     for line in pathlib.Path(log).read_text().splitlines():
         value, count = line.rsplit(" ", 1)
-        begin = first[float(value)]
+        named = value.removeprefix("row ")
+        begin = first[float(value)] if named == value else int(named)
         rows += range(begin, begin + int(count))
     return rows
 

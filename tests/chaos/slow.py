@@ -11,6 +11,7 @@ import xarray as xr
 
 import usidx
 from usidx.step import step
+from usidx.steps import gaussian_filter
 from usidx.testing import make_main
 
 SHAPE = (64, 64, 64)
@@ -31,13 +32,16 @@ def kernel(block: np.ndarray, *, log: str, seconds: float) -> np.ndarray:
     return result
 
 
-def _applied(spectra: xr.DataArray) -> xr.DataArray:
-    settings: dict[str, Any] = {
+def _settings() -> dict[str, Any]:
+    return {
         "log": os.environ.get("CHAOS_LOG", ""),
         "seconds": float(os.environ.get("CHAOS_SECONDS", "0")),
     }
+
+
+def _applied(spectra: xr.DataArray) -> xr.DataArray:
     return xr.apply_ufunc(
-        kernel, spectra, dask="parallelized", output_dtypes=[spectra.dtype], kwargs=settings
+        kernel, spectra, dask="parallelized", output_dtypes=[spectra.dtype], kwargs=_settings()
     )
 
 
@@ -53,16 +57,52 @@ def whole(spectra: xr.DataArray) -> xr.DataArray:
     return _applied(spectra)
 
 
-STEPS = {"streamed": streamed, "whole": whole}
+def logged(block: np.ndarray, rows: np.ndarray, *, log: str, seconds: float) -> np.ndarray:
+    """The block as it is, and which rows of the map it has in the log."""
+    if block.size == 0:
+        return block
+    time.sleep(seconds * block.shape[0] / ROWS)
+    if log:
+        with open(log, "ab", buffering=0) as file:
+            file.write(f"row {int(rows.ravel()[0])} {block.shape[0]}\n".encode())
+    return block
+
+
+@step("Overlapping", version="1")
+def overlapping(spectra: xr.DataArray) -> xr.DataArray:
+    """Block by block, each with rows of its neighbours."""
+    import dask.array
+
+    rows = dask.array.arange(spectra.sizes["Y"], chunks=(spectra.chunksizes["Y"],))
+    return xr.apply_ufunc(
+        logged,
+        gaussian_filter(spectra, sigma=0.01, over=("Y", "X")),
+        xr.DataArray(rows, dims="Y"),
+        dask="parallelized",
+        output_dtypes=[spectra.dtype],
+        kwargs=_settings(),
+    )
+
+
+STEPS = {"streamed": streamed, "whole": whole, "overlapping": overlapping}
+SOURCES: dict[str, dict[str, Any]] = {
+    "plain.h5": {"checksums": False},
+    "plain.zarr": {"chunks": {"Y": 1}},
+    "sharded.zarr": {"chunks": {"Y": 1, "X": 16}, "shards": {"Y": 8}},
+    "tiled.zarr": {"chunks": {"Y": 16, "X": 16, "Frequency": 32}},
+}
+"""How each is stored."""
 
 
 def make_source(path: str) -> None:
-    """The store that steps are run on."""
+    """The store that steps are run on; its name says how it is stored, or else it is plain."""
     main = make_main(SHAPE, dtype="float32")
+    name = os.path.basename(path)
+    stored = SOURCES.get(name, SOURCES["plain" + os.path.splitext(name)[1]])
     if path.endswith(".h5"):
-        main.usid.to_h5usid(path, checksums=False)
+        main.usid.to_h5usid(path, **stored)
     else:
-        main.usid.to_zarr(path, chunks={"Y": 1})
+        main.usid.to_zarr(path, **stored)
 
 
 def source_values() -> np.ndarray:
@@ -77,7 +117,7 @@ def first_values() -> dict[float, int]:
 
 def opened(path: str) -> xr.DataArray:
     """The source in blocks of a few rows."""
-    source = usidx.open(path, chunks={"Y": ROWS})
+    source = usidx.open(path, chunks={"Y": ROWS, "X": -1, "Frequency": -1})
     assert isinstance(source, xr.DataArray)
     return source
 
@@ -88,6 +128,9 @@ def run(path: str, name: str, client: Any = False, **options: Any) -> str:
 
     streaming.PIECE = SHAPE[1] * SHAPE[2] * 4  # of one row
     process = opened(path).usid.process(STEPS[name])
-    # 16 blocks, whoever computes them
-    limits = {"memory": "400 kB"} if client else {"memory": "800 kB", "workers": 2}
+    # 16 blocks, whoever computes them; as much again is read of neighbours
+    kilobytes = 800 if name == "overlapping" else 400
+    limits = {"memory": f"{kilobytes} kB"}
+    if not client:
+        limits = {"memory": f"{2 * kilobytes} kB", "workers": 2}
     return str(process.run(client=client, progress=False, **limits, **options).path)

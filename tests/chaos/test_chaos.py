@@ -136,10 +136,15 @@ def look(path: str) -> list[str]:
 
 def test_killed_runs_go_on(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kill, "SECONDS", 0.03)
-    tally = kill.attack(folder, rounds=4, seed=time.time_ns() % 10**6, ways=("threads",))
-    assert tally.rounds == 4
+    plain = [
+        case for case in kill.CASES if case[0].startswith("plain") and case[1] != "overlapping"
+    ]
+    cases = [*plain, ("tiled.zarr", "overlapping")]
+    seed = time.time_ns() % 10**6
+    tally = kill.attack(folder, rounds=5, seed=seed, ways=("threads",), cases=cases)
+    assert tally.rounds == 5
     assert tally.bad == 0, tally
-    assert tally.in_work + tally.before + tally.after == 4
+    assert tally.in_work + tally.before + tally.after == 5
 
 
 def test_a_full_disk_loses_nothing(folder: str) -> None:
