@@ -17,7 +17,7 @@ from usidx.steps.fitting.problem import NO_DATA, Problem
 
 # Spectra are handled in batches of about this many values: few temporaries, and in the cache where
 # one is fitted after the other; many where what is small is done for all together.
-_BATCH_COMPILED, _BATCH, _BATCH_ELSEWHERE = 2**17, 2**19, 2**23
+_BATCH_COMPILED, _BATCH, _BATCH_ELSEWHERE = 2**17, 2**20, 2**23
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,7 +43,7 @@ def curve_fit(
 
     Minimized is :math:`\frac{1}{2} \sum_i \rho([w_i (f(x_i; p) - y_i)]^2)` by the method of
     Levenberg and Marquardt (D. W. Marquardt, J. Soc. Indust. Appl. Math. 11, 431, 1963) with the
-    damping of H. B. Nielsen (IMM-REP-1999-05, Technical University of Denmark), steps projected
+    steps of MINPACK (J. J. More, Lecture Notes in Mathematics 630, 105, 1978), projected
     onto the bounds. With :math:`u = 2 (x - c) / w` the named terms are
 
     - "lorentzian" (amplitude a, center c, width w at half height): :math:`a / (1 + u^2)`
