@@ -15,7 +15,6 @@ import usidx
 from usidx import steps
 from usidx.errors import PlanError
 from usidx.steps.fitting.evaluating import robust
-from usidx.steps.fitting.guesses import guess
 from usidx.steps.fitting.models import TERMS, model_of
 
 HAS_NUMBA = importlib.util.find_spec("numba") is not None
@@ -91,28 +90,6 @@ def test_clean_spectra_give_their_parameters(name: str, compiled: bool) -> None:
     assert found["status"].values.tolist() == [0, 0]
     for i, parameter in enumerate(model.parameters):
         np.testing.assert_allclose(found[parameter], truth[:, i], rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "lorentzian + constant",
-        "voigt + linear + gaussian",
-        "exponential + gaussian",
-        "linear + constant + pseudo_voigt + exponential",
-    ],
-)
-def test_guesses_of_numba_are_those_of_numpy(name: str) -> None:
-    pytest.importorskip("numba")
-    model = model_of(name, complex_values=False)
-    rng = np.random.default_rng(7)
-    x = np.sort(rng.uniform(0.1, 10, 41))[::-1]
-    p = rng.uniform(0.5, 4, (200, len(model.parameters)))
-    values, _ = model.evaluate(np, x, p, p[0] + np.inf, ())
-    values = values * rng.choice([-1, 1], (200, 1)) + 0.1 * rng.normal(size=values.shape)
-    for n in (41, 5):
-        ours = guess(model, x[-n:], values[:, -n:], compiled=True)
-        np.testing.assert_allclose(ours, guess(model, x[-n:], values[:, -n:]), rtol=1e-8, atol=1e-9)
 
 
 @BOTH
@@ -245,56 +222,6 @@ def test_a_function_ends_where_the_name_does_from_hard_starts() -> None:
     assert same.sum() >= 999
 
 
-def sheared(x, a=1.1, b=0.7, c=0.4):  # type: ignore[no-untyped-def]
-    u = (x - 3.1 * b) / np.maximum(c, 0.1)
-    u *= 0.3
-    return a ** (0.2 * b) * np.tanh(u) + np.where(u > 0, np.sqrt(u * u + a), -c) - np.log(x + a)
-
-
-def damped(x, a=1.1, b=0.7, c=0.4):  # type: ignore[no-untyped-def]
-    wave = np.sin(a * x) + np.cos(x / b) * np.arctan(c * x) - np.expm1(-c * x) + 1 / (x + a)
-    return wave * np.exp(-abs(x - b)) + (x + c) ** 2 - np.log1p(b) * np.copysign(c, b) + 2
-
-
-def turned(x, a=1.1, b=0.7, c=0.4):  # type: ignore[no-untyped-def]
-    return a * np.exp(1j * b * x) / (x * x - 1j * c * x - 30.5) + c
-
-
-@pytest.mark.parametrize("function", [sheared, damped, turned])
-def test_derivatives_of_functions_are_carried_along(function) -> None:  # type: ignore[no-untyped-def]
-    p = np.array([[1.1, 0.7, 0.4], [1.3, 0.9, 0.5]])
-    made = model_of(function, complex_values=function is turned).checked(X, p[0])
-    assert made.carries
-    values, slopes = made.evaluate(np, X, p, p[0] + np.inf, range(3))
-    np.testing.assert_array_equal(values, made.values(X, p))
-    for i in range(3):
-        step = 1e-5 * np.eye(3)[i]
-        slope = (made.values(X, p + step) - made.values(X, p - step)) / 2e-5
-        np.testing.assert_allclose(
-            np.broadcast_to(slopes[i], slope.shape), slope, rtol=1e-7, atol=1e-7
-        )
-
-
-def test_functions_that_have_no_rules_are_fitted_by_differences() -> None:
-    def summed(x, a=1.0, b=2.0):  # type: ignore[no-untyped-def]
-        shape = np.cumsum(np.exp(-x / b), axis=-1)
-        return a * shape / 64
-
-    def rooted(x, a=1.0, b=X[5]):  # type: ignore[no-untyped-def]
-        return a * np.sqrt((x - b) ** 2)  # begins where the root has no derivative
-
-    def converted(x, a=1.0, b=2.0):  # type: ignore[no-untyped-def]
-        return np.asarray(a) * x + b
-
-    for function in (summed, converted):
-        assert not model_of(function, complex_values=False).checked(X, np.ones(2)).carries
-    assert model_of(rooted, complex_values=False).checked(X, np.ones(2)).carries
-    for function, wanted in ((summed, (2.5, 2.2)), (rooted, (2.0, 1.1))):
-        columns = (np.full((2, 1), each) for each in wanted)
-        found = fit(function(X, *columns), function)
-        np.testing.assert_allclose(found[["a", "b"]].to_array()[:, 0], wanted, rtol=1e-6)
-
-
 def test_a_complex_function_fits_both_parts() -> None:
     def turning(t, a=1.0, rate=0.9):  # type: ignore[no-untyped-def]
         return a * np.exp(1j * rate * t)
@@ -373,29 +300,6 @@ def test_functions_of_single_numbers_are_called_for_each_spectrum(
     assert "does not broadcast over spectra" in caplog.text
     np.testing.assert_allclose(found["a"], [2, 3], rtol=1e-6)
     np.testing.assert_allclose(found["b"], 0.7, rtol=1e-6)
-
-
-def test_models_of_lmfit_are_fitted_with_their_hints() -> None:
-    models = pytest.importorskip("lmfit.models")
-    model = models.GaussianModel(prefix="a_") + models.VoigtModel(prefix="b_")
-    model += models.ConstantModel()
-    for name, value in (("a_center", 2.0), ("b_center", 7.0), ("a_amplitude", 2.0)):
-        model.set_param_hint(name, value=value)
-    model.set_param_hint("a_sigma", value=0.5, min=0.1, max=3)
-    model.set_param_hint("b_sigma", expr="a_sigma")
-    model.set_param_hint("c", value=0.1, vary=False)
-    rng = np.random.default_rng(2)
-    values = np.stack([
-        model.eval(x=X, a_amplitude=2 + i, a_center=2.2, a_sigma=0.6, b_amplitude=3, b_center=6.8)
-        for i in range(4)
-    ]) + 0.02 * rng.normal(size=(4, X.size))  # fmt: skip
-    found = fit(values, model)
-    for row, y in enumerate(values):
-        theirs = model.fit(y, x=X).params
-        for name in ("a_center", "a_sigma", "b_sigma", "b_amplitude"):
-            np.testing.assert_allclose(found[name][row], theirs[name].value, rtol=1e-4)
-            np.testing.assert_allclose(found[name + "_error"][row], theirs[name].stderr, rtol=1e-2)
-    assert (found["c"] == 0.1).all()
 
 
 @pytest.mark.parametrize("name", ["lorentzian + constant", "voigt", "sho"])
