@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import xarray as xr
@@ -12,6 +13,7 @@ import xarray as xr
 from usidx.errors import PlanError
 from usidx.model.inputs import in_words
 from usidx.process.planning.bind import bind
+from usidx.process.planning.held import held_by
 from usidx.process.planning.identity import Labelled
 from usidx.process.planning.inputs import at, call
 from usidx.process.planning.place import place_of
@@ -122,7 +124,8 @@ class Process:
             threads = int(getattr(executor, "threads", at_once))
         origin = plan.source.origin
         folder = os.fspath(into) if into is not None else (origin.store if origin else None)
-        return estimate_of(plan, at_once, folder, threads=threads)
+        found = estimate_of(plan, at_once, folder, threads=threads)
+        return found if found.streamed else replace(found, kept=held_by(plan))
 
     def measure(self, into: Path | None = None, **options: Any) -> Estimate:
         """What `run` takes, with the time: one block is computed to know it, and nothing is stored.

@@ -11,6 +11,7 @@ from typing import Any
 
 from usidx.errors import PlanError, StepError, UsidError
 from usidx.process.planning.budget import parse_memory
+from usidx.process.planning.held import check_held
 from usidx.process.planning.plan import Plan
 from usidx.process.planning.replanning import Replan
 from usidx.process.results.adopt import adopted, is_foreign
@@ -145,7 +146,7 @@ def plan_for(
 
     Raises
     ------
-    PlanError : where not even single positions do
+    PlanError : where not even single positions do, or what all blocks share does not
     """
     limit = parse_memory(memory)
     of_worker = getattr(executor, "memory", None)
@@ -153,7 +154,12 @@ def plan_for(
         usual = int(_SHARE_OF_WORKER * of_worker)
         if estimate_of(plan, executor.workers, None).memory > usual:
             limit = usual
-    return plan if limit is None else replan(memory=limit, workers=executor.workers)
+    if limit is None:
+        return plan
+    found = replan(memory=limit, workers=executor.workers)
+    if of_worker is None:  # what blocks share is spread over the workers of a cluster
+        check_held(found, limit)
+    return found
 
 
 def _run(

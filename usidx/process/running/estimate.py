@@ -56,6 +56,7 @@ class Estimate:
     disk_free : bytes free where it goes; None where that is not known
     streamed : whether blocks are computed piece by piece, and never as a whole in memory
     seconds : that it takes, where that was measured
+    kept : bytes that all blocks share, in memory until the last of them is written
     """
 
     outputs: tuple[OutputEstimate, ...]
@@ -67,6 +68,7 @@ class Estimate:
     streamed: bool = False
     seconds: float | None = None
     timed: Callable[[], float] | None = field(default=None, compare=False)
+    kept: int = 0
 
     def measure(self) -> Estimate:
         """The same with `seconds`: one block is computed for it, and nothing is stored.
@@ -79,8 +81,8 @@ class Estimate:
 
     @property
     def memory(self) -> int:
-        """Bytes that all blocks at once take in one process."""
-        return self.block_memory * self.in_flight
+        """Bytes that all blocks at once take in one process, with what they share."""
+        return self.block_memory * self.in_flight + self.kept
 
     def __repr__(self) -> str:
         lines = [f"  {name:<8} {text}" for name, text in self._rows()]
