@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -69,8 +70,9 @@ class Step(Generic[P, R]):
 
     @property
     def summary(self) -> str:
-        """The first line of the function's docstring, "" where it has none."""
-        return (inspect.getdoc(self.function) or "").split("\n", 1)[0]
+        """The first line of the function's docstring without its formula, "" where it has none."""
+        first = (inspect.getdoc(self.function) or "").split("\n", 1)[0]
+        return re.sub(r"[:,]? :math:`[^`]*`", "", first)
 
     def parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters but the source, by name: those given, and the defaults of the others.
