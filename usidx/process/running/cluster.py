@@ -87,10 +87,18 @@ class Cluster:
 
     @property
     def threads(self) -> int:
-        """Of all workers that are there, as it was known a moment ago."""
+        """Of all workers that are there, as it was known a moment ago.
+
+        Raises
+        ------
+        ClusterError : where the scheduler went away
+        """
         when, count = self._threads
         if time.monotonic() - when > _LOOK_EVERY:
-            count = int(sum(self.client.nthreads().values()))
+            try:
+                count = int(sum(self.client.nthreads().values()))
+            except (OSError, TimeoutError) as error:
+                raise self.lost() from error
             self._threads = (time.monotonic(), count)
         return count
 
@@ -189,11 +197,7 @@ class Cluster:
     def _look(self) -> None:
         if self.client.status != "running":
             raise self.lost()
-        try:
-            alone = not self.threads
-        except (OSError, TimeoutError) as error:
-            raise self.lost() from error
-        if not alone:
+        if self.threads:
             self._alone_since = None
             return
         self._alone_since = self._alone_since or time.monotonic()
