@@ -81,8 +81,6 @@ def to_zarr(
     LayoutError : where a dimension has no role
     InvalidMainError, OptionError : for values or attributes that Zarr cannot hold
     """
-    from usidx.stores.zarr.draft import draft
-
     path = os.fspath(located(path, storage_options))
     if zarr_format not in (None, 2, 3):
         raise OptionError(f"zarr_format={zarr_format!r} is neither 2 nor 3")
@@ -131,7 +129,36 @@ def to_zarr(
             progress=progress,
             zarr_format=zarr_format or 3,
         )
-    parts = parts_of(obj, group)
+    return _written(
+        parts_of(obj, group),
+        path,
+        group=group,
+        overwrite=overwrite,
+        resume=resume,
+        compression=compression,
+        chunks=chunks,
+        shards=shards,
+        zarr_format=zarr_format,
+        progress=progress,
+    )
+
+
+def _written(
+    parts: Parts,
+    path: str,
+    *,
+    group: str | None,
+    overwrite: bool,
+    resume: bool | str,
+    compression: Literal["lz4", "zstd"] | None,
+    chunks: Chunks,
+    shards: Chunks,
+    zarr_format: Literal[2, 3] | None,
+    progress: Progress,
+) -> str:
+    """The path of a store that is made, or gone on with, or of which one group is written."""
+    from usidx.stores.zarr.draft import draft
+
     if group is not None and len(parts.mains) != 1:
         raise OptionError(f"group={group!r} takes one Main, the tree has {len(parts.mains)}")
     if resume and group is not None:
