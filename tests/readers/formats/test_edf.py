@@ -248,3 +248,57 @@ def test_a_large_file_is_read_by_frames(tmp_path: pathlib.Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100 * 2**20
+
+
+def test_values_in_a_file_beside_the_header(tmp_path: pathlib.Path) -> None:
+    values = np.arange(24, dtype="<u2").reshape(2, 3, 4)
+    (tmp_path / "x.bin").write_bytes(b"head" + values.tobytes())
+    told = {"DataType": "UnsignedShort", "Dim_1": 4, "Dim_2": 3}
+    parts = []
+    for number in (0, 1):
+        place = {"EDF_BinaryFilePosition": 4 + 24 * number, "EDF_BinaryFileSize": 24}
+        # the name has a folder of another computer
+        named = {"EDF_BinaryFileName": r"D:\data\x.bin", **place, "motor_mne": "a"}
+        parts.append(edf(tmp_path / "a", [b""], **told, **named, motor_pos=number).read_bytes())
+    path = tmp_path / "a.ehf"
+    path.write_bytes(b"".join(parts))
+    opened = usidx.open(path)
+    np.testing.assert_array_equal(opened, values)
+    np.testing.assert_array_equal(opened.a, [0, 1])
+    check_reader(path, values, cut_short=False)
+    whole = (tmp_path / "x.bin").read_bytes()
+    (tmp_path / "x.bin").write_bytes(whole[:-1])
+    with pytest.raises(SourceChangedError):
+        opened.compute()
+    with pytest.raises(DamagedStoreError, match="has 23 bytes of the image .* 24 are needed"):
+        usidx.open(path)
+    (tmp_path / "x.bin").unlink()
+    with pytest.raises(DamagedStoreError, match="'x.bin', which is not beside it"):
+        usidx.open(path)
+
+
+@pytest.mark.parametrize("length", [510, 511, 512, 513, 514])
+@pytest.mark.parametrize("end", [b"}\n", b"}\r\n"])
+def test_headers_of_any_length(tmp_path: pathlib.Path, length: int, end: bytes) -> None:
+    """The end of a header may lie on both sides of the places where it is read."""
+    text = b"{\nByteOrder = LowByteFirst ;\nDataType = UnsignedByte ;\n"
+    text += b"Dim_1 = 2 ;\nDim_2 = 2 ;\nsaid = {a} ;\n"
+    one = text.ljust(length - len(end)) + end + b"abcd"
+    (tmp_path / "a.edf").write_bytes(one + one)
+    np.testing.assert_array_equal(usidx.open(tmp_path / "a.edf"), [[[97, 98], [99, 100]]] * 2)
+    fabio = pytest.importorskip("fabio").open(tmp_path / "a.edf")
+    np.testing.assert_array_equal(usidx.open(tmp_path / "a.edf")[0], fabio.data)
+
+
+def test_a_block_for_all_images(tmp_path: pathlib.Path) -> None:
+    told = {"DataType": "UnsignedByte", "Dim_1": 2, "Dim_2": 2, "Compression": "NoSpecificValue"}
+    general = (
+        "{\nEDF_DataFormatVersion = 2.40 ;\nEDF_BinarySize = 0 ;\nEDF_HeaderSize = 512 ;\n"
+        "Size = 0 ;\nsample = gold\0 ;\n"
+    )
+    images = edf(tmp_path / "a", [b"abcd", b"efgh"], **told).read_bytes()
+    (tmp_path / "a.edf").write_bytes((general.ljust(510) + "}\n").encode() + images)
+    opened = usidx.open(tmp_path / "a.edf")
+    assert opened.shape == (2, 2, 2)
+    assert opened.attrs["sample"] == "gold"
+    assert "Size" not in opened.attrs

@@ -45,13 +45,17 @@ _ENDINGS = (".edf", ".edf.gz", ".edf.bz2", ".ehf")
 
 
 def read(path: str) -> Sequence[Foreign]:
-    """The images in a file; those that differ in shape, dtype or kind are Mains of their own."""
+    """The images in a file; those that differ in shape, dtype or kind are Mains of their own.
+
+    So are those whose values are in another file than the header.
+    """
     identity = FileIdentity.of(path)
     with opened(path) as file:
         found = list(images(path, file))
     kinds: dict[Any, list[int]] = {}
     for number, each in enumerate(found):
-        kinds.setdefault((each.stream, each.shape, each.dtype.newbyteorder("=")), []).append(number)
+        kind = each.stream, each.shape, each.dtype.newbyteorder("="), each.beside
+        kinds.setdefault(kind, []).append(number)
     mains: list[Foreign] = []
     for numbers in kinds.values():
         name = f"Raw_Data_{len(mains)}" if mains else "Raw_Data"
@@ -67,8 +71,10 @@ def _main(
     identity: FileIdentity,
 ) -> Foreign:
     attrs, coordinates = _told(found)
-    packed = is_packed(path)
-    array = _array(path, found, packed, identity)
+    beside = found[0].beside
+    packed = not beside and is_packed(path)
+    whose = (beside, FileIdentity.of(beside)) if beside else (path, identity)
+    array = _array(whose, found, packed)
     axes = _signal(found)
     if len(found) > 1:
         axes = (position("frame", values=np.asarray(numbers)), *axes)
@@ -84,13 +90,13 @@ def _main(
         attrs,
         chunks=tuple(array.shape) if packed else None,
         coordinates=coordinates,
+        identity=str((identity, *whose)) if beside else "",
     )
 
 
-def _array(
-    path: str, found: Sequence[EdfImage], packed: bool, identity: FileIdentity
-) -> BlockArray:
+def _array(whose: tuple[str, FileIdentity], found: Sequence[EdfImage], packed: bool) -> BlockArray:
     """The values of images of one shape; of a single one without an axis for frames."""
+    path, identity = whose
     first = found[0]
     plain = not packed and not any(each.compression for each in found)
     starts = np.array([each.start for each in found])
@@ -105,19 +111,21 @@ def _array(
     places = tuple((each.start, each.stop, each.dtype.str, each.compression) for each in found)
     dtype, token = first.dtype.newbyteorder("="), (path, identity, places)
     if len(found) == 1:
-        load = functools.partial(_frame, path, identity, first.shape, places[0])
+        load = functools.partial(_frame, whose, packed, first.shape, places[0])
         return LoadedArray(load, first.shape, dtype, token)
-    frames = functools.partial(_frames, path, identity, first.shape, places)
+    frames = functools.partial(_frames, whose, packed, first.shape, places)
     return FrameArray(frames, (len(found), *first.shape), dtype, token)
 
 
-def _frame(path: str, identity: FileIdentity, shape: tuple[int, ...], place: _Place) -> Array:
-    return next(_frames(path, identity, shape, (place,), (0,)))
+def _frame(
+    whose: tuple[str, FileIdentity], packed: bool, shape: tuple[int, ...], place: _Place
+) -> Array:
+    return next(_frames(whose, packed, shape, (place,), (0,)))
 
 
 def _frames(
-    path: str,
-    identity: FileIdentity,
+    whose: tuple[str, FileIdentity],
+    packed: bool,
     shape: tuple[int, ...],
     places: Sequence[_Place],
     numbers: Sequence[int],
@@ -129,9 +137,10 @@ def _frames(
     SourceChangedError : where the file is not what it was
     DamagedStoreError : where an image cannot be unpacked
     """
+    path, identity = whose
     identity.check(path)
     size = math.prod(shape)
-    with opened(path) as file:
+    with opened(path) if packed else open(path, "rb") as file:
         for number in numbers:
             start, stop, kind, compression = places[number]
             dtype = np.dtype(kind)

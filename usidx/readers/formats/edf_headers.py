@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from usidx.model.dimension import Array
 
 _BLOCK = 512
 _LONGEST = 2**20
+_BLANK = " \t\r\n\0"
 _END = re.compile(rb"\}\r?\n")
 GZIP, BZIP2 = b"\x1f\x8b", b"BZh"
 # Names of `DataType` in small letters; "Long" has 32 bits whatever the machine.
@@ -52,6 +54,8 @@ _TYPES = {
 _STRUCTURE = re.compile(
     r"edf_.*|headerid|byteorder|datatype|dim_\d|size|compression|(motor|counter)_(mne|pos)"
 )
+# Keys of a block that is no image, which say nothing of the images behind it.
+_ITS_OWN = re.compile(r"(?i)edf_.*|size|image|headerid")
 _NUMBER = re.compile(r"[-+]?(0|[1-9]\d*)?(\.\d*)?([eE][-+]?\d+)?")
 
 
@@ -65,6 +69,7 @@ class EdfImage:
     shape, dtype : of the image, slowest axis first
     compression : "", "gzip" or "zlib", of this image alone
     header : the texts by their names
+    beside : path of the file that has the values, "" where they follow the header
     """
 
     start: int
@@ -73,6 +78,7 @@ class EdfImage:
     dtype: np.dtype[Any]
     compression: str
     header: Mapping[str, str]
+    beside: str = ""
 
     @property
     def stream(self) -> str:
@@ -165,10 +171,15 @@ def images(path: str, file: IO[bytes] | gzip.GzipFile) -> Iterator[EdfImage]:
             break
         header, start = found
         if said(header, "EDF_DataFormatVersion"):  # a block that is no image, of use to all
-            general = header
+            general = {key: text for key, text in header.items() if not _ITS_OWN.fullmatch(key)}
             place = start + _size(header)
             continue
         image = _image(path, {**general, **header}, start)
+        if image.beside:
+            yield image
+            count += 1
+            place = start + _size(header)
+            continue
         file.seek(image.stop - 1)
         if image.stop > start and not file.read(1):
             file.seek(0, 2)
@@ -196,8 +207,10 @@ def _header(
         if end is not None:
             length = end.end()
             break
-        if text.endswith(b"}"):
-            length = len(text)
+        if text.endswith(b"}") and text[:-1].rstrip().endswith((b";", b"{")):
+            # the end of the line, if there is one, is in the next block
+            after = file.read(2)
+            length = len(text) + (2 if after == b"\r\n" else after.startswith(b"\n"))
             break
         if not text.strip(b" \r\n\0"):
             if len(block) < _BLOCK:
@@ -214,7 +227,7 @@ def _header(
     for line in inside.strip("{}").split(";"):
         name, equals, value = line.partition("=")
         if equals:
-            found[name.strip()] = value.strip()
+            found[name.strip(_BLANK)] = value.strip(_BLANK)
     whole = said(found, "EDF_HeaderSize")
     return found, place + max(length, int(whole) if whole.isdigit() else 0)
 
@@ -222,7 +235,8 @@ def _header(
 def _image(path: str, header: Mapping[str, str], start: int) -> EdfImage:
     kind = _TYPES.get(said(header, "DataType").lower().replace("_", ""))
     how = said(header, "Compression").lower().removesuffix("compression").strip("_ ")
-    known = {"": "", "no": "", "none": "", "gzip": "gzip", "z": "zlib"}
+    how = "" if how.startswith("no") else how
+    known = {"": "", "gzip": "gzip", "z": "zlib"}
     if kind is None or how not in known:
         raise NotUsidError(
             f"{path!r} has images of type {said(header, 'DataType')!r}, compression "
@@ -235,9 +249,36 @@ def _image(path: str, header: Mapping[str, str], start: int) -> EdfImage:
     order = ">" if said(header, "ByteOrder").lower().startswith("high") else "<"
     dtype = np.dtype(order + kind)
     size = math.prod(dims) * dtype.itemsize
-    if known[how]:
+    beside = ""
+    if said(header, "EDF_BinaryFileName"):
+        beside, start, there = _beside(path, header)
+        size = there if known[how] else size
+        if os.path.getsize(beside) < start + size or there < size:
+            raise DamagedStoreError(
+                f"{beside!r} has {min(there, os.path.getsize(beside) - start)} bytes of the image "
+                f"that the header in {path!r} is of, and {size} are needed"
+            )
+    elif known[how]:
         size = _size(header)
-    return EdfImage(start, start + size, tuple(reversed(dims)), dtype, known[how], dict(header))
+    shape = tuple(reversed(dims))
+    return EdfImage(start, start + size, shape, dtype, known[how], dict(header), beside)
+
+
+def _beside(path: str, header: Mapping[str, str]) -> tuple[str, int, int]:
+    """(file beside this one that has the values of an image, where they start, how many bytes).
+
+    A folder in its name is left out, as FabIO does: nothing is read from elsewhere.
+    """
+    name = re.split(r"[/\\]", said(header, "EDF_BinaryFileName"))[-1]
+    found = os.path.join(os.path.dirname(path), name)
+    if not name or not os.path.isfile(found):
+        raise DamagedStoreError(
+            f"the values of an image of {path!r} are in a file {name!r}, which is not beside it; "
+            "copy it there"
+        )
+    start, size = (said(header, f"EDF_BinaryFile{each}") for each in ("Position", "Size"))
+    start_at = int(start) if start.isdigit() else 0
+    return found, start_at, int(size) if size.isdigit() else os.path.getsize(found) - start_at
 
 
 def _size(header: Mapping[str, str]) -> int:
