@@ -15,7 +15,8 @@ ATTRIBUTE = "usid_inputs"
 OPENED = "usid_opened_with"
 # A small array that is kept among the parameters, with all its labels, is a dict of one of these.
 ARRAY, DATASET = "usid_array", "usid_dataset"
-# A Python function is kept as what it is known by: its name, and a digest of what it does.
+# A Python function, or a model of lmfit, is kept as what it is known by: its name, and a digest of
+# what it does.
 FUNCTION = "usid_function"
 Place = tuple[str, str]
 

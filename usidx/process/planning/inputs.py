@@ -23,6 +23,7 @@ from usidx.model.layout import Layout
 from usidx.model.provenance import canonical
 from usidx.process.planning.code import function_token
 from usidx.process.planning.identity import Labelled, Source, identify, is_lazy, opened_in
+from usidx.process.planning.models import is_model, model_known
 from usidx.step import Step
 
 # An array in memory up to this many bytes is kept with the parameters.
@@ -89,8 +90,8 @@ def given(parameters: Mapping[str, Any]) -> Given:
 
     Raises
     ------
-    PlanError : for a source that is a result which is not complete yet, and for what is kept of a
-        function in its place
+    PlanError : for a source that is a result which is not complete yet, for what is kept of a
+        function in its place, and for a model of lmfit that cannot be told from others
     """
     plain: dict[str, Any] = {}
     inputs: list[Input] = []
@@ -100,6 +101,9 @@ def given(parameters: Mapping[str, Any]) -> Given:
         arguments[name] = whole
         if callable(whole) and not isinstance(whole, type):
             plain[name] = function_known(whole)
+            continue
+        if is_model(whole):
+            plain[name] = model_known(whole)
             continue
         if isinstance(whole, Mapping) and set(whole) == {FUNCTION}:
             raise PlanError(
