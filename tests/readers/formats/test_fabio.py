@@ -148,3 +148,15 @@ def test_what_fabio_writes(tmp_path: pathlib.Path, module: str, dtype: str) -> N
     opened = usidx.open(path)
     assert opened.dtype == expected.dtype
     np.testing.assert_array_equal(opened, expected)
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+def test_netpbm_of_fabio(tmp_path: pathlib.Path, kind: str) -> None:
+    """It writes two blanks before the values, where the format has one."""
+    image = pytest.importorskip("fabio.pnmimage").PnmImage
+    values = np.arange(12, dtype=kind).reshape(3, 4) * (1 if kind == "u1" else 300)
+    image(data=values).write(str(tmp_path / "a.pnm"))
+    np.testing.assert_array_equal(usidx.open(tmp_path / "a.pnm"), values)
+    # values that begin as that blank does
+    (tmp_path / "b.pgm").write_bytes(b"P5 4 1 255 \nabc")
+    np.testing.assert_array_equal(usidx.open(tmp_path / "b.pgm"), [[10, 97, 98, 99]])

@@ -72,8 +72,9 @@ def read(path: str) -> Sequence[Foreign]:
     whole = not head.is_text and head.kind not in _BITS
     array: BlockArray
     if whole:
-        array = RawArray(path, head.shape, head.stored, head.start)
         nbytes = head.start + int(np.prod(head.shape)) * head.stored.itemsize
+        start = head.start + (size == nbytes + 1 and _has_two_blanks(path, head.start))
+        array = RawArray(path, head.shape, head.stored, start)
         if size > nbytes + 1:
             raise DamagedStoreError(
                 f"{path!r} has {size - nbytes} bytes behind its image; several images in one file "
@@ -89,6 +90,13 @@ def read(path: str) -> Sequence[Foreign]:
     attrs = {"maximum": head.most}
     chunks = None if whole else head.shape
     return [Foreign(name, array, axes, "Intensity", "", attrs, chunks)]
+
+
+def _has_two_blanks(path: str, start: int) -> bool:
+    """Whether a space and an end of line are before the values, as FabIO writes them."""
+    with open(path, "rb") as file:
+        file.seek(start - 1)
+        return file.read(2) == b" \n"
 
 
 def _loaded(path: str) -> Array:
