@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,8 +19,9 @@ import numpy as np
 from usidx.errors import DamagedStoreError, NotUsidError, OptionError
 from usidx.model.dimension import Array
 from usidx.readers.base import Axis, Foreign, Reader, position, spectroscopic
+from usidx.readers.formats.tiff_microscopes import Scale
 from usidx.readers.formats.tiff_pages import PagedArray, check_directories, reading
-from usidx.readers.formats.tiff_scales import Scale, Told, told_by, with_metadata_beside
+from usidx.readers.formats.tiff_scales import Told, told_by, with_metadata_beside
 from usidx.readers.hierarchies import plain
 from usidx.readers.raw import FileIdentity, LoadedArray, RawArray
 from usidx.stores.base import BlockArray
@@ -28,12 +30,15 @@ _SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _NAMES = {"Q": "frame", "I": "frame", "S": "channel"}
 _BLOCK_BYTES = 8 * 2**20
 _LONGEST = 32_768
+_PALETTE = 3
+_CAPTURE_MODE = 65441
+_EXTENSIONS = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk", ".svs", ".scn")
 # Tags that say how the values are stored, not what they are.
 _STRUCTURE = frozenset(
     ("NewSubfileType", "SubfileType", "ImageWidth", "ImageLength", "BitsPerSample", "Compression")
     + ("StripOffsets", "StripByteCounts", "RowsPerStrip", "TileWidth", "TileLength", "TileOffsets")
     + ("TileByteCounts", "SampleFormat", "SamplesPerPixel", "PlanarConfiguration", "Predictor")
-    + ("FillOrder", "SubIFDs", "JPEGTables", "ColorMap", "ExtraSamples", "YCbCrSubSampling")
+    + ("FillOrder", "SubIFDs", "JPEGTables", "ExtraSamples", "YCbCrSubSampling")
     + ("YCbCrPositioning", "ReferenceBlackWhite", "IJMetadata", "IJMetadataByteCounts")
     + ("InterColorProfile", "MinSampleValue", "MaxSampleValue")
 )
@@ -67,19 +72,45 @@ def read(
             check_directories(path)
         if not file.series:
             raise DamagedStoreError(f"{path!r} is a TIFF without an image")
-        attrs = _attrs(file)
+        _check_planes(path, file)
         found = [
-            _main(path, file, number, attrs, level, position, n_position)
+            _main(path, file, number, level, position, n_position)
             for number in range(len(file.series))
         ]
     return found
+
+
+def _check_planes(path: str, file: Any) -> None:
+    """Nothing, where a file has all that it describes.
+
+    What is not there the library leaves out, or takes the pages that are left as what they are.
+
+    Raises
+    ------
+    DamagedStoreError : where the planes that ImageJ describes are not there
+    NotUsidError : where another file of a set describes them
+    """
+    kind = str(file.series[0].kind)
+    if file.is_imagej and kind in ("generic", "uniform"):
+        said = file.imagej_metadata or {}
+        raise DamagedStoreError(
+            f"{path!r} describes {said.get('images', 1)} images of ImageJ and is too short for "
+            "them; it was cut short, or written only in part"
+        )
+    if not file.is_ome or kind == "ome":
+        return
+    named = re.search(r"<(?:\w+:)?BinaryOnly\s[^>]*MetadataFile=\"([^\"]+)\"", file.ome_metadata)
+    beside = "" if named is None else os.path.join(os.path.dirname(path), named[1])
+    if beside.lower().endswith(tuple(_EXTENSIONS)) and os.path.isfile(beside):
+        raise NotUsidError(
+            f"{path!r} holds planes of a set of OME-TIFF files that {beside!r} describes; open that"
+        )
 
 
 def _main(
     path: str,
     file: Any,
     number: int,
-    attrs: Mapping[str, Any],
     level: int,
     position: Sequence[str] | None,
     n_position: int | None,
@@ -110,7 +141,7 @@ def _main(
         axes=tuple(axes),
         quantity="Intensity",
         units=told.units,
-        attrs={**attrs, **_plain_ones(told.attrs)},
+        attrs={**_attrs(file, number), **_plain_ones(told.attrs)},
         chunks=_chunks(array, series.keyframe, n_outer),
     )
 
@@ -192,7 +223,7 @@ def _array(path: str, file: Any, number: int, level: int) -> tuple[BlockArray, i
             f"{path!r} has no image for {missing} of the {len(pages)} planes that it describes; "
             "other files of the set are missing, or it was written only in part"
         )
-    if not fits or len(pages) != math.prod(outer):
+    if not fits or len(pages) != math.prod(outer) or _is_mended(file):
         if fits and len(pages) < math.prod(outer):
             raise DamagedStoreError(
                 f"{path!r} describes {math.prod(outer)} images and has {len(pages)} pages; it was "
@@ -202,6 +233,18 @@ def _array(path: str, file: Any, number: int, level: int) -> tuple[BlockArray, i
         token = (path, FileIdentity.of(path), number, level)
         return LoadedArray(load, shape, dtype.newbyteorder("="), token), 0
     return _paged(path, pages, outer, inner, dtype), n_outer
+
+
+def _is_mended(file: Any) -> bool:
+    """Whether the library corrects what pages say of themselves when all of them are read.
+
+    Zeiss writes sizes of strips before they were packed, and places that count from each 4 GiB on.
+    """
+    if file.is_lsm:
+        return file.filehandle.size >= 2**32 or any(
+            page.compression != 1 for page in (file.pages[0], file.pages[1])
+        )
+    return bool(file.is_ndpi) and (file.pages[0].tags.valueof(_CAPTURE_MODE) or 0) >= 6
 
 
 def _paged(
@@ -263,15 +306,19 @@ def _rows(array: BlockArray, axis: int, strip: int) -> tuple[int, ...]:
     return tuple(block)
 
 
-def _attrs(file: Any) -> dict[str, Any]:
-    """What the tags of the first page say, but for how it is stored."""
-    tags = {tag.name: tag.value for tag in file.pages[0].tags if tag.name not in _STRUCTURE}
+def _attrs(file: Any, number: int) -> dict[str, Any]:
+    """What the tags of the first page of an image say, but for how it is stored."""
+    tags: dict[str, Any] = {tag.name: tag.value for tag in file.series[number].keyframe.tags}
+    if tags.get("PhotometricInterpretation") != _PALETTE or np.size(tags["ColorMap"]) > _LONGEST:
+        tags.pop("ColorMap", None)
     if file.is_imagej or file.is_shaped:
         tags.pop("ImageDescription", None)
+    elif file.is_ome:
+        tags["ImageDescription"] = file.pages[0].description
     found: dict[str, Any] = {}
     for name, value in tags.items():
-        leaves = _leaves(str(name), value)
-        found.update(_plain_ones(dict(leaves)))
+        if name not in _STRUCTURE:
+            found.update(_plain_ones(dict(_leaves(str(name), value))))
     return found
 
 
@@ -282,18 +329,22 @@ def _leaves(name: str, value: Any) -> list[tuple[str, Any]]:
 
 
 def _plain_ones(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers, short text and short lists of either."""
+    """Numbers, short text, short lists of either, and arrays of numbers."""
     found = {}
     for name, value in told.items():
         if isinstance(value, int) and not isinstance(value, bool):
             value = int(value)  # of enumerations too
-        value = None if isinstance(value, bytes) else plain(value)
-        is_long = isinstance(value, (str, list, np.ndarray)) and len(value) > _LONGEST
+        items = value if isinstance(value, (list, tuple)) else ()
+        if isinstance(value, bytes) or any(isinstance(each, (bytes, np.ndarray)) for each in items):
+            continue  # drawings over the image, tables of how it is shown
+        value = plain(value)
+        is_long = isinstance(value, (str, list)) and len(value) > _LONGEST
+        is_long |= isinstance(value, np.ndarray) and value.size > _LONGEST
         if value is None or is_long or (isinstance(value, list) and None in value):
             continue
         if isinstance(value, str):
             value = value.replace("\0", "").strip()
-        if value != "" and name.strip():
+        if name.strip() and not (isinstance(value, str) and not value):
             found[name] = value
     return found
 
@@ -302,7 +353,7 @@ READERS = (
     Reader(
         name="tiff",
         title="TIFF (plain, ImageJ, OME, BigTIFF, pyramids)",
-        extensions=(".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk", ".svs", ".scn"),
+        extensions=_EXTENSIONS,
         claims=_claims,
         read=read,
     ),

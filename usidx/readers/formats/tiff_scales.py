@@ -10,39 +10,17 @@ from typing import Any
 from xml.etree import ElementTree
 
 from usidx.errors import NotUsidError
-from usidx.model.dimension import Array
-from usidx.readers.base import evenly_spaced
 from usidx.readers.formats.pyme_metadata import leaves_of_xml, metadata_beside
+from usidx.readers.formats.tiff_microscopes import (
+    Scale,
+    per_pixel,
+    plain_units,
+    positive,
+    scales_of,
+)
 
-_CENTIMETRE = 3
-_SPELLINGS = {
-    "micron": "um",
-    "microns": "um",
-    "micrometer": "um",
-    "nanometer": "nm",
-    "sec": "s",
-    "seconds": "s",
-    "pixel": "",
-    "pixels": "",
-}
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Of an axis: its values are `start`, `start + step`, ... in these units."""
-
-    step: float = 1.0
-    start: float = 0.0
-    units: str = ""
-
-    def values(self, size: int) -> Array:
-        """Along an axis of that size."""
-        return evenly_spaced(size, self.step, self.start)
-
-    def coarser(self, factor: float) -> Scale:
-        """That of an axis of which each value stands for `factor` of this one."""
-        start = self.start + self.step * (factor - 1) / 2
-        return replace(self, step=self.step * factor, start=start)
+# What usidx says itself of values.
+_OWN = ("units", "quantity", "long_name")
 
 
 @dataclass(frozen=True)
@@ -65,64 +43,27 @@ class Told:
 
 def told_by(file: Any, number: int, axes: str) -> Told:
     """What the file says of its image of that number, whose axes have these letters."""
-    tags = {tag.name: tag.value for tag in file.pages[0].tags}
-    description = str(tags.get("ImageDescription", ""))
+    series = file.series[number]
     if file.is_ome:
+        description = str(file.pages[0].description)
         if "<!DOCTYPE" in description or "<!ENTITY" in description:
             raise NotUsidError(
                 f"the OME-XML in {file.filename!r} defines entities, which no microscope writes"
             )
-        return _of_ome(description, number)
-    if file.is_imagej:
+        told = _of_ome(description, file, number)
+        if series.kind != "mmstack":
+            return told
+        tags = {tag.name: tag.value for tag in series.keyframe.tags}
+        return replace(told, scales={**told.scales, **scales_of(file, number, tags)})
+    tags = {tag.name: tag.value for tag in series.keyframe.tags}
+    if file.is_imagej and series.kind != "mmstack":
         return _of_imagej(file.imagej_metadata or {}, tags, axes)
-    return Told(_of_tags(file, tags), {})
-
-
-def _of_tags(file: Any, tags: Mapping[str, Any]) -> dict[str, Scale]:
-    """From microscopes' own tags, else a resolution in centimetres; inches are for printers."""
-    pixels: tuple[Any, Any] | None = None
-    fei = tags.get("FEI_HELIOS") or tags.get("FEI_SFEG") or {}
-    if isinstance(fei, Mapping) and isinstance(fei.get("Scan"), Mapping):
-        pixels = fei["Scan"].get("PixelWidth"), fei["Scan"].get("PixelHeight")
-    elif file.is_sis:
-        sis = file.sis_metadata or {}
-        pixels = sis.get("pixelsizex"), sis.get("pixelsizey")
-    if pixels is not None:
-        steps = [_positive(each) for each in pixels]
-        return (
-            {}
-            if None in steps
-            else {
-                "X": Scale(steps[0] or 1.0, units="m"),
-                "Y": Scale(steps[1] or 1.0, units="m"),
-            }
-        )
-    if tags.get("ResolutionUnit") != _CENTIMETRE:
-        return {}
-    found = {"X": _per_pixel(tags, "XResolution"), "Y": _per_pixel(tags, "YResolution")}
-    return {axis: Scale(step * 1e4, units="um") for axis, step in found.items() if step}
-
-
-def _positive(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) and number > 0 else None
-
-
-def _per_pixel(tags: Mapping[str, Any], name: str) -> float | None:
-    """Units for each pixel, from the tag that has pixels for each unit as a fraction."""
-    value = tags.get(name)
-    if not isinstance(value, tuple) or len(value) != 2 or not value[0] or not value[1]:
-        return None
-    return _positive(value[1] / value[0])
-
-
-def plain_units(said: Any) -> str:
-    """Units as usidx writes them: um, and nothing for pixels."""
-    units = str(said or "").strip().replace("\\u00B5", "u").replace("µ", "u").replace("μ", "u")
-    return _SPELLINGS.get(units.lower(), units)
+    attrs: dict[str, Any] = {}
+    if series.kind == "shaped" and len(file.shaped_metadata or ()) == len(file.series):
+        said = dict(file.shaped_metadata[number])
+        attrs = {name: each for name, each in said.items() if name not in ("shape", "axes")}
+        attrs = {f"metadata.{k}" if k in _OWN else k: each for k, each in attrs.items()}
+    return Told(scales_of(file, number, tags), dict(_leaves(attrs)))
 
 
 def _of_imagej(said: Mapping[str, Any], tags: Mapping[str, Any], axes: str) -> Told:
@@ -130,17 +71,17 @@ def _of_imagej(said: Mapping[str, Any], tags: Mapping[str, Any], axes: str) -> T
     scales: dict[str, Scale] = {}
     if units:
         steps = {
-            "X": _per_pixel(tags, "XResolution"),
-            "Y": _per_pixel(tags, "YResolution"),
-            "Z": _positive(said.get("spacing")),
+            "X": per_pixel(tags, "XResolution"),
+            "Y": per_pixel(tags, "YResolution"),
+            "Z": positive(abs(_number(said.get("spacing")))),
         }
         own = {axis: plain_units(said.get(f"{axis.lower()}unit")) or units for axis in steps}
         for axis, step in steps.items():
             if step:
                 origin = _number(said.get(f"{axis.lower()}origin"))
                 scales[axis] = Scale(step, -origin * step, own[axis])
-    interval = _positive(said.get("finterval"))
-    if interval is None and (rate := _positive(said.get("fps"))):
+    interval = positive(said.get("finterval"))
+    if interval is None and (rate := positive(said.get("fps"))):
         interval = 1 / rate
     if interval:
         scales["T"] = Scale(interval, units=plain_units(said.get("tunit")) or "s")
@@ -175,7 +116,7 @@ def _of_nion(text: str, scales: Mapping[str, Scale], attrs: dict[str, Any], axes
         return Told(scales, attrs)
     attrs |= {f"metadata.{key}": each for key, each in _leaves(said.get("properties") or {})}
     calibrations = [
-        Scale(_positive(each.get("scale")) or _number(each.get("scale")) or 1.0,
+        Scale(positive(each.get("scale")) or _number(each.get("scale")) or 1.0,
               _number(each.get("offset")), plain_units(each.get("units")))
         for each in said.get("spatial_calibrations") or []
     ]  # fmt: skip
@@ -225,19 +166,18 @@ def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", value
 
 
-def _of_ome(text: str, number: int) -> Told:
+def _of_ome(text: str, file: Any, number: int) -> Told:
     root = ElementTree.fromstring(text.strip("\0 \n"))
-    images = [each for each in root.iter() if _local(each) == "Image"]
     scales: dict[str, Scale] = {}
     attrs: dict[str, Any] = {}
-    if number < len(images):
-        image = images[number]
+    image = _image(root, file, number)
+    if image is not None:
         pixels = next((each for each in image if _local(each) == "Pixels"), image)
         for axis in "XYZ":
-            if step := _positive(pixels.get(f"PhysicalSize{axis}")):
+            if step := positive(pixels.get(f"PhysicalSize{axis}")):
                 units = plain_units(pixels.get(f"PhysicalSize{axis}Unit", "um"))
                 scales[axis] = Scale(step, units=units)
-        if step := _positive(pixels.get("TimeIncrement")):
+        if step := positive(pixels.get("TimeIncrement")):
             scales["T"] = Scale(step, units=plain_units(pixels.get("TimeIncrementUnit", "s")))
         channels = [each.get("Name", "") for each in pixels if _local(each) == "Channel"]
         if any(channels):
@@ -253,6 +193,26 @@ def _of_ome(text: str, number: int) -> Told:
         if _local(each) == "XMLAnnotation" and each.get("ID") == "PYME":
             _add_pyme(each, scales, attrs)
     return Told(scales, attrs)
+
+
+def _image(root: Any, file: Any, number: int) -> Any:
+    """The image that a series is; None where it is not certain.
+
+    Series are fewer than images where the file has no pages for some of them.
+    """
+    images = [each for each in root.iter() if _local(each) == "Image"]
+    if len(images) == len(file.series):
+        return images[number]
+    series = file.series[number]
+    sizes = {axis: size for axis, size in zip(series.axes, series.shape) if axis in "XYZCT"}
+    alike = [each for each in images if each.get("Name") == series.name and _fits(each, sizes)]
+    others = [each.name for each in file.series].count(series.name)
+    return alike[0] if len(alike) == 1 and others == 1 else None
+
+
+def _fits(image: Any, sizes: Mapping[str, int]) -> bool:
+    pixels = next((each for each in image if _local(each) == "Pixels"), image)
+    return all(pixels.get(f"Size{axis}") == str(size) for axis, size in sizes.items())
 
 
 def _local(element: Any) -> str:
@@ -271,7 +231,7 @@ def _add_voxels(said: Mapping[str, Any], scales: dict[str, Scale], attrs: dict[s
     attrs |= said
     units = plain_units(str(said.get("voxelsize.units", "um")))
     for axis in "XYZ":
-        if axis not in scales and (step := _positive(said.get(f"voxelsize.{axis.lower()}"))):
+        if axis not in scales and (step := positive(said.get(f"voxelsize.{axis.lower()}"))):
             scales[axis] = Scale(step, units=units)
 
 
