@@ -118,3 +118,48 @@ def test_labels_that_are_twice_or_too_few(tmp_path: pathlib.Path) -> None:
 def test_no_table_and_no_notes_are_taken_for_spec(tmp_path: pathlib.Path) -> None:
     (tmp_path / "a.txt").write_text("# Some notes\n1 2\n3 4\n")
     assert "measurement" not in str(usidx.list_mains(tmp_path / "a.txt"))
+
+
+@pytest.mark.parametrize(
+    ("command", "slow_first"),
+    [("amesh x 0 2 2 y 0 2 1 0.1", False), ("amesh(y, 0, 2, 1, x, 0, 2, 2, 0.1)", True)],
+)
+def test_meshes_of_other_programs(tmp_path: pathlib.Path, command: str, slow_first: bool) -> None:
+    points = [(x, y, 10 * y + x) for y in (0, 2) for x in (0, 1, 2)]
+    rows = "".join(f"{y if slow_first else x} {x if slow_first else y} {v}\n" for x, y, v in points)
+    labels = "y  x" if slow_first else "x  y"
+    words = command.replace("(", " ").replace(")", "").replace(",", "")
+    scan = usidx.open(text(tmp_path, f"#S 1 {words}\n#N 3\n#L {labels}  det\n{rows}"))
+    assert scan.usid.position_dims == ("y", "x")
+    np.testing.assert_array_equal(scan.det.values.squeeze(), [[0, 1, 2], [20, 21, 22]])
+    np.testing.assert_array_equal(scan.x, [0, 1, 2])
+
+
+def test_columns_that_are_no_motors_of_a_mesh(tmp_path: pathlib.Path) -> None:
+    rows = "".join(f"1 0 {x} {y} {10 * y + x}\n" for y in (0, 2) for x in (0, 1, 2))
+    path = text(tmp_path, f"#S 1 mesh x 0 2 2 y 0 2 1 0.1\n#N 5\n#L H  K  x  y  det\n{rows}")
+    scan = usidx.open(path)
+    assert scan.usid.position_dims == ("slow", "fast")
+    np.testing.assert_array_equal(scan.x.values.squeeze(), [[0, 1, 2]] * 2)
+
+
+def test_analysers_with_channels_of_their_own(tmp_path: pathlib.Path) -> None:
+    lines = "#S 1 ascan x 0 1 1 1\n#@CTIME 1 2 3\n#N 2\n#L x  d\n"
+    path = text(tmp_path, f"{lines}0 7\n@A 1 2 3\n@B 4 5\n1 8\n@A 7 8 9\n@B 10 11\n")
+    np.testing.assert_array_equal(usidx.open(path, "1.1/mca_0"), [[1, 2, 3], [7, 8, 9]])
+    np.testing.assert_array_equal(usidx.open(path, "1.1/mca_1"), [[4, 5], [10, 11]])
+    assert usidx.open(path, "1.1/mca_1").attrs["@CTIME"] == "1 2 3"
+    cut = text(tmp_path, f"{lines}0 7\n@A 1 2 3\n@B 4 5\n1 8\n@A 7 8 9\n@B 10\n")
+    with pytest.raises(DamagedStoreError, match=r"1 channels, the first of its analyser has 2"):
+        usidx.list_mains(cut)
+
+
+def test_letters_of_western_europe_and_notes(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.spec"
+    lines = "#F a\n#O0 µ\n\n#S 1 ascan\n#P0 2\n#MD a = 1\n#MD b = 2\n#N 2\n#L x (µm)  d\n0 1\n1 2\n"
+    for encoding in ("latin-1", "utf-8"):
+        path.write_bytes(lines.encode(encoding))
+        scan = usidx.open(path)
+        assert "x (µm)" in scan.coords
+        assert scan.attrs["motors.µ"] == 2
+        assert scan.attrs["MD"] == "a = 1\nb = 2"

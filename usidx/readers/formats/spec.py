@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from usidx.errors import DamagedStoreError
 from usidx.model.dimension import Array
 from usidx.model.layout import Coordinate
 from usidx.readers.base import Axis, Foreign, Reader, position, spectroscopic
@@ -25,7 +27,8 @@ from usidx.readers.raw import FileIdentity, LoadedArray
 from usidx.readers.scans import scan as folded
 
 _PLAIN = {"D": "date", "C": "comment", "T": "count_time", "M": "monitor", "Q": "hkl"}
-_KEPT = re.compile(r"[GUXIR]\d*|UMI\d*")
+# What says how many columns there are, and what they and the motors are.
+_STRUCTURE = re.compile(r"[LN]|P\d+")
 
 
 def read(path: str) -> Sequence[Foreign]:
@@ -82,26 +85,32 @@ def _fields(
 def _scanned(scan: SpecScan) -> tuple[list[Axis], tuple[int, ...]]:
     """(axes of positions, numbers of the columns that are their values)"""
     labels, first = scan.labels, np.array(scan.first)
-    shape = _mesh(scan)
-    if shape is not None and scan.n_columns > 2:
-        fast, slow = (first[:, n].reshape(shape) for n in (0, 1))
-        if (fast == fast[:1]).all() and (slow == slow[:, :1]).all():
-            return [position(labels[1], "", slow[:, 0]), position(labels[0], "", fast[0])], (0, 1)
-        return [position("slow", size=shape[0]), position("fast", size=shape[1])], ()
+    shapes = _meshes(scan) if scan.n_columns > 2 else []
+    for shape, columns in itertools.product(shapes, ((0, 1), (1, 0))):
+        fast, slow = (first[:, n].reshape(shape) for n in columns)
+        is_grid = (fast == fast[:1]).all() and (slow == slow[:, :1]).all()
+        if is_grid and (len(np.unique(slow)), len(np.unique(fast))) == shape:
+            names = [labels[n] for n in columns]
+            return [position(names[1], "", slow[:, 0]), position(names[0], "", fast[0])], (0, 1)
+    if shapes and scan.command.split()[0] in ("mesh", "dmesh"):
+        return [position("slow", size=shapes[0][0]), position("fast", size=shapes[0][1])], ()
     if scan.n_columns > 1 and len(np.unique(first[:, 0])) == len(first):
         return [position(labels[0], "", first[:, 0])], (0,)
     return [position("point", size=len(first))], ()
 
 
-def _mesh(scan: SpecScan) -> tuple[int, int] | None:
-    """(slow, fast) sizes of a mesh of which every point was measured, None for other scans."""
-    words = scan.command.split()
-    if words[:1] not in (["mesh"], ["dmesh"]) or len(words) < 9:
-        return None
+def _meshes(scan: SpecScan) -> list[tuple[int, int]]:
+    """(slow, fast) sizes that a mesh may have, of which every point was measured; none for others.
+
+    The first motor of the command is the faster one, but in some programs that are no SPEC.
+    """
+    words = scan.command.replace("(", " ").replace(",", " ").split()
+    if not words or not words[0].endswith("mesh") or len(words) < 9:
+        return []
     if not (words[4].isdigit() and words[8].isdigit()):
-        return None
-    shape = int(words[8]) + 1, int(words[4]) + 1
-    return shape if shape[0] * shape[1] == len(scan.lines) else None
+        return []
+    fast, slow = int(words[4]) + 1, int(words[8]) + 1
+    return [(slow, fast), (fast, slow)] if slow * fast == len(scan.lines) else []
 
 
 def _analysers(
@@ -112,15 +121,23 @@ def _analysers(
         return []
     count, left = divmod(len(scan.spectra), max(1, len(scan.lines)))
     paired = bool(scan.lines) and not left
+    count = count if paired else 1
     dtype = np.dtype("f8" if scan.has_fractions else "i8")
     found = []
-    for number in range(count if paired else 1):
-        places = tuple(scan.spectra[number :: count if paired else 1])
-        shape = (len(places), scan.n_channels)
+    for number in range(count):
+        places = tuple(scan.spectra[number::count])
+        sizes = scan.channels[number::count]
+        wrong = next((size for size in sizes if size != sizes[0]), None)
+        if wrong is not None:
+            raise DamagedStoreError(
+                f"a spectrum of scan {scan.name} of {path!r} has {wrong} channels, the "
+                f"first of its analyser has {sizes[0]}; it is cut short"
+            )
+        shape = (len(places), sizes[0])
         values = functools.partial(spectra, path, identity, places, dtype)
         array = FrameArray(values, shape, dtype, (path, identity, scan.name, number))
         axes = _scanned(scan)[0] if paired else [position("spectrum", size=len(places))]
-        channels, coordinates = _channels(scan, number)
+        channels, coordinates = _channels(scan, number, sizes[0])
         main = folded(
             f"/{scan.name}/mca_{number}",
             array,
@@ -135,11 +152,11 @@ def _analysers(
     return found
 
 
-def _channels(scan: SpecScan, number: int) -> tuple[Axis, tuple[Coordinate, ...]]:
+def _channels(scan: SpecScan, number: int, size: int) -> tuple[Axis, tuple[Coordinate, ...]]:
     """The axis of channels, and what its calibration makes of them where there is one."""
     told = _numbers(scan.header.get("@CHANN", []), number)
-    values: Array = np.arange(scan.n_channels)
-    if len(told) >= 2 and told[0] == scan.n_channels:
+    values: Array = np.arange(size)
+    if len(told) >= 2 and told[0] == size:
         values = told[1] + (told[3] if len(told) > 3 else 1) * values
         values = values.astype(np.int64) if (values % 1 == 0).all() else values
     factors = _numbers(scan.header.get("@CALIB", []), number)
@@ -162,7 +179,7 @@ def _numbers(lines: Sequence[str], number: int) -> list[float]:
 def _attrs(scan: SpecScan) -> dict[str, Any]:
     attrs: dict[str, Any] = {"scan": scan.name, "command": scan.command}
     for key, lines in scan.header.items():
-        if key in _PLAIN or _KEPT.fullmatch(key):
+        if not _STRUCTURE.fullmatch(key):
             attrs[_PLAIN.get(key, key)] = "\n".join(lines)
     for key, name in (("F", "file"), ("E", "epoch"), ("D", "file_date"), ("C", "file_comment")):
         if key in scan.file_header:

@@ -32,7 +32,7 @@ class SpecScan:
     first : values of the first two columns, one pair for each line
     n_columns : of the values
     spectra : bytes of each spectrum of a multichannel analyser
-    n_channels : of the spectra
+    channels : how many each spectrum has
     has_fractions : whether the spectra are no whole numbers
     """
 
@@ -45,7 +45,7 @@ class SpecScan:
     first: list[tuple[float, float]] = field(default_factory=list)
     n_columns: int = 0
     spectra: list[Range] = field(default_factory=list)
-    n_channels: int = 0
+    channels: list[int] = field(default_factory=list)
     has_fractions: bool = False
 
     @property
@@ -116,7 +116,7 @@ def scans(path: str, identity: FileIdentity) -> tuple[SpecScan, ...]:
             if matched is None:
                 continue
             key = (matched[1] + matched[2]).decode("ascii", "replace")
-            value = text[matched.end() :].decode("utf-8", "replace").strip()
+            value = _letters(text[matched.end() :]).strip()
             if key == "S":
                 number, _, command = value.partition(" ")
                 counts[number] = counts.get(number, 0) + 1
@@ -132,6 +132,14 @@ def scans(path: str, identity: FileIdentity) -> tuple[SpecScan, ...]:
             else:
                 _take_values(path, found[-1], start, line)
     return tuple(found)
+
+
+def _letters(text: bytes) -> str:
+    """Text in UTF-8, or, in older files, in the letters of Western Europe."""
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
 
 
 def _lines(path: str) -> Iterator[tuple[int, bytes]]:
@@ -167,12 +175,12 @@ def _take_values(path: str, scan: SpecScan, start: int, line: bytes) -> None:
 
 def _take_spectrum(path: str, scan: SpecScan, start: int, line: bytes) -> None:
     numbers = _of_spectrum(line)
-    scan.n_channels = scan.n_channels or len(numbers)
-    if len(numbers) != scan.n_channels or line.rstrip().endswith(b"\\"):
+    if line.rstrip().endswith(b"\\"):
         raise DamagedStoreError(
-            f"spectrum {len(scan.spectra) + 1} of scan {scan.name} of {path!r} has {len(numbers)} "
-            f"channels, the first has {scan.n_channels}; it is cut short"
+            f"spectrum {len(scan.spectra) + 1} of scan {scan.name} of {path!r} goes on in a line "
+            "that is not there; it is cut short"
         )
+    scan.channels.append(len(numbers))
     scan.has_fractions |= any(each in line for each in (b".", b"e", b"E", b"n"))
     scan.spectra.append((start, start + len(line)))
 
