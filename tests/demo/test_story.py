@@ -68,14 +68,14 @@ def test_the_story_shows_result_and_repetition(told: tuple[pathlib.Path, str]) -
 
 def test_the_fit_finds_what_was_put_in(told: tuple[pathlib.Path, str]) -> None:
     truth = sample(SMALL)
-    fit = usidx.open(told[0] / "band_excitation.h5", "Raw_Data-SHO_Guess_000/SHO_Guess")
+    fit = usidx.open(told[0] / "band_excitation.h5", "Raw_Data-SHO_Guess_000/Guess")
     assert isinstance(fit, xr.Dataset)
     strong = np.abs(truth.response) > 1.0
-    found = np.asarray(fit["Frequency"].values).squeeze()
+    found = np.asarray(fit["Frequency [Hz]"].values).squeeze()
     assert np.median(np.abs(found - truth.resonance)[strong]) < 100
     quality = np.asarray(fit["Quality Factor"].values).squeeze()
     assert np.median(np.abs(quality / truth.quality - 1)[strong]) < 0.05
-    phase = np.asarray(fit["Phase"].values).squeeze()
+    phase = np.asarray(fit["Phase [rad]"].values).squeeze()
     turn = np.angle(np.exp(1j * phase) / truth.response * np.abs(truth.response))
     assert np.median(np.abs(turn)[strong]) < 0.05
 

@@ -43,11 +43,13 @@ def test_variables_of_one_shape_are_fields_of_one_main(
 
 
 def test_units_of_fields_come_back(source: xr.DataArray) -> None:
-    complex_source = (source + 1j * source).assign_attrs(source.attrs)
-    spec = drafts_of(steps.sho_guess(complex_source), "SHO_Guess")[0].spec
-    assert spec.dtype.names == ("Amplitude", "Frequency", "Quality Factor", "Phase", "R2 Criterion")
-    assert spec.attrs["field_units"] == ["V", "Hz", "", "rad", ""]
-    assert (spec.quantity, spec.units) == ("SHO parameters", "compound")
+    size = source.mean("Frequency")
+    units = {"Height": "V", "Place": "Hz", "Quality": ""}
+    peaks = xr.Dataset({name: size.assign_attrs(units=each) for name, each in units.items()})
+    spec = drafts_of(peaks.assign_attrs(quantity="Peaks", units="compound"), "Peak")[0].spec
+    assert spec.dtype.names == tuple(units)
+    assert spec.attrs["field_units"] == ["V", "Hz", ""]
+    assert (spec.quantity, spec.units) == ("Peaks", "compound")
 
 
 def test_variables_that_differ_in_shape_are_mains_of_their_own(

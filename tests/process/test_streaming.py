@@ -45,8 +45,9 @@ def test_several_outputs_and_complex_values_are_streamed(tmp_path: pathlib.Path)
     process = source.usid.process(sho_guess)
     assert stream_of(process.plan) is not None
     found, expected = process.run().open(), sho_guess(main)
-    for name in expected.data_vars:
-        np.testing.assert_allclose(found[name].values, expected[name].values, rtol=1e-4)
+    assert len(found) == len(expected) == 5
+    for name, values in zip(expected, found.values(), strict=True):
+        np.testing.assert_allclose(values, expected[name], rtol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(13, 17, 8), (1, 1, 8), (300, 8), (3, 5, 7, 4)])

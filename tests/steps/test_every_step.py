@@ -62,8 +62,8 @@ FRAMES = {
     "Center_Of_Mass": {},
     "Radial_Profile": {},
 }
-# Stored under the names of BGlib; test_sho_fit.py compares them.
-RENAMED = {"SHO_Fit"}
+# Stored under the names of BGlib; test_sho.py and test_sho_fit.py compare them.
+RENAMED = {"SHO_Fit", "SHO_Guess"}
 # Of more than one Main, or of a result; their own tests run them through processes.
 OTHERS = {"Combine", "Flat_Field", "Reconstruct", "Curl_Divergence"}
 CASES = [*SPECTRA.items(), *COMPLEX.items(), *FRAMES.items()]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import pathlib
+
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
 
+import usidx
 from usidx import steps
 from usidx.errors import PlanError
-from usidx.steps.sho import sho_response
+from usidx.steps.sho import FIELDS, sho_response
+from usidx.testing import make_main
+
+STORED = ("Amplitude [V]", "Frequency [Hz]", "Quality Factor", "Phase [rad]", "R2 Criterion")
 
 
 def band(
@@ -96,6 +103,27 @@ def test_spectra_without_a_resonance_do_no_harm() -> None:
     guess = steps.sho_guess(spectra, along="Frequency")
     assert np.isnan(guess["Frequency"].values[0, 1:3]).all()
     np.testing.assert_allclose(guess["Frequency"].values[0, 0], truth["Frequency"][0, 0])
+
+
+def test_a_run_stores_the_guess_as_bglib_does_and_fits_begin_there(tmp_path: pathlib.Path) -> None:
+    main = make_main((3, 4, 48), dtype="complex64")
+    stored = usidx.open(usidx.to_h5usid(main, tmp_path / "band.h5"), "Raw_Data")
+    group = stored.usid.process(steps.sho_guess).run().path
+    assert group == "/Measurement_000/Channel_000/Raw_Data-SHO_Guess_000"
+    with h5py.File(tmp_path / "band.h5") as file:
+        dtype = [(name, "<f4") for name in STORED]
+        assert file[f"{group}/Guess"].dtype == np.dtype(dtype)
+        assert file[f"{group}/Guess"].attrs["quantity"] == "SHO"
+        assert file[f"{group}/Guess"].attrs["units"] == "compound"
+    guess = usidx.open(tmp_path / "band.h5", f"{group}/Guess")
+    for name, field in zip(STORED, FIELDS, strict=True):
+        np.testing.assert_allclose(guess[name], steps.sho_guess(main)[field], rtol=1e-4)
+    fit = stored.usid.process(steps.sho_fit, guess=guess).run()
+    assert {each.main.rsplit("/", 1)[1] for each in fit.sources} == {"Raw_Data", "Guess"}
+    tree = fit.open()
+    xr.testing.assert_equal(tree["Guess"].to_dataset().drop_attrs(), guess.drop_attrs())
+    fitted = steps.sho_fit(main)
+    np.testing.assert_allclose(tree["Fit/Frequency [Hz]"], fitted["Frequency"], rtol=1e-4)
 
 
 def test_what_is_no_oscillator_is_refused() -> None:

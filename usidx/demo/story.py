@@ -28,7 +28,7 @@ da = usidx.open(file)              # lazy: only labels are read
 process = da.usid.process(usidx.steps.sho_guess)
 fit = process.run(progress=True).open()
 
-f0 = fit["Frequency"].load()       # (Y, X) with units: plain xarray from here on
+f0 = fit["Frequency [Hz]"].load()  # (Y, X) with units: plain xarray from here on
 print(f"resonance {{float(f0.median()) / 1e3:.1f}} kHz in the median")
 usidx.open_tree(file).usid.to_zarr({zarr}, overwrite=True)
 """
@@ -145,7 +145,7 @@ def _raw_slide(da: xr.DataArray, theme: Theme) -> Figure:
 def _fit_slide(da: xr.DataArray, fit: xr.Dataset, theme: Theme) -> Figure:
     from usidx.demo.resonances import resonance_slide
 
-    maps = {name: flat(each, da).load() for name, each in fit.data_vars.items()}
+    maps = {each.quantity: flat(each, da).load() for each in fit.data_vars.values()}
     lines, pixels, frequencies = da.shape
     return resonance_slide(
         da,

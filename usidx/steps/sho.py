@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from usidx.arrays.apply import apply_over, floating, real, spectral_dim
+from usidx.arrays.fields import FIELD, PART
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
 from usidx.step import register, step
@@ -16,7 +17,7 @@ _BATCH = 2**17
 
 
 @register
-@step("SHO_Guess", version="1", per_position=True)
+@step("SHO_Guess", version="2", per_position=True)
 def sho_guess(
     spectra: xr.DataArray, *, along: str | None = None, iterations: int = 3
 ) -> xr.Dataset:
@@ -43,7 +44,8 @@ def sho_guess(
     -------
     Dataset : "Amplitude" (units of the source), "Frequency" (units of `along`), "Quality Factor",
         "Phase" (rad) and "R2 Criterion", 1 - sum |H - fit|^2 / sum |H - mean H|^2, each without
-        the dimension `along`
+        the dimension `along`. In `process` they become the compound Main `Guess` of BGlib, with
+        fields as "Amplitude [V]"; `sho_fit` begins there with `guess=`
 
     Raises
     ------
@@ -80,10 +82,16 @@ def sho_guess(
     amplitude, hertz = spectra.attrs.get("units", ""), spectra.coords[dim].attrs.get("units", "")
     units = (amplitude, hertz, "", "rad", "")
     fields = {
-        name: each.assign_attrs(quantity=name, long_name=name, units=unit)
+        name: each.assign_attrs(field_attrs("Guess", name, unit))
         for name, each, unit in zip(FIELDS, found, units, strict=True)
     }
-    return xr.Dataset(fields).assign_attrs(quantity="SHO parameters", units="compound")
+    return xr.Dataset(fields).assign_attrs(quantity="SHO", units="compound")
+
+
+def field_attrs(main: str, field: str, units: str) -> dict[str, str]:
+    """Attributes of a variable that `process` makes a field of a compound Main, as BGlib does."""
+    whole = f"{field} [{units}]" if units else field
+    return {"quantity": field, "long_name": field, "units": units, PART: main, FIELD: whole}
 
 
 def sho_response(

@@ -6,11 +6,11 @@ import numpy as np
 import xarray as xr
 
 from usidx.arrays.apply import floating, real
-from usidx.arrays.fields import FIELD, PART, field_quantity
+from usidx.arrays.fields import field_quantity
 from usidx.errors import PlanError
 from usidx.step import register, step
 from usidx.steps.fitting.curves import curve_fit
-from usidx.steps.sho import FIELDS, sho_guess
+from usidx.steps.sho import FIELDS, field_attrs, sho_guess
 
 _NAMES = ("amplitude", "frequency", "quality_factor", "phase", "r_squared")
 _BEFORE = "Guess "
@@ -87,14 +87,8 @@ def sho_fit(
     for field, name in zip(FIELDS, _NAMES, strict=True):
         units = str(fitted[name].attrs["units"])
         found = plain[name].where(usable).astype(kind)
-        fields[field] = found.drop_attrs(deep=False).assign_attrs(_attrs("Fit", field, units))
+        fields[field] = found.drop_attrs(deep=False).assign_attrs(field_attrs("Fit", field, units))
         if field in begun:
             before = begun[field].astype(kind).drop_attrs(deep=False)
-            fields[_BEFORE + field] = before.assign_attrs(_attrs("Guess", field, units))
+            fields[_BEFORE + field] = before.assign_attrs(field_attrs("Guess", field, units))
     return xr.Dataset(fields).assign_attrs(quantity="SHO", units="compound")
-
-
-def _attrs(main: str, field: str, units: str) -> dict[str, str]:
-    """Attributes of a variable that becomes a field of a compound Main."""
-    whole = f"{field} [{units}]" if units else field
-    return {"quantity": field, "long_name": field, "units": units, PART: main, FIELD: whole}
