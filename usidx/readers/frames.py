@@ -1,4 +1,4 @@
-"""Files of images as frames: TIFF, PNG, JPEG, JPEG 2000 and NumPy's .npy, one frame read at a time.
+"""Files of images as frames: TIFF, pictures that Pillow reads, and NumPy's .npy, one by one.
 
 Each is a context manager that takes a path and gives `Frames`.
 """
@@ -16,6 +16,9 @@ import numpy as np
 from usidx.errors import DamagedStoreError, NotUsidError
 from usidx.model.dimension import Array
 from usidx.readers import jpeg2000
+
+# Modes of Pillow that are unpacked to others: indices into colours, and colours as JPEG has them.
+_MODES = {"P": "RGB", "PA": "RGBA", "YCbCr": "RGB", "RGBX": "RGB"}
 
 
 @dataclass(frozen=True)
@@ -107,13 +110,16 @@ def picture_frames(path: str) -> Iterator[Frames]:
         file = stack.enter_context(open(path, "rb"))
         step = _check_depth(path, file)
         file.seek(0)
-        image = stack.enter_context(Image.open(file))
-        mode = {"P": "RGB", "CMYK": "CMYK", "YCbCr": "RGB"}.get(image.mode, image.mode)
+        image = stack.enter_context(_picture(path, file))
+        # what is behind the first picture of a camera is of other sizes
+        count = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+        mode = _MODES.get(image.mode, image.mode)
+        if image.format == "GIF" and count > 1:
+            mode = "RGB"  # each frame has colours of its own
         known = {"1": "?", "L": "u1", "I;16": "<u2", "I;16B": ">u2", "I": "<i4", "F": "<f4"}
-        channels = len(image.getbands()) if mode == image.mode else 3
-        shape = (image.height, image.width) + ((channels,) if mode not in known else ())
+        channels = () if mode in known else (Image.getmodebands(mode),)
+        shape = (image.height, image.width, *channels)
         dtype = np.dtype(known.get(mode, "u1")).newbyteorder("=")
-        count = int(getattr(image, "n_frames", 1))
 
         def read(number: int) -> Array:
             if count > 1:
@@ -121,9 +127,31 @@ def picture_frames(path: str) -> Iterator[Frames]:
             shown = image if image.mode == mode else image.convert(mode)
             return np.asarray(shown) // step if step > 1 else np.asarray(shown)
 
-        yield Frames(
-            shape, dtype, count, read, lambda: {str(key): each for key, each in image.info.items()}
-        )
+        yield Frames(shape, dtype, count, read, lambda: _told(image))
+
+
+def _picture(path: str, file: Any) -> Any:
+    from PIL import Image
+
+    try:
+        return Image.open(file)
+    except Image.DecompressionBombError as error:
+        raise NotUsidError(
+            f"{path!r} has more pixels than Pillow takes for harmless ({error}); where it is not "
+            "made to fill the memory, set PIL.Image.MAX_IMAGE_PIXELS = None, or convert it to TIFF"
+        ) from error
+
+
+def _told(image: Any) -> dict[str, Any]:
+    """What a picture says of itself, and what the camera said."""
+    from PIL import ExifTags
+    from PIL.TiffImagePlugin import IFDRational
+
+    told = {str(key): each for key, each in image.info.items()}
+    for code, value in image.getexif().items():
+        name = ExifTags.TAGS.get(code, str(code))
+        told[f"Exif.{name}"] = float(value) if isinstance(value, IFDRational) else value
+    return told
 
 
 def _check_depth(path: str, file: Any) -> int:

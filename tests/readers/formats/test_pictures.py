@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import zlib
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -62,6 +63,66 @@ def test_frames_of_a_moving_picture(tmp_path: pathlib.Path) -> None:
     frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
     check_reader(tmp_path / "a.png", values)
     assert usidx.open(tmp_path / "a.png").usid.position_dims == ("frame",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [
+        ("GIF", "RGB", {}),
+        ("GIF", "L", {}),
+        ("BMP", "RGB", {}),
+        ("BMP", "L", {}),
+        ("BMP", "1", {}),
+        ("WEBP", "RGB", {"lossless": True}),
+        ("WEBP", "RGB", {}),
+    ],
+)
+def test_other_pictures(
+    tmp_path: pathlib.Path, kind: str, mode: str, options: dict[str, Any]
+) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (16, 12, 3)).astype("u1")
+    path = tmp_path / "picture"
+    PIL.Image.fromarray(values).convert(mode).save(path, kind, **options)
+    with PIL.Image.open(path) as image:
+        expected = np.asarray(image.convert("RGB") if image.mode == "P" else image)
+    check_reader(path, expected)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP"])
+def test_frames_of_other_moving_pictures(tmp_path: pathlib.Path, kind: str) -> None:
+    """Each frame of a GIF has colours of its own, even where the first is grey."""
+    values = 60 * np.random.default_rng(0).integers(0, 4, (4, 16, 12, 3)).astype("u1")
+    values[0] = values[0, ..., :1]
+    frames = [PIL.Image.fromarray(each) for each in values]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    frames[0].save(tmp_path / "a", kind, save_all=True, append_images=frames[1:], **options)
+    opened = usidx.open(tmp_path / "a")
+    assert opened.dims == ("frame", "Y", "X", "channel")
+    np.testing.assert_array_equal(opened[..., :3], values)
+    np.testing.assert_array_equal(opened[2:0:-1, 3:5, :, :3], values[2:0:-1, 3:5])
+
+
+def test_what_a_camera_says(tmp_path: pathlib.Path) -> None:
+    """Rows and columns stay those of the file, whichever way it was held."""
+    said = PIL.Image.Exif()
+    said[0x0112], said[0x010F], said[0x829A] = 6, "Maker", 0.25
+    image = PIL.Image.new("RGB", (20, 30))
+    image.save(tmp_path / "a.jpg", exif=said)
+    image.save(tmp_path / "b.jpg", "MPO", save_all=True, append_images=[image.resize((5, 5))])
+    opened = usidx.open(tmp_path / "a.jpg")
+    assert opened.shape == usidx.open(tmp_path / "b.jpg").shape == (30, 20, 3)
+    assert opened.attrs["Exif.Orientation"] == 6
+    assert opened.attrs["Exif.Make"] == "Maker"
+    assert opened.attrs["Exif.ExposureTime"] == 0.25
+
+
+def test_more_pixels_than_are_harmless(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PIL.Image.new("L", (40, 30)).save(tmp_path / "a.png")
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 500)
+    with pytest.raises(NotUsidError, match="MAX_IMAGE_PIXELS = None"):
+        usidx.open(tmp_path / "a.png")
 
 
 def test_what_is_refused(tmp_path: pathlib.Path) -> None:

@@ -1,4 +1,4 @@
-"""PNG, JPEG and JPEG 2000 files: rows and columns of an image, and its channels of colour."""
+"""Pictures that Pillow reads: rows and columns of an image, and its channels of colour."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from usidx.readers.frames import picture_frames
 from usidx.readers.hierarchies import plain_attrs
 from usidx.readers.raw import FileIdentity
 
-_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", *jpeg2000.SIGNATURES)
+_SIGNATURES = (
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",
+    b"GIF87a",
+    b"GIF89a",
+    *jpeg2000.SIGNATURES,
+)
+# Sizes of the header behind the first one of a bitmap.
+_BITMAPS = (12, 40, 52, 56, 64, 108, 124)
 _LONGEST = 4096
 
 
@@ -73,7 +81,9 @@ class PictureArray:
 
 
 def _claims(path: str, head: bytes) -> bool:
-    return head.startswith(_SIGNATURES)
+    if head.startswith(b"BM"):
+        return int.from_bytes(head[14:18], "little") in _BITMAPS and head[6:10] == bytes(4)
+    return head.startswith(_SIGNATURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
 def read(path: str) -> Sequence[Foreign]:
@@ -110,8 +120,19 @@ READERS = (
     *netpbm.READERS,
     Reader(
         name="picture",
-        title="PNG, JPEG, JPEG 2000",
-        extensions=(".png", ".jpg", ".jpeg", ".jp2", ".j2k", ".j2c", ".jpx"),
+        title="PNG, JPEG, JPEG 2000, GIF, BMP, WebP",
+        extensions=(
+            ".png",
+            ".jpg",
+            ".jpeg",
+            ".jp2",
+            ".j2k",
+            ".j2c",
+            ".jpx",
+            ".gif",
+            ".bmp",
+            ".webp",
+        ),
         claims=_claims,
         read=read,
         is_lazy=False,

@@ -38,7 +38,8 @@ def reading(path: str) -> Iterator[None]:
         raise StoreNotFoundError(f"there is no file {path!r} any more") from error
     # what the library raises for damaged files is anything at all
     except Exception as error:
-        if "imagecodecs" in str(error):
+        # of what later versions of Python unpack by themselves, too
+        if "imagecodecs" in str(error) or isinstance(error, ModuleNotFoundError):
             raise MissingDependencyError(
                 f"{path!r} is compressed in a way that needs imagecodecs ({error}); install it "
                 'with: pip install "usidx[tiff]"'
