@@ -53,6 +53,7 @@ def to_dask(
     import dask.array
     from dask.base import tokenize
 
+    heavy = len(pickle.dumps(array)) >= HEAVY
     token = tokenize(known or array.__dask_tokenize__(), chunks)
     lazy: dask.array.Array = dask.array.from_array(
         Blocks(array),
@@ -63,9 +64,14 @@ def to_dask(
         # dask 2026.8 hands slices on only to arrays that say they take lists as well.
         fancy=True,
         meta=np.empty((0,) * array.ndim, dtype=array.dtype),
-        inline_array=len(pickle.dumps(array)) < HEAVY,
+        inline_array=not heavy,
     )
-    return lazy
+    # Of what is compressed, parts are picked from blocks that are read once for all of them.
+    if heavy or not getattr(array, "reads_anywhere", False):
+        return lazy
+    from usidx.arrays.parts import StoredArray
+
+    return StoredArray.of(lazy, array)
 
 
 @dataclass(frozen=True, eq=False)
