@@ -10,6 +10,7 @@ import numpy as np
 
 from usidx.errors import SourceChangedError
 from usidx.model.dimension import Array
+from usidx.readers.raw import check_token
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,8 @@ class FrameArray:
         `functools.partial` of a function and a path
     shape : (number of frames, ...)
     dtype : of the values
-    token : what tells them from any others, such as the path and its `FileIdentity`
+    token : what tells them from any others; where it starts with a path and its `FileIdentity`, the
+        file is read only while it is untouched
     """
 
     read: Callable[[Sequence[int]], Iterable[Array]]
@@ -42,8 +44,9 @@ class FrameArray:
 
         Raises
         ------
-        SourceChangedError : where a frame is no longer of the shape that it had
+        SourceChangedError, StoreNotFoundError : where the file is not what it was
         """
+        check_token(self.token)
         parts = list(key) if isinstance(key, tuple) else [key]
         parts += [slice(None)] * (self.ndim - len(parts))
         chosen = np.arange(self.shape[0])[parts[0]]

@@ -45,6 +45,17 @@ class FileIdentity(NamedTuple):
             raise SourceChangedError(f"{path!r} has changed since it was opened; open it again")
 
 
+def check_token(token: Any) -> None:
+    """Nothing, where the file that a token starts with, (path, `FileIdentity`, ...), is untouched.
+
+    Raises
+    ------
+    SourceChangedError, StoreNotFoundError : where it is not
+    """
+    if isinstance(token, tuple) and len(token) > 1 and isinstance(token[1], FileIdentity):
+        token[1].check(token[0])
+
+
 @dataclass(frozen=True, eq=False)
 class RawArray:
     """An array in a file at an offset, read when it is indexed; picklable, nothing is left open.
@@ -144,7 +155,8 @@ class LoadedArray:
     ----------
     load : gives all values; picklable, such as a `functools.partial` of a function and a path
     shape, dtype : of the values
-    token : what tells them from any others, such as the path and its `FileIdentity`
+    token : what tells them from any others; where it starts with a path and its `FileIdentity`, the
+        file is read only while it is untouched
     """
 
     load: Callable[[], Array]
@@ -164,8 +176,9 @@ class LoadedArray:
 
         Raises
         ------
-        SourceChangedError : where they are no longer of the shape and dtype that they had
+        SourceChangedError, StoreNotFoundError : where the file is not what it was
         """
+        check_token(self.token)
         values = np.asarray(self.load())
         if values.shape != self.shape or values.dtype.newbyteorder("=") != self.dtype:
             raise SourceChangedError(

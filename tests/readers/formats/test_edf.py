@@ -265,7 +265,7 @@ def test_values_in_a_file_beside_the_header(tmp_path: pathlib.Path) -> None:
     opened = usidx.open(path)
     np.testing.assert_array_equal(opened, values)
     np.testing.assert_array_equal(opened.a, [0, 1])
-    check_reader(path, values, cut_short=False)
+    check_reader(path, values, beside=[tmp_path / "x.bin"], cut_short=False)
     whole = (tmp_path / "x.bin").read_bytes()
     (tmp_path / "x.bin").write_bytes(whole[:-1])
     with pytest.raises(SourceChangedError):

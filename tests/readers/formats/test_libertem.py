@@ -107,6 +107,12 @@ MADE: dict[str, Callable[[pathlib.Path], tuple[pathlib.Path, Any]]] = {
     "tvips": tvips,
 }
 
+BESIDE = {
+    "raw_csr": ("rows.dat", "places.dat", "values.dat"),
+    "empad": ("scan_x4_y3.raw",),
+    "tvips": (),  # nothing says how many files a series has
+}
+
 
 @pytest.mark.parametrize("kind", MADE)
 def test_frames_that_were_written(tmp_path: pathlib.Path, kind: str) -> None:
@@ -114,7 +120,8 @@ def test_frames_that_were_written(tmp_path: pathlib.Path, kind: str) -> None:
     opened = usidx.open(path)
     np.testing.assert_array_equal(opened, frames)
     assert opened.dtype == frames.dtype
-    check_reader(path, frames)
+    beside = [tmp_path / each for each in BESIDE[kind]]
+    check_reader(path, frames, beside=beside)
     flat = frames.reshape(-1, *frames.shape[-2:])
     for options in FOLDS[1:]:
         found = usidx.open(path, **{"nav_shape": (3, 4), **options})

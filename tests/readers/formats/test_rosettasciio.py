@@ -40,7 +40,8 @@ def test_promises_of_readers(samples: pathlib.Path, tmp_path: pathlib.Path, name
     path = samples / "peers" / name
     values = usidx.open(path).values
     assert hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest() == facts["sha256"]
-    check_reader(path, values)
+    beside = [path.with_suffix(".raw")] if path.suffix == ".rpl" else []
+    check_reader(path, values, beside=beside)
 
 
 def test_what_is_known_to_be_wrong_is_refused(tmp_path: pathlib.Path) -> None:

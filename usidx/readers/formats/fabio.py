@@ -20,6 +20,7 @@ import numpy as np
 from usidx.errors import DamagedStoreError, NotUsidError
 from usidx.model.dimension import Array
 from usidx.readers.base import Axis, Foreign, Reader, evenly_spaced, position, spectroscopic
+from usidx.readers.closing import let_go
 from usidx.readers.formats.edf_headers import number_of
 from usidx.readers.hierarchies import plain
 from usidx.readers.one_by_one import FrameArray
@@ -105,7 +106,11 @@ def _opened(path: str) -> Any:
     _check_cbf(path)
     if path.lower().endswith(".mpa"):
         _check_header_ends(path)
-    image = _spe(path) if path.lower().endswith(".spe") else fabio.open(path)
+    try:
+        image = _spe(path) if path.lower().endswith(".spe") else fabio.open(path)
+    except Exception as error:
+        let_go(error)
+        raise
     if image.data is None:
         raise NotUsidError(f"FabIO cannot read the values of {path!r} ({type(image).__name__})")
     _check_size(path, image)
@@ -223,6 +228,7 @@ def _frames(
             try:
                 values = np.asarray(_getframe(path, image, number).data)
             except Exception as error:  # whatever FabIO raises for what it cannot read
+                let_go(error)
                 raise DamagedStoreError(
                     f"frame {number} of {path!r} cannot be read ({type(error).__name__}: {error})"
                 ) from error

@@ -24,6 +24,7 @@ import numpy as np
 from usidx.errors import DamagedStoreError, MissingDependencyError, NotUsidError, UsidError
 from usidx.model.dimension import Array
 from usidx.readers.base import Axis, Foreign, Reader, evenly_spaced, position, spectroscopic
+from usidx.readers.closing import let_go
 from usidx.readers.colours import ColourArray, colours, is_colour
 from usidx.readers.formats.rosettasciio_formats import FORMATS, Format, format_of, is_panta_rhei
 from usidx.readers.hierarchies import as_text, plain
@@ -116,6 +117,9 @@ def _loaded(path: str, found: Format, lazily: bool) -> list[dict[str, Any]]:
             f"RosettaSciIO needs something more to read {path!r} ({error}); install it: "
             'pip install "usidx[rosettasciio]"'
         ) from error
+    except Exception as error:
+        let_go(error)
+        raise
     return signals
 
 
