@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pathlib
+import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import usidx
 from usidx.errors import DamagedStoreError, NotUsidError, OptionError, ReadOnlyStoreError, UsidError
@@ -99,3 +102,61 @@ def test_cut_short(tmp_path: pathlib.Path) -> None:
         with pytest.raises(UsidError) as raised:
             usidx.open(tmp_path / "b.npy").compute()
         assert size < 128 or isinstance(raised.value, DamagedStoreError)
+
+
+def test_fields_within_fields_and_fields_that_are_arrays(tmp_path: pathlib.Path) -> None:
+    dtype = np.dtype(
+        [("å", ">f4"), ("shifts", "i4", (2,)), ("fit", [("x", "f8"), ("m", "u1", (2, 2))])]
+    )
+    values = np.zeros((5, 4), dtype)
+    for name in ("å", "shifts"):
+        values[name] = np.random.default_rng(0).integers(0, 99, values[name].shape)
+    values["fit"]["m"] = np.arange(80).reshape(5, 4, 2, 2)
+    with open(tmp_path / "a.npy", "wb") as file:  # such names need version 3 outside Latin-1
+        np.lib.format.write_array(file, values, version=(3, 0))
+    opened = usidx.open(tmp_path / "a.npy", n_position=2)
+    names = ["å", "shifts_0", "shifts_1", "fit_x"] + [f"fit_m_{i}_{j}" for i in "01" for j in "01"]
+    assert list(opened.data_vars) == names
+    np.testing.assert_array_equal(opened["å"], values["å"])
+    np.testing.assert_array_equal(opened["shifts_1"], values["shifts"][..., 1])
+    np.testing.assert_array_equal(opened["fit_m_1_0"], values["fit"]["m"][..., 1, 0])
+    again = usidx.open(opened.usid.to_h5usid(tmp_path / "a.h5"))
+    np.testing.assert_array_equal(again["fit_m_1_0"], values["fit"]["m"][..., 1, 0])
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_what_lies_beside_arrays(tmp_path: pathlib.Path, save: Any) -> None:
+    """Single values are attributes; what is no number is left out, and named."""
+    values = np.arange(6.0).reshape(2, 3)
+    told = {"operator": np.array({"name": "A"}), "labels": np.array(["a", "b"])}
+    save(tmp_path / "a.npz", data=values, step=0.5, title="T", none=np.zeros((0, 3)), **told)
+    opened = usidx.open(tmp_path / "a.npz")
+    np.testing.assert_array_equal(opened, values)
+    assert (opened.attrs["step"], opened.attrs["title"]) == (0.5, "T")
+    assert opened.attrs["left_out"] == ["labels", "none", "operator"]
+    save(tmp_path / "b.npz", step=0.5)
+    assert float(usidx.open(tmp_path / "b.npz")) == 0.5
+
+
+def test_archives_with_other_files(tmp_path: pathlib.Path) -> None:
+    np.savez(tmp_path / "a.npz", a=np.eye(3))
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("readme.txt", "what it is")
+    opened = usidx.open(tmp_path / "a.npz")
+    np.testing.assert_array_equal(opened, np.eye(3))
+    assert opened.attrs["left_out"] == ["readme.txt"]
+
+
+def test_archives_that_are_refused(tmp_path: pathlib.Path) -> None:
+    scipy.sparse.save_npz(tmp_path / "sparse.npz", scipy.sparse.eye(5).tocsr())
+    with pytest.raises(NotUsidError, match=r"sparse matrix of SciPy.*toarray"):
+        usidx.open(tmp_path / "sparse.npz")
+    np.savez_compressed(tmp_path / "a.npz", a=np.arange(1000.0))
+    raw = bytearray((tmp_path / "a.npz").read_bytes())
+    raw[len(raw) // 2] ^= 0xFF
+    (tmp_path / "a.npz").write_bytes(raw)
+    with pytest.raises(DamagedStoreError, match="cannot be unpacked"):
+        usidx.open(tmp_path / "a.npz").compute()
+    np.save(tmp_path / "a.npy", np.zeros((0, 3)))
+    with pytest.raises(NotUsidError, match="hold no values"):
+        usidx.open(tmp_path / "a.npy")

@@ -5,24 +5,36 @@ Values are read where they lie; compressed ones as a whole. Nothing in a file is
 
 from __future__ import annotations
 
+import ast
 import functools
 import io
+import lzma
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from usidx.errors import NotUsidError, OptionError
+from usidx.errors import DamagedStoreError, NotUsidError, OptionError, StoreNotFoundError
 from usidx.model.dimension import Array
 from usidx.readers.base import Axis, Foreign, Reader, default_positions, position, spectroscopic
+from usidx.readers.flat import FlatTable, is_flat
+from usidx.readers.hierarchies import plain
 from usidx.readers.raw import FileIdentity, LoadedArray, RawArray
 from usidx.readers.scans import scan
 
 NPY = b"\x93NUMPY"
 _ZIP = b"PK\x03\x04"
 _LOCAL_HEADER = 30  # bytes of a member's header before its name
+_LONGEST_HEADER = 10_000
+# Attribute with the names of what an archive holds besides numbers.
+_LEFT_OUT = "left_out"
+_SPARSE = {"format", "shape", "data"}
+
+_Stored = RawArray | LoadedArray
 
 
 def _claims(path: str, head: bytes) -> bool:
@@ -34,9 +46,10 @@ def _claims(path: str, head: bytes) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
+            are_arrays = [each.endswith(".npy") for each in names]
             # other systems keep arrays like this too, with a description among them
-            known = called or (bool(names) and "meta_data.npy" not in names)
-            return known and all(each.endswith(".npy") for each in names)
+            known = all(are_arrays) and "meta_data.npy" not in names
+            return any(are_arrays) and (called or known)
     except zipfile.BadZipFile:
         return called  # by its name; reading it says what is wrong
 
@@ -66,14 +79,43 @@ def read(
     with open(path, "rb") as file:
         if file.read(len(NPY)) == NPY:
             file.seek(0)
-            found: Mapping[str, RawArray | LoadedArray] = {"Raw_Data": array_in(path, file, 0)}
+            found: Mapping[str, _Stored] = {"Raw_Data": array_in(path, file, 0)}
+            attrs: Mapping[str, Any] = {}
         else:
-            found = {name.removesuffix(".npy"): each for name, each in _members(path).items()}
-    # labels may lie beside what they are of
+            found, attrs = _members(path)
     arrays = {name: each for name, each in found.items() if _is_numeric(each.dtype)}
     if found and not arrays:
         kinds = ", ".join(sorted({str(each.dtype) for each in found.values()}))
         raise NotUsidError(f"{path!r} has values of {kinds}, which are no numbers")
+    empty = [name for name, each in arrays.items() if 0 in each.shape]
+    if len(empty) == len(arrays):
+        shapes = ", ".join(str(each.shape) for each in arrays.values())
+        raise NotUsidError(f"{path!r} has arrays of the shapes {shapes}, which hold no values")
+    left_out = sorted({*empty, *(found.keys() - arrays.keys()), *attrs.get(_LEFT_OUT, ())})
+    attrs = {**attrs, _LEFT_OUT: left_out} if left_out else attrs
+    mains = _mains(
+        path,
+        {name: each for name, each in arrays.items() if name not in empty},
+        dims,
+        n_position,
+        nav_shape,
+        sig_shape,
+        sync_offset,
+        fill_value,
+    )
+    return [replace(each, attrs={**each.attrs, **attrs}) for each in mains]
+
+
+def _mains(
+    path: str,
+    arrays: Mapping[str, _Stored],
+    dims: Sequence[str] | None,
+    n_position: int | None,
+    nav_shape: Sequence[int] | int | None,
+    sig_shape: Sequence[int] | int | None,
+    sync_offset: int,
+    fill_value: Any,
+) -> list[Foreign]:
     if nav_shape is None and sig_shape is None and not sync_offset:
         return [_main(name, array, dims, n_position) for name, array in arrays.items()]
     if dims is not None:
@@ -91,7 +133,7 @@ def _is_numeric(dtype: np.dtype[Any]) -> bool:
 def _scan(
     path: str,
     name: str,
-    array: RawArray | LoadedArray,
+    array: _Stored,
     n_position: int | None,
     nav_shape: Sequence[int] | int | None,
     sig_shape: Sequence[int] | int | None,
@@ -139,40 +181,99 @@ def array_in(path: str, file: Any, base: int) -> RawArray:
 def _header(path: str, file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """(shape, whether it is in Fortran order, dtype) of the array that is next in `file`."""
     version = np.lib.format.read_magic(file)
-    known = {
+    known: Mapping[tuple[int, int], Callable[..., Any]] = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
+        (3, 0): _header_of_any_letters,
     }
     if version not in known:
-        raise OptionError(f"{path!r} is in version {version} of NumPy's format, known are 1 and 2")
+        raise OptionError(f"{path!r} is in version {version} of NumPy's format, known are 1 to 3")
     shape, fortran, dtype = known[version](file)
     if dtype.hasobject:
         raise OptionError(
             f"{path!r} holds Python objects, which only code in the file itself could restore; "
             "save numbers instead"
         )
-    return tuple(shape), fortran, dtype
+    sizes = tuple(int(each) for each in shape)
+    if any(each < 0 for each in sizes):
+        raise DamagedStoreError(f"the header of {path!r} says that its shape is {shape}")
+    return sizes, fortran, dtype
+
+
+def _header_of_any_letters(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """As of version 3, whose names of fields have letters that Latin-1 has not."""
+    size = int.from_bytes(file.read(4), "little")
+    said = ast.literal_eval(file.read(min(size, _LONGEST_HEADER)).decode("utf-8"))
+    dtype = np.lib.format.descr_to_dtype(said["descr"])
+    return tuple(said["shape"]), bool(said["fortran_order"]), dtype
 
 
 def _loaded(path: str, member: str) -> Array:
-    with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-        values: Array = np.lib.format.read_array(file, allow_pickle=False)
-        return values
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+            values: Array = np.lib.format.read_array(file, allow_pickle=False)
+            return values
+    except FileNotFoundError as error:
+        raise StoreNotFoundError(f"there is no file {path!r} any more") from error
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError) as error:
+        raise DamagedStoreError(f"{member!r} in {path!r} cannot be unpacked ({error})") from error
 
 
-def _members(path: str) -> Mapping[str, RawArray | LoadedArray]:
-    found: dict[str, RawArray | LoadedArray] = {}
+def _members(path: str) -> tuple[Mapping[str, _Stored], Mapping[str, Any]]:
+    """(the arrays of an archive by their names, single values in it as attributes).
+
+    Raises
+    ------
+    NotUsidError : where it is a sparse matrix
+    OptionError : where it holds nothing but Python objects
+    """
+    found: dict[str, _Stored] = {}
+    attrs: dict[str, Any] = {}
+    left_out: list[str] = []
+    objects = None
     with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
-        for each in archive.infolist():
-            if each.compress_type != zipfile.ZIP_STORED:
-                with archive.open(each) as member:
-                    shape, _, dtype = _header(path, member)
-                token = (path, FileIdentity.of(path), each.filename)
-                load = functools.partial(_loaded, path, each.filename)
-                found[each.filename] = LoadedArray(load, shape, dtype.newbyteorder("="), token)
+        members = {each.filename.removesuffix(".npy"): each for each in archive.infolist()}
+        if members.keys() >= _SPARSE:
+            raise NotUsidError(
+                f"{path!r} is a sparse matrix of SciPy; save what scipy.sparse.load_npz(...)."
+                "toarray() gives of it, or its rows as LiberTEM's CSR"
+            )
+        for name, each in members.items():
+            if not each.filename.endswith(".npy"):
+                left_out.append(name)
                 continue
-            found[each.filename] = array_of_member(path, file, each)
-    return found
+            try:
+                array = _member(path, archive, file, each)
+            except OptionError as error:
+                objects, left_out = error, [*left_out, name]
+                continue
+            if array.shape:
+                found[name] = array
+            elif (value := plain(_loaded(path, each.filename)[()])) is not None:
+                attrs[name] = value
+            else:
+                left_out.append(name)
+        if not found and attrs:  # nothing that they could be attributes of
+            singles = [
+                name for name in members if isinstance(attrs.get(name), (int, float, complex))
+            ]
+            found = {name: _member(path, archive, file, members[name]) for name in singles}
+    if objects is not None and not found:
+        raise objects
+    if left_out:
+        attrs[_LEFT_OUT] = left_out
+    return found, attrs
+
+
+def _member(path: str, archive: zipfile.ZipFile, file: Any, member: zipfile.ZipInfo) -> _Stored:
+    """The array that a member is: mapped where it is stored as it is."""
+    if member.compress_type == zipfile.ZIP_STORED:
+        return array_of_member(path, file, member)
+    with archive.open(member) as packed:
+        shape, _, dtype = _header(path, packed)
+    token = (path, FileIdentity.of(path), member.filename)
+    load = functools.partial(_loaded, path, member.filename)
+    return LoadedArray(load, shape, dtype.newbyteorder("="), token)
 
 
 def array_of_member(path: str, file: Any, member: zipfile.ZipInfo) -> RawArray:
@@ -193,7 +294,7 @@ def array_of_member(path: str, file: Any, member: zipfile.ZipInfo) -> RawArray:
 
 def _main(
     name: str,
-    array: RawArray | LoadedArray,
+    array: _Stored,
     dims: Sequence[str] | None,
     n_position: int | None,
 ) -> Foreign:
@@ -208,7 +309,8 @@ def _main(
         make = position if axis < count else spectroscopic
         axes.append(make(each, size=size))
     chunks = array.shape if isinstance(array, LoadedArray) else None
-    return Foreign(name, array, tuple(axes), chunks=chunks)
+    values = array if is_flat(array.dtype) else FlatTable(array)
+    return Foreign(name, values, tuple(axes), chunks=chunks)
 
 
 READERS = (

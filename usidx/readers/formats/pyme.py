@@ -26,6 +26,7 @@ from usidx.readers.base import (
     position,
     spectroscopic,
 )
+from usidx.readers.flat import FlatTable
 from usidx.readers.formats import pyme_metadata, pyme_pickles
 from usidx.readers.formats.pyme_metadata import metadata_beside
 from usidx.readers.formats.pzf import HEADER, MAGIC, Head, frame_of, head_of
@@ -192,47 +193,6 @@ class PackedFrames:
             return np.empty((0, *self.head.shape), self.dtype)[(slice(None), *inner)]
         found: Array = np.stack(out) if isinstance(parts[0], slice) else np.asarray(out[0])
         return found
-
-
-@dataclass(frozen=True, eq=False)
-class FlatTable:
-    """Rows of nested fields as rows of plain ones, called "fitResults_x0" and the like."""
-
-    table: BlockArray
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.table.shape
-
-    @property
-    def ndim(self) -> int:
-        return self.table.ndim
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype([(name, dtype) for name, _, dtype in _leaves(self.table.dtype)])
-
-    def __getitem__(self, key: Any, /) -> Array:
-        rows = np.asarray(self.table[key])
-        out = np.empty(rows.shape, self.dtype)
-        for name, way, _ in _leaves(self.table.dtype):
-            values = rows
-            for step in way:
-                values = values[step]
-            out[name] = values
-        return out
-
-    def __dask_tokenize__(self) -> Any:
-        return "usidx.FlatTable", self.table.__dask_tokenize__()
-
-
-def _leaves(
-    dtype: np.dtype[Any], above: tuple[str, ...] = ()
-) -> list[tuple[str, tuple[str, ...], np.dtype[Any]]]:
-    """(name, fields that lead there, dtype) of every number in a row."""
-    if dtype.names is None:
-        return [("_".join(above), above, dtype.newbyteorder("="))]
-    return [leaf for name in dtype.names for leaf in _leaves(dtype[name], (*above, name))]
 
 
 def read_frame(path: str) -> Sequence[Foreign]:
