@@ -123,6 +123,7 @@ def check_reader(
         if expected is None:
             _check_without_array(case)
         else:
+            _check_pickles(store)
             _check_values(case)
             _check_places(case)
             if client is not None:
@@ -155,6 +156,16 @@ def _check_without_array(case: _Case) -> None:
     except UsidError:
         return
     raise AssertionError("no values are expected, and there are Mains")
+
+
+def _check_pickles(store: ForeignStore) -> None:
+    """Check that arrays pickle, without which a Main cannot be opened at all."""
+    for each in store._found():
+        try:
+            pickle.dumps(each.array)
+        except Exception as error:  # of any kind, from anywhere in the array
+            said = f"{type(error).__name__}: {error}"
+            raise AssertionError(f"{each.name!r} does not pickle: {said}") from error
 
 
 def _check_values(case: _Case) -> None:
@@ -191,11 +202,8 @@ def _check_places(case: _Case) -> None:
     """Check that values are the same after pickling, by threads, and by another process."""
     for name, array in case.open().items():
         expected = case.wanted(name)
-        try:
-            pickled = pickle.dumps(array)
-            again = pickle.loads(pickled)
-        except Exception as error:  # of any kind, from anywhere in the array
-            raise AssertionError(f"it does not pickle: {type(error).__name__}: {error}") from error
+        pickled = pickle.dumps(array)
+        again = pickle.loads(pickled)
         case.same(again.values, expected, "after pickling")
         with ThreadPoolExecutor(4) as pool:
             for values in pool.map(lambda _, array=array: array.values, range(4)):
