@@ -117,7 +117,7 @@ class KeepsOpen(Plain):
     """Keeps the file open."""
 
     def __getitem__(self, key: Any) -> Any:
-        KEPT.append(open(self.path, "rb"))
+        KEPT.append(open(self.path, "rb"))  # noqa: SIM115
         return self.inner[key]
 
 
@@ -133,7 +133,7 @@ class LeavesOpen(Plain):
     """Leaves it to Python to close the file."""
 
     def __getitem__(self, key: Any) -> Any:
-        file = open(self.path, "rb")
+        file = open(self.path, "rb")  # noqa: SIM115
         file.read(1)
         del file
         return self.inner[key]
@@ -241,7 +241,7 @@ def takes_anything(path: str) -> list[Foreign]:
 
 
 def leaves_open_when_refused(path: str) -> list[Foreign]:
-    KEPT.append(open(path, "rb"))
+    KEPT.append(open(path, "rb"))  # noqa: SIM115
     found = good(path)
     KEPT.pop().close()
     return found
