@@ -119,6 +119,7 @@ class Reader:
     extra : of usidx, which installs them
     is_lazy : whether blocks are read when they are asked for; else the whole file is
     is_general : whether it reads files of many kinds, and so only what no other reader claims
+    reaches_out : whether `read` takes `allow_external`, the folders that a file may reach into
     """
 
     name: str
@@ -130,6 +131,7 @@ class Reader:
     extra: str = ""
     is_lazy: bool = True
     is_general: bool = False
+    reaches_out: bool = False
 
     @property
     def missing(self) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ def store_of(
     Parameters
     ----------
     path : of a file or folder
-    allow_external : folders with other files that a store of USID may reach
+    allow_external : folders with other files that it may reach
     reader : which reads it; by the content when None
     options : of the reader
 
@@ -113,18 +113,20 @@ def store_of(
         try:
             store = store_at(path, allow_external, reader)
         except NotUsidError as error:
-            foreign = None if reader else _foreign(path, None, options)
+            foreign = None if reader else _foreign(path, None, options, allow_external)
             if foreign is None:
                 raise _unknown(path, error) from error
             return foreign
         holds_main = _guarded(store)
-        foreign = None if reader or holds_main else _foreign(path, None, options)
+        foreign = None
+        if not reader and not holds_main:
+            foreign = _foreign(path, None, options, allow_external)
         # to look for Mains in a large store takes longer than to look whose it is
         return _plain(store, options) if foreign is None or store.candidates() else foreign
     with contextlib.suppress(NotUsidError):
         # says what is near where nothing is there
         _guarded(store_at(path, allow_external))
-    foreign = _foreign(path, reader, options)
+    foreign = _foreign(path, reader, options, allow_external)
     assert foreign is not None
     return foreign
 
@@ -155,8 +157,17 @@ def _guarded(store: Store) -> bool:
     return False
 
 
-def _foreign(path: Path, reader: str | None, options: Mapping[str, Any] | None) -> Store | None:
-    return foreign_store(os.path.abspath(os.path.expanduser(os.fspath(path))), reader, options)
+def _foreign(
+    path: Path,
+    reader: str | None,
+    options: Mapping[str, Any] | None,
+    allow_external: Sequence[Path],
+) -> Store | None:
+    return foreign_store(_absolute(path), reader, options, tuple(map(_absolute, allow_external)))
+
+
+def _absolute(path: Path) -> str:
+    return os.path.abspath(os.path.expanduser(os.fspath(path)))
 
 
 def _plain(store: Store, options: Mapping[str, Any] | None) -> Store:
@@ -182,7 +193,10 @@ def _unknown(path: Path, error: NotUsidError) -> NotUsidError:
 
 
 def foreign_store(
-    path: str, name: str | None = None, options: Mapping[str, Any] | None = None
+    path: str,
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    allow_external: tuple[str, ...] = (),
 ) -> ForeignStore | None:
     """The file at `path` as a store, by the reader of that name or the one that it is for.
 
@@ -199,7 +213,9 @@ def foreign_store(
             f"{', '.join(known)}"
         )
     reader = readers()[name] if name is not None else _claimant(path)
-    return None if reader is None else ForeignStore(path, reader, dict(options or {}))
+    if reader is None:
+        return None
+    return ForeignStore(path, reader, dict(options or {}), allow_external)
 
 
 def _claimant(path: str) -> Reader | None:

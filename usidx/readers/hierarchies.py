@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,19 +22,26 @@ _LONGEST = 10_000
 
 
 @contextmanager
-def hdf5(path: str) -> Iterator[Any]:
-    """The root of an HDF5 file, after a look at what it reaches: nothing outside itself."""
+def hdf5(path: str, allow_external: Sequence[str] = ()) -> Iterator[Any]:
+    """The root of an HDF5 file, after a look at what it reaches.
+
+    Parameters
+    ----------
+    allow_external : folders with the other files that it may reach into; nothing else
+    """
     from usidx.stores.hdf5.read import opened
 
-    with opened(path) as session:
+    with opened(path, allow_external) as session:
         yield session.file
 
 
-def hdf5_array(path: str, name: str) -> tuple[BlockArray, tuple[int, ...] | None]:
+def hdf5_array(
+    path: str, name: str, allow_external: Sequence[str] = ()
+) -> tuple[BlockArray, tuple[int, ...] | None]:
     """(values of the dataset `name` as a block array, shape of its chunks)."""
     from usidx.stores.hdf5.inventory import dataset
 
-    found = dataset(path, name)
+    found = dataset(path, name, allow_external)
     return found.array, found.chunks
 
 
@@ -154,7 +161,7 @@ def plain_attrs(attrs: Mapping[str, Any]) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """One attribute as a number, text, a list or an array; None where it is nothing of these."""
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
+        return _letters(value)
     if isinstance(value, np.generic):
         return plain(value.item()) if value.dtype.kind in "biufcSU" else None
     if isinstance(value, np.ndarray):
@@ -169,6 +176,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(each) for each in value]
     return None
+
+
+def _letters(text: bytes) -> str:
+    """Text in UTF-8, or, in older files, in the letters of Western Europe."""
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
 
 
 def flattened(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
-from usidx.arrays.columns import EMPTY_SIDES, single_cell
+from usidx.arrays.columns import COORDINATES, EMPTY_SIDES, single_cell
+from usidx.arrays.further import dump_coordinates, is_kept
 from usidx.arrays.roles import ROLES
 from usidx.errors import (
     DamagedStoreError,
@@ -103,11 +105,13 @@ class ForeignStore(TakesNoResults):
     path : of the file
     reader : that reads it
     options : of the reader, as people gave them
+    allow_external : folders with other files that this one may reach into
     """
 
     path: str
     reader: Reader
     options: Mapping[str, Any] = field(default_factory=dict)
+    allow_external: tuple[str, ...] = ()
 
     def mains(self) -> tuple[MainEntry, ...]:
         """Every Main, in the order of the file."""
@@ -178,7 +182,8 @@ class ForeignStore(TakesNoResults):
     def _found(self) -> Sequence[Foreign]:
         self.reader.check_installed(self.path)
         try:
-            found = self.reader.read(self.path, **self.options)
+            reach = {"allow_external": self.allow_external} if self.reader.reaches_out else {}
+            found = self.reader.read(self.path, **self.options, **reach)
         except UsidError:
             raise
         except TypeError as error:
@@ -219,6 +224,7 @@ class ForeignStore(TakesNoResults):
             chunks=chunks,
             identity=_identity(self, main, spec),
             opened_with={"reader": self.reader.name, **self.options},
+            allow_external=self.allow_external,
         )
 
 
@@ -234,6 +240,7 @@ def _order(main: Foreign) -> tuple[int | None, ...]:
 def _spec(main: Foreign) -> MainSpec:
     sides: dict[Role, Grid] = {}
     empty = []
+    texts = _texts(main)
     for role in ROLES:
         dimensions = tuple(each.dimension for each in main.axes if each.role == role)
         names = {each.name for each in dimensions}
@@ -242,6 +249,7 @@ def _spec(main: Foreign) -> MainSpec:
             for each in main.coordinates
             # what is along none belongs to the positions
             if set(each.dims) <= names and (each.dims or role == "position")
+            if each.name not in texts
         )
         if not dimensions:
             empty.append(role)
@@ -249,7 +257,10 @@ def _spec(main: Foreign) -> MainSpec:
     attrs = dict(main.attrs)
     # what changes with both sides has no place on either
     placed = {each.name for side in sides.values() for each in side.dependent}
+    placed |= set(texts)
     attrs |= {each.name: each.values for each in main.coordinates if each.name not in placed}
+    if texts:
+        attrs[COORDINATES] = dump_coordinates(texts)
     if empty:
         attrs[EMPTY_SIDES] = empty
     return MainSpec(
@@ -261,6 +272,18 @@ def _spec(main: Foreign) -> MainSpec:
         spectroscopic=sides["spectroscopic"],
         attrs=attrs,
     )
+
+
+def _texts(main: Foreign) -> dict[str, xr.DataArray]:
+    """Coordinates of text, for which the layout of a file of USID has no place."""
+    found = {
+        each.name: xr.DataArray(each.values, dims=each.dims, attrs={"units": each.units})
+        for each in main.coordinates
+        if each.values.dtype.kind == "U"
+    }
+    # those that are too large for an attribute stay where they are
+    kept = dump_coordinates(found)
+    return {name: each for name, each in found.items() if is_kept({COORDINATES: kept}, name)}
 
 
 def _entry(main: Foreign) -> MainEntry:

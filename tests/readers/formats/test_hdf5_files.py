@@ -5,13 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
+import pickle
 
 import h5py
 import numpy as np
 import pytest
 
 import usidx
-from usidx.errors import AmbiguousMainError, NotUsidError, OptionError
+from usidx.errors import (
+    AmbiguousMainError,
+    NotUsidError,
+    OptionError,
+    StoreNotFoundError,
+    UnsafeStoreError,
+)
 from usidx.testing import check_reader
 
 
@@ -154,5 +161,143 @@ def test_any_byte_order(tmp_path: pathlib.Path, dtype: str) -> None:
 def test_nothing_to_read(tmp_path: pathlib.Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["text"] = "no numbers"
-    with pytest.raises(NotUsidError, match="without any Main"):
+    with pytest.raises(
+        NotUsidError, match=r"without a dataset of numbers .*/text \(a single value\)"
+    ):
         usidx.open(tmp_path / "a.h5")
+
+
+def test_nexus_axes_that_are_fewer_or_doubled(tmp_path: pathlib.Path) -> None:
+    """Fewer names than axes go to the last ones, or where their fields say."""
+    values = np.arange(12.0).reshape(3, 4)
+    path = tmp_path / "a.nxs"
+    for said in ({}, {"x_indices": 1}):
+        with h5py.File(path, "w") as file:
+            nxdata(file, ["x"], signal=values, x=np.arange(4) * 0.5).attrs.update(said)
+        opened = usidx.open(path)
+        assert opened.dims == ("dim_0", "x")
+        np.testing.assert_array_equal(opened.x, np.arange(4) * 0.5)
+    with h5py.File(path, "w") as file:
+        nxdata(file, ["y"], signal=values, y=[1.0, 2, 3])
+    np.testing.assert_array_equal(usidx.open(path).y, [1, 2, 3])
+    with h5py.File(path, "w") as file:
+        group = nxdata(file, None, b=values + 1, a=values, near=[7, 8, 9], om=[1, 2, 3])
+        del group.attrs["signal"]
+        group["b"].attrs["signal"], group["a"].attrs["signal"] = "2", "1"
+        group["near"].attrs.update({"axis": "1", "primary": 2})
+        group["om"].attrs["axis"] = "1"
+    opened = usidx.open(path, "a")
+    np.testing.assert_array_equal(opened, values)
+    assert opened.dims == ("om", "dim_1")
+    np.testing.assert_array_equal(opened.near, [7, 8, 9])
+    np.testing.assert_array_equal(usidx.open(path, "b"), values + 1)
+
+
+def test_nexus_errors_texts_and_maps(tmp_path: pathlib.Path) -> None:
+    values = np.arange(12.0).reshape(3, 4)
+    path = tmp_path / "a.nxs"
+    texts = np.array(["a", "µ", "c"], object)
+    with h5py.File(path, "w") as file:
+        group = nxdata(file, ["n", "x"], signal=values, x=np.arange(4), x_errors=np.ones(4))
+        group["n"] = texts
+        group["signal_errors"] = values / 10
+        group["signal"].attrs["units"] = "cps"
+        file["entry/title"] = np.bytes_("µ".encode("latin-1"))
+    opened = usidx.open(path)  # the errors are a result, and so no second raw Main
+    assert (opened.dims, opened.attrs["title"]) == (("n", "x"), "µ")
+    assert opened.n_labels.values.tolist() == texts.tolist()
+    np.testing.assert_array_equal(opened.x_errors, np.ones(4))
+    errors = usidx.open(path, "data_errors")
+    assert (errors.attrs["units"], errors.dims) == ("cps", ("n", "x"))
+    np.testing.assert_array_equal(errors, values / 10)
+    assert usidx.open(opened.usid.to_h5usid(tmp_path / "o.h5")).n_labels.values.tolist() == [
+        "a", "µ", "c",
+    ]  # fmt: skip
+    with h5py.File(path, "w") as file:
+        nxdata(file, ["x", "y"], signal=values, x=values + 1, y=values + 2)
+    opened = usidx.open(path)
+    assert opened.usid.position_dims == ("dim_0", "dim_1")
+    np.testing.assert_array_equal(opened.y, values + 2)
+
+
+def test_files_that_reach_into_others(tmp_path: pathlib.Path) -> None:
+    """Values of other files are read where their folder is named, and never by a name of theirs."""
+    values = np.arange(24, dtype="i4").reshape(2, 3, 4)
+    (tmp_path / "raw").mkdir()
+    for number in (0, 1):
+        with h5py.File(tmp_path / "raw" / f"{number}.h5", "w") as file:
+            file["entry/data/signal"] = values + 100 * number
+    with h5py.File(tmp_path / "link.h5", "w") as file:
+        group = nxdata(file, None)
+        group["signal"] = h5py.ExternalLink("raw/1.h5", "/entry/data/signal")
+    with h5py.File(tmp_path / "any.h5", "w") as file:
+        file["frames/data_1"] = h5py.ExternalLink("raw/1.h5", "/entry/data/signal")
+        file["frames/data_2"] = h5py.SoftLink("/frames/data_1")
+    whole = h5py.VirtualLayout((2, 2, 3, 4), "i4")
+    for number in (0, 1):
+        name = f"raw/{number}.h5"
+        whole[number] = h5py.VirtualSource(name, "entry/data/signal", values.shape)
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        file.create_virtual_dataset("all", whole)
+    both = np.stack([values, values + 100])
+    wanted = {"link.h5": values + 100, "any.h5": values + 100, "virtual.h5": both}
+    for name, expected in wanted.items():
+        with pytest.raises(UnsafeStoreError, match="allow_external"):
+            usidx.open(tmp_path / name)
+        opened = usidx.open(tmp_path / name, allow_external=[tmp_path / "raw"])
+        np.testing.assert_array_equal(opened, expected)
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(opened)), expected)
+        mapped = opened.usid.map(np.sort, over=opened.dims[-1], output=opened.dims[-1])
+        into = tmp_path / f"{name}.zarr"
+        kept = opened.usid.save(mapped, "Sort", into=into, progress=False)
+        np.testing.assert_array_equal(kept.open(), expected)
+    (tmp_path / "raw" / "0.h5").unlink()  # HDF5 would show zeros
+    with pytest.raises(StoreNotFoundError, match=r"values in .*0\.h5'"):
+        usidx.open(tmp_path / "virtual.h5", allow_external=[tmp_path / "raw"])
+
+
+def test_tables_and_what_is_no_array(tmp_path: pathlib.Path) -> None:
+    table = np.array([(1, 2.5), (3, 4.5)], [("n", "i4"), ("v", "f8")])
+    named = np.array([(1, b"a")], [("n", "i4"), ("who", "S1")])
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["in/table"], file["named"] = table, named
+        file["scale"], file["none"] = 3.5, np.zeros((0, 4))
+        file["empty"] = h5py.Empty("f8")
+        file["words"] = ["a", "b"]
+        file["names"] = np.array([file["named"].ref], h5py.ref_dtype)
+    opened = usidx.open(tmp_path / "a.h5")
+    assert list(opened) == ["n", "v"]
+    assert opened.v.values.ravel().tolist() == [2.5, 4.5]
+    again = usidx.open(opened.usid.to_h5usid(tmp_path / "o.h5"))
+    assert again.n.values.ravel().tolist() == [1, 3]
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        del file["in/table"]
+    with pytest.raises(NotUsidError, match="without a dataset of numbers") as refused:
+        usidx.open(tmp_path / "a.h5")
+    for said in (
+        "/named (a table with 'who', which is no column of numbers)",
+        "/scale (a single value)",
+        "/none (empty)",
+        "/empty (empty)",
+        "/words (text, references or lists)",
+    ):
+        assert said in str(refused.value)
+    with pytest.raises(OptionError, match=r"no dataset 'words' .*text, references"):
+        usidx.open(tmp_path / "a.h5", dataset="words")
+
+
+def test_files_of_matlab(tmp_path: pathlib.Path) -> None:
+    """Something comes before what is HDF5; text, and arrays of no size, are no numbers."""
+    path = tmp_path / "a.mat"
+    values = np.arange(12.0).reshape(4, 3)
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["a"] = values
+        file["a"].attrs["MATLAB_class"] = np.bytes_("double")
+        file["text"] = np.array([[77], [78]], "u2")
+        file["text"].attrs["MATLAB_class"] = np.bytes_("char")
+        file["nothing"] = np.array([0, 0], "u8")
+        file["nothing"].attrs.update({"MATLAB_class": np.bytes_("double"), "MATLAB_empty": 1})
+    with path.open("r+b") as raw:
+        raw.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512))
+    assert usidx.list_mains(path).paths == ("/a",)
+    check_reader(path, values)

@@ -34,14 +34,16 @@ def read(path: str) -> Sequence[Foreign]:
     """The datasets of sidpy in a file."""
     described = []
     with hdf5(path) as root:
-        for each in filter(_is_nsid, objects(root)):
+        for where, each in objects(root):
+            if not _is_nsid(each):
+                continue
             axes = [_axis(dim, number, size) for number, (dim, size) in enumerate(_dims(each))]
             attrs, coordinates = _told(each)
             # text along an axis was kept as a coordinate of its name
             own = {one.name: one.values for one in coordinates if one.dims == (one.name,)}
             axes = [_relabelled(axis, own.get(axis.dimension.name)) for axis in axes]
             coordinates = tuple(one for one in coordinates if one.name not in own)
-            described.append((str(each.name), axes, attrs, str(each.name), coordinates))
+            described.append((where, axes, attrs, where, coordinates))
     return [dataset_main(path, *each) for each in described]
 
 
