@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import pathlib
 import tempfile
+import threading
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -158,3 +160,95 @@ def test_withdrawn_the_file_is_as_it_was(tmp_path: pathlib.Path) -> None:
         assert path.stat().st_size > END
         overlay.withdraw()
     assert path.read_bytes() == start()
+
+
+class TestPlaces:
+    """Bytes that HDF5 only finds a place for."""
+
+    def test_they_are_written_later_by_whoever(self, tmp_path: pathlib.Path) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(start())
+        values, zeros = b"wert" * PAGE, np.zeros(4 * PAGE, np.uint8)
+        with disk.opened(str(path), os.O_RDWR) as descriptor:
+            overlay = Overlay(descriptor)
+            overlay.seek(END + 100)
+            found = overlay.place_for(zeros, lambda: overlay.write(zeros.data))
+            assert found == END + 100
+            assert overlay.tell() == found + len(values)
+            assert os.fstat(descriptor).st_size == found + len(values), "there is room for them"
+            overlay.write(b"next")
+            overlay.fill(found, [memoryview(values[:PAGE]), memoryview(values[PAGE:])])
+            assert overlay.settle() == found + len(values) + 4
+        assert path.read_bytes() == start() + bytes(100) + values + b"next"
+
+    def test_others_are_written_as_ever(self, tmp_path: pathlib.Path) -> None:
+        """What else HDF5 writes meanwhile, and what goes where something was."""
+        path = tmp_path / "file"
+        path.write_bytes(start())
+        zeros = np.zeros(PAGE, np.uint8)
+        with disk.opened(str(path), os.O_RDWR) as descriptor:
+            overlay = Overlay(descriptor)
+            overlay.seek(END)
+            as_long = b"m" * PAGE
+            assert overlay.place_for(zeros, lambda: overlay.write(as_long)) is None
+            overlay.seek(PAGE)
+            assert overlay.place_for(zeros, lambda: overlay.write(zeros.data)) is None
+            overlay.seek(PAGE)
+            found = bytearray(PAGE)
+            overlay.readinto(found)
+            assert found == bytes(PAGE)
+            overlay.settle()
+        assert path.read_bytes() == start() + as_long
+
+    def test_a_disk_that_fails_is_told_at_the_end(
+        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(start())
+        zeros = np.zeros(PAGE, np.uint8)
+
+        def broken(*_: object) -> None:
+            raise OSError(5, "Input/output error")
+
+        with disk.opened(str(path), os.O_RDWR) as descriptor:
+            overlay = Overlay(descriptor)
+            overlay.seek(END)
+            found = overlay.place_for(zeros, lambda: overlay.write(zeros.data))
+            assert found is not None
+            monkeypatch.setattr(disk, "write_at", broken)
+            overlay.fill(found, [memoryview(b"x")])
+            with pytest.raises(OSError, match="Input/output"):
+                overlay.settle()
+
+    def test_who_ends_waits_for_those_who_write(
+        self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(start())
+        zeros = np.zeros(PAGE, np.uint8)
+        begun, go_on = threading.Event(), threading.Event()
+        plain = disk.write_at
+
+        def slow(*given: Any) -> None:
+            begun.set()
+            assert go_on.wait(30)
+            plain(*given)
+
+        with disk.opened(str(path), os.O_RDWR) as descriptor:
+            overlay = Overlay(descriptor)
+            overlay.seek(END)
+            found = overlay.place_for(zeros, lambda: overlay.write(zeros.data))
+            assert found is not None
+            monkeypatch.setattr(disk, "write_at", slow)
+            writer = threading.Thread(target=overlay.fill, args=(found, [memoryview(b"late")]))
+            writer.start()
+            assert begun.wait(30)
+            ender = threading.Thread(target=overlay.detach)
+            ender.start()
+            ender.join(0.05)
+            assert ender.is_alive(), "it does not let go of the file under the writer's feet"
+            go_on.set()
+            writer.join(30)
+            ender.join(30)
+            assert not ender.is_alive()
+        assert path.read_bytes() == start() + b"late" + bytes(PAGE - 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import resource
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +38,7 @@ from usidx.stores.hdf5 import HDF5Store
 from usidx.stores.hdf5.transactions.transaction import log_path
 from usidx.stores.hdf5.write import claim
 from usidx.stores.hdf5.writing import create, encoding
+from usidx.stores.hdf5.writing.append import appending
 from usidx.stores.hdf5.writing.create import create_file, draft
 
 RAW = "/Measurement_000/Channel_000/Raw_Data"
@@ -260,6 +263,39 @@ class TestContent:
                 thread.join()
         with h5py.File(path, "r") as file:
             np.testing.assert_array_equal(file[RAW][()], values.reshape(12, 5))
+
+    @pytest.mark.parametrize("how", ["plain", "gzip", "in turn", "beside"])
+    def test_threads_write_large_chunks_past_hdf5(
+        self, path: str, how: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """HDF5 itself reads them all, checksums too; also where it has to write them itself."""
+        spec = spec_of(spectroscopic=Grid("spectroscopic", (Dimension("Bias", "V", 40_000),)))
+        rng = np.random.default_rng(5)
+        values = rng.standard_normal(spec.shape, dtype=np.float32)
+        if how == "in turn":
+            monkeypatch.setattr(disk, "POSITIONED_IO", False)
+        with contextlib.ExitStack() as stack:
+            if how == "beside":
+                write(path, spec_of(path="/Measurement_000/Channel_000/First"))
+                new = stack.enter_context(appending(path))
+            else:
+                new = stack.enter_context(draft(path))
+            target = new.add_main(
+                spec, block=(1, 1, 40_000), compression="gzip" if how == "gzip" else None
+            )
+            with ThreadPoolExecutor(4) as pool:
+                for done in [
+                    pool.submit(target.__setitem__, *each)
+                    for each in blocks(spec, (1, 1, 40_000), values)
+                ]:
+                    done.result()
+        with h5py.File(path, "r") as file:
+            assert file[RAW].fletcher32
+            np.testing.assert_array_equal(file[RAW][()], values.reshape(12, -1))
+        if how == "beside":
+            with h5py.File(path, "r") as file:
+                first = values_of(spec_of()).reshape(12, 5)
+                np.testing.assert_array_equal(file["Measurement_000/Channel_000/First"], first)
 
 
 class TestChunks:

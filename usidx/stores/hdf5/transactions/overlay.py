@@ -6,11 +6,13 @@ import errno
 import functools
 import io
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from usidx.model.dimension import Array
 from usidx.stores import disk
 from usidx.stores.hdf5.transactions.log import Change
 from usidx.stores.hdf5.transactions.ranges import Ranges
@@ -74,6 +76,12 @@ class Overlay(io.RawIOBase):
         self._filled = Ranges()
         # what could not be written after all, for HDF5 to find again: (place, bytes)
         self._unwritten: list[tuple[int, bytes]] = []
+        # what only gets a place: its address and size, and the place
+        self._placeless: tuple[int, int] | None = None
+        self._found: int | None = None
+        # how many threads are filling places
+        self._filling = 0
+        self._filled_one = threading.Condition()
 
     def readable(self) -> bool:
         return True
@@ -121,10 +129,13 @@ class Overlay(io.RawIOBase):
         source = memoryview(data).cast("B")
         start, stop = self._place, self._place + source.nbytes
         inside = max(0, min(stop, self.end) - start)
-        if inside:
-            self._write_old(source[:inside], start)
-        if inside < source.nbytes:
-            self._write_new(source[inside:], start + inside)
+        if self._placeless is not None and not inside and self._placeless == _where(source):
+            self._give_place(start, stop)
+        else:
+            if inside:
+                self._write_old(source[:inside], start)
+            if inside < source.nbytes:
+                self._write_new(source[inside:], start + inside)
         self.size = max(self.size, stop)
         self._place = stop
         return source.nbytes
@@ -162,6 +173,46 @@ class Overlay(io.RawIOBase):
         else:
             self._physical = stop
 
+    def place_for(self, stand_in: Array, write: Callable[[], None]) -> int | None:
+        """Where HDF5 puts some bytes, with room on disk for them; they are not written.
+
+        `fill` writes them, from any thread, while others have HDF5 go on. Without it nothing may
+        read them, HDF5 included.
+
+        Parameters
+        ----------
+        stand_in : array of uint8, as many as the bytes are; its own are of no matter
+        write : has HDF5 write all of `stand_in` at once
+
+        Returns
+        -------
+        place : None where HDF5 went about it in another way; then `stand_in` itself was written
+        """
+        self._found = None
+        self._placeless = _where(stand_in.data) if disk.POSITIONED_IO else None
+        try:
+            write()
+        finally:
+            self._placeless = None
+        return self._found
+
+    def fill(self, place: int, pieces: Iterable[memoryview]) -> None:
+        """Write some bytes, one after the other, at a place that `place_for` found."""
+        with self._filled_one:
+            if self._descriptor < 0 or self.error is not None:
+                return
+            self._filling += 1
+        try:
+            for piece in pieces:
+                disk.write_at(self._descriptor, piece, place)
+                place += piece.nbytes
+        except OSError as error:
+            self.error = error
+        finally:
+            with self._filled_one:
+                self._filling -= 1
+                self._filled_one.notify_all()
+
     def settle(self) -> int:
         """Bring the file to the size that HDF5 has given it, with room for every byte; that size.
 
@@ -170,6 +221,7 @@ class Overlay(io.RawIOBase):
         OSError : where there is no room, now or at an earlier write
         BaseException : whatever was raised while HDF5 was at work
         """
+        self._wait()
         if self.failure is not None:
             raise self.failure
         if self.error is not None:
@@ -191,7 +243,25 @@ class Overlay(io.RawIOBase):
 
     def detach(self) -> None:
         """Never touch the file again, whatever HDF5 still does."""
+        self._wait()
         self._descriptor = -1
+
+    def _wait(self) -> None:
+        """Until no thread fills a place."""
+        with self._filled_one:
+            self._filled_one.wait_for(lambda: not self._filling)
+
+    def _give_place(self, start: int, stop: int) -> None:
+        """Take note of a place behind `end`, and make sure that there is room."""
+        self._found = start
+        if self.error is None and self._descriptor >= 0:
+            try:
+                self._check_alone()
+                disk.reserve(self._descriptor, self._physical, stop)
+            except OSError as error:
+                self.error = error
+            else:
+                self._physical = max(self._physical, stop)
 
     def _page(self, number: int) -> bytes | bytearray:
         """A page below `end` as HDF5 has it."""
@@ -303,6 +373,11 @@ class Overlay(io.RawIOBase):
         """Stop before what another program has written, which took no lock, is written over."""
         if os.fstat(self._descriptor).st_size != self._physical:
             raise OSError(errno.ESTALE, "another program has written it meanwhile")
+
+
+def _where(data: memoryview) -> tuple[int, int]:
+    """Address of some bytes in memory, and how many they are."""
+    return int(np.frombuffer(data, np.uint8).ctypes.data), data.nbytes
 
 
 def _differing(old: bytes, new: bytes) -> list[tuple[int, int]]:

@@ -47,6 +47,8 @@ Compression = Literal["gzip", "lzf"]
 # chunks are has none.
 _LIBVER = ("v110", "v110")
 _CACHE_BYTES = 16 * 2**20
+# Chunks of at least so many bytes are written by their threads, past HDF5's own lock.
+_LEAST_FILLED = 2**16
 _SOURCE = re.compile(r"source_[0-9]{3,}")
 
 
@@ -134,6 +136,7 @@ class Draft:
         self._targets: list[Target] = []
         self._sources: list[tuple[str, str, str]] = []
         self._marks: list[Marks] = []
+        self._stand_in = np.zeros(0, np.uint8)
 
     def add_main(
         self,
@@ -280,6 +283,8 @@ class Draft:
             last = len(rows) if rows.stop == spec.shape_2d[0] else len(rows) - rows.stop % height
             if last > first:
                 self._write_rows(target, rows.start + first, block[first:last])
+                if last - first == len(rows):
+                    return
                 block = np.concatenate([block[:first], block[last:]])
                 rows = np.concatenate([np.r_[rows][:first], np.r_[rows][last:]])
         with self._lock, self._checked():
@@ -302,12 +307,27 @@ class Draft:
                 self.write_chunk(target, (row + first, column), chunk)
 
     def write_chunk(self, target: Target, place: tuple[int, int], values: Array) -> None:
-        """Write one stored chunk, encoded by the thread that calls; used by `Target`."""
-        skipped, data = target.encoding.encode(values)
+        """Write one stored chunk, encoded by the thread that calls; used by `Target`.
+
+        HDF5 finds its place, one thread at a time, and then each thread writes its own.
+        """
+        skipped, pieces = target.encoding.pieces(values)
+        size = sum(piece.nbytes for piece in pieces)
+        put = target.dataset.id.write_direct_chunk
+        found = None
         with self._lock, self._checked():
-            target.dataset.id.write_direct_chunk(place, data, skipped)
+            if size >= _LEAST_FILLED:
+                if size > self._stand_in.nbytes:
+                    self._stand_in = np.zeros(size, np.uint8)
+                zeros = self._stand_in[:size]
+                found = self._overlay.place_for(zeros, lambda: put(place, zeros, skipped))
+            if found is None:
+                put(place, b"".join(pieces), skipped)
             sides = zip(place, values.shape, target.spec.shape_2d, strict=True)
             target.written += math.prod(min(part, full - at) for at, part, full in sides)
+        if found is not None:
+            self._overlay.fill(found, pieces)
+            self._refuse_unwritten()
 
     def _check_free(self, group: h5py.Group, spec: MainSpec) -> None:
         if any(target.spec.path == spec.path for target in self._targets):
@@ -343,10 +363,13 @@ class Draft:
                 raise
             raise OptionError(f"{self._path!r} cannot hold this: {error}") from error
         finally:
-            if self._overlay.error is not None:
-                values = sum(each.spec.nbytes for each in self._targets)
-                needed = max(self._overlay.wanted, values)
-                raise unwritable(self._path, self._overlay.error, needed)
+            self._refuse_unwritten()
+
+    def _refuse_unwritten(self) -> None:
+        if self._overlay.error is not None:
+            values = sum(each.spec.nbytes for each in self._targets)
+            needed = max(self._overlay.wanted, values)
+            raise unwritable(self._path, self._overlay.error, needed)
 
 
 def _check_kept(spec: MainSpec, compression: Compression | None, checked: bool) -> None:

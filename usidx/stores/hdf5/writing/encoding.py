@@ -44,15 +44,28 @@ class Encoding:
         ----------
         values : array, contiguous, all the values of a chunk, also of one at the edge
         """
+        skipped, pieces = self.pieces(values)
+        return skipped, b"".join(pieces)
+
+    def pieces(self, values: Array) -> tuple[int, list[memoryview]]:
+        """What `encode` gives, in pieces that follow one another: memory that is there already.
+
+        Parameters
+        ----------
+        values : as for `encode`; they have to stay as they are while the pieces are needed
+        """
         values = np.ascontiguousarray(values, dtype=self.dtype).reshape(-1)
         if self.compression == "lzf":
-            return self._through_hdf5(values)
+            skipped, data = self._through_hdf5(values)
+            return skipped, [memoryview(data)]
         raw = values.view(np.uint8)
         if self.shuffled and self.dtype.itemsize > 1:
             # what h5py asks HDF5 for: the first bytes of all values, then the second ones, ...
             raw = np.ascontiguousarray(raw.reshape(-1, self.dtype.itemsize).T).reshape(-1)
-        stored = raw.data if self.compression is None else zlib.compress(raw.data, _GZIP_LEVEL)
-        return 0, b"".join([stored, fletcher32(stored).to_bytes(4, "little")])
+        stored = raw.data
+        if self.compression is not None:
+            stored = memoryview(zlib.compress(stored, _GZIP_LEVEL))
+        return 0, [stored, memoryview(fletcher32(stored).to_bytes(4, "little"))]
 
     def options(self) -> dict[str, Any]:
         """What h5py's `create_dataset` is told to make a dataset of such chunks."""
