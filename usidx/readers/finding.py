@@ -40,6 +40,7 @@ BUILT_IN = (
     "nanonis",
     "pyme",
     "rosettasciio",
+    "ome_zarr",
     "xarray_files",
     "hdf5_files",
     "tables",
@@ -225,11 +226,20 @@ def _claimant(path: str) -> Reader | None:
     one kind.
     """
     head = _head(path)
-    claims = [each for each in readers().values() if each.claims(path, head)]
+    claims = [each for each in readers().values() if _takes(each, path, head)]
     sure = [each for each in claims if not each.is_general]
     lower = path.lower().rstrip("/")
     called = [each for each in sure if lower.endswith(each.extensions)]
     return next(iter(called or sure or claims), None)
+
+
+def _takes(reader: Reader, path: str, head: bytes) -> bool:
+    """Whether a reader claims a file; one that stumbles over a file of another kind does not."""
+    try:
+        return reader.claims(path, head)
+    except Exception as error:  # of plug-ins, or by what nobody has thought of in a file
+        log.info("the reader %s cannot tell whose file %s is: %r", reader.name, path, error)
+        return False
 
 
 def _head(path: str) -> bytes:

@@ -286,6 +286,14 @@ def test_tables_and_what_is_no_array(tmp_path: pathlib.Path) -> None:
         usidx.open(tmp_path / "a.h5", dataset="words")
 
 
+def test_names_in_letters_of_western_europe(tmp_path: pathlib.Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a b\xb5".encode("latin-1"), data=np.arange(3.0))
+        file["ü"] = np.arange(4)
+    assert usidx.list_mains(tmp_path / "a.h5").paths == ("/a bµ", "/ü")
+    np.testing.assert_array_equal(usidx.open(tmp_path / "a.h5", "/a bµ"), np.arange(3))
+
+
 def test_files_of_matlab(tmp_path: pathlib.Path) -> None:
     """Something comes before what is HDF5; text, and arrays of no size, are no numbers."""
     path = tmp_path / "a.mat"
