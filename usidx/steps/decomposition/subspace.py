@@ -82,32 +82,39 @@ def project(values: Array, *, found: Subspace) -> Array:
 
 
 def moments_of(values: Array, centre: bool) -> _Moments:
-    """Count, mean and scatter of the spectra of a block, added up in double precision."""
+    """Count, mean and scatter of the spectra of a block, added up in double precision.
+
+    Only the diagonal of the scatter and what is below it counts.
+    """
     count, d = values.shape
     dtype = double(values.dtype)
     mean = values.mean(0, dtype=dtype) if centre else np.zeros(d, dtype)
-    scatter, scaling = np.zeros((d, d), dtype), Scaling(mean)
+    scatter, scaling = np.zeros((d, d), dtype, order="F"), Scaling(mean)
     for part in pieces(values):
-        away = scaling.of(values[part])
-        scatter += away.T @ away.conj()
+        scatter = _with_products(scatter, scaling.of(values[part]))
     rest = scaling.left(values.dtype)
     if rest.any():
-        scatter -= count * np.outer(rest, rest.conj())
+        scatter -= count * _outer(rest)
     return count, mean, scatter
 
 
 def joined(parts: list[_Moments]) -> _Moments:
     """The moments of several blocks together, without loss where the mean is large."""
     count, mean, scatter = parts[0]
-    scatter = scatter.copy()
+    scatter = scatter.copy(order="F")
     for other, its_mean, its_scatter in parts[1:]:
         total = count + other
         apart = its_mean - mean
         scatter += its_scatter
-        scatter += np.outer(apart, apart.conj()) * (count * other / total)
+        scatter += _outer(apart) * (count * other / total)
         mean = mean + apart * (other / total)
         count = total
     return count, mean, scatter
+
+
+def _outer(values: Array) -> Array:
+    """The product of all with all conjugates, in the order of memory that scatters have."""
+    return np.outer(values.conj(), values).T
 
 
 def exact(moments: _Moments, k: int) -> Subspace:
@@ -119,10 +126,10 @@ def exact(moments: _Moments, k: int) -> Subspace:
 def count_moments_of(values: Array) -> tuple[Array, Array]:
     """The sum of the spectra of a block, and their scatter, each over its row's sum."""
     d = values.shape[1]
-    scatter = np.zeros((d, d))
+    scatter = np.zeros((d, d), order="F")
     for part in pieces(values):
         rows = Scaling(np.zeros(d), np.ones(d)).of(values[part])
-        scatter += rows.T @ rows
+        scatter = _with_products(scatter, rows)
     return counts(values).sum(0, dtype=float), scatter
 
 
@@ -134,9 +141,25 @@ def exact_of_counts(sums: tuple[Array, Array], k: int) -> Subspace:
     return _of_scatter(scaling, scatter / columns / columns[:, np.newaxis], k)
 
 
+def _with_products(scatter: Array, rows: Array) -> Array:
+    """`scatter + rows.T @ rows.conj()`, in place; of real rows, the lower triangle of it."""
+    from scipy.linalg import blas
+
+    if rows.dtype.kind == "c":
+        scatter += rows.T @ rows.conj()
+    elif rows.dtype == np.float32:
+        scatter += blas.ssyrk(1, rows.T, lower=1)
+    else:  # half the work of a product, without a copy of it
+        scatter = blas.dsyrk(1, rows.T, beta=1, c=scatter, overwrite_c=1, lower=1)
+    return scatter
+
+
 def _of_scatter(scaling: Scaling, scatter: Array, k: int) -> Subspace:
+    import scipy.linalg
+
     check_finite(scatter)
-    strengths, vectors = np.linalg.eigh(scatter)
+    d = scatter.shape[0]
+    strengths, vectors = scipy.linalg.eigh(scatter, lower=True, subset_by_index=[d - k, d - 1])
     return _ordered(scaling, strengths, vectors, k, float(scatter.trace().real))
 
 
