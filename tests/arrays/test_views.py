@@ -134,6 +134,7 @@ def test_fields_and_marks():
     values["a"] = 7
     field = FieldView(Held(values), "a")
     assert (field.shape, field.ndim, field.dtype) == ((2, 3, 4), 3, np.dtype("i2"))
+    assert field[1, 2, 3].shape == ()
     done = np.array([[True, False, True], [False, False, True]])
     view = ComputedView(field, Held(done))
     assert view.dtype == np.dtype("f4")

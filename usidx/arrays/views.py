@@ -52,7 +52,8 @@ class FieldView:
         return self.array.dtype[self.field]
 
     def __getitem__(self, key: Key, /) -> Array:
-        return np.ascontiguousarray(self.array[key][self.field])
+        # not ascontiguousarray, which makes an axis of a single value
+        return np.asarray(self.array[key][self.field], order="C")
 
     def __dask_tokenize__(self) -> Any:
         return type(self).__name__, self.array.__dask_tokenize__(), self.field
