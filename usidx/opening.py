@@ -13,6 +13,7 @@ import xarray as xr
 
 from usidx.arrays.extras import group_datasets
 from usidx.arrays.fields import to_dataset
+from usidx.arrays.further import with_further
 from usidx.arrays.labels import Origin, to_dataarray
 from usidx.arrays.lazy import Chunks, resolve_chunks, to_dask, to_lazy
 from usidx.arrays.rasters import cells_of
@@ -246,9 +247,10 @@ def labelled(stored: StoredMain, *, form: Form = "nd", chunks: Chunks = "auto") 
     array: Labelled
     if spec.dtype.names:
         array = to_dataset(spec, values, origin=origin, label=label)
+        array = with_further(array, stored.further)
         variables = list(array.data_vars.values())
     else:
-        array = label(spec, values(), origin=origin)
+        array = with_further(label(spec, values(), origin=origin), stored.further)
         variables = [array]
     for each in (array, *variables):
         each.encoding["source"] = stored.store

@@ -198,3 +198,19 @@ def test_netcdf_is_validated(tmp_path: pathlib.Path) -> None:
     place = whole.index(values)
     (tmp_path / "a.nc").write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
     assert not usidx.validate(path, values=True).ok
+
+
+@pytest.mark.parametrize("write", [to_h5usid, to_zarr, to_netcdf])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_an_array_of_records_is_a_compound_main(
+    tmp_path: pathlib.Path, write: Any, lazy: bool
+) -> None:
+    values = np.zeros((3, 4, 5), [("a", "f4"), ("n", "i2")])
+    values["a"], values["n"] = np.random.default_rng(3).random((3, 4, 5)), np.arange(5)
+    y, x, z = (usidx.Dimension(name, "m", size) for name, size in zip("YXZ", values.shape))
+    main = usidx.from_array(values, "Counts", "1", position=[y, x], spectroscopic=[z])
+    found: Any = usidx.open(write(main.chunk() if lazy else main, str(tmp_path / "scan")))
+    assert list(found.data_vars) == ["a", "n"]
+    for name in ("a", "n"):
+        np.testing.assert_array_equal(found[name].values, values[name])
+        assert found[name].dtype == values[name].dtype

@@ -1,22 +1,27 @@
 """Coordinates that are no part of a Main's layout: what `isel` leaves over, what people assign.
 
 USID has no place for them. They are kept as text in an attribute of the Main, in any store, and
-are coordinates again when it is opened.
+are coordinates again when it is opened. Those that are too large for that are arrays of their own
+where the store has a place for those.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Hashable, Mapping
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import xarray as xr
 
 from usidx.arrays.columns import COORDINATES, INDEX_OF, ORDER, plain_attrs
+from usidx.arrays.lazy import to_lazy
+from usidx.arrays.views import Readable
 from usidx.model.dimension import Array
 from usidx.model.layout import Layout
+
+Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
 
 # An attribute of HDF5 has room for 64 KiB; text takes a third more than the values.
 _MOST = 24 * 2**10
@@ -77,6 +82,30 @@ def load_coordinates(
         for name, each in found.items()
         if all(sizes.get(dim) == size for dim, size in each.sizes.items())
     }
+
+
+class FurtherCoordinate(Protocol):
+    """A coordinate of a stored Main, see `usidx.stores.base.FurtherCoordinate`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def dims(self) -> tuple[str, ...]: ...
+    @property
+    def array(self) -> Readable: ...
+    @property
+    def attrs(self) -> Mapping[str, Any]: ...
+
+
+def with_further(obj: Labelled, coordinates: Iterable[FurtherCoordinate]) -> Labelled:
+    """`obj` with those of the coordinates that fit it; they are read when they are asked for."""
+    found = {
+        each.name: xr.Variable(each.dims, to_lazy(each.array), dict(each.attrs))
+        for each in coordinates
+        if each.name not in obj.coords
+        and tuple(obj.sizes.get(dim) for dim in each.dims) == each.array.shape
+    }
+    return obj.assign_coords(found) if found else obj
 
 
 def is_kept(attrs: Mapping[str, Any], name: str) -> bool:

@@ -106,6 +106,22 @@ class ResultRecord:
 
 
 @dataclass(frozen=True)
+class FurtherCoordinate:
+    """A coordinate of a Main that is no part of its layout, read when its values are asked for.
+
+    Parameters
+    ----------
+    name, dims, attrs : of the coordinate
+    array : its values
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    array: BlockArray
+    attrs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class StoredMain:
     """A Main in a store: its spec, and an array that reads it block by block.
 
@@ -122,6 +138,7 @@ class StoredMain:
     allow_external : folders with other files that the store may reach
     failures : where the step failed, for a Main of a result that says so; None for any other
     opened_with : arguments of `usidx.open` that it takes to open it again; for files of others
+    further : coordinates that are no part of the layout, and too large for the attributes
     """
 
     store: str
@@ -134,6 +151,7 @@ class StoredMain:
     allow_external: tuple[str, ...] = ()
     failures: Failures | None = None
     opened_with: Mapping[str, Any] = field(default_factory=dict)
+    further: tuple[FurtherCoordinate, ...] = ()
 
 
 @dataclass(frozen=True)

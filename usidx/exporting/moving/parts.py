@@ -252,7 +252,11 @@ def _plain_part(array: xr.DataArray, path: str | None) -> Part:
         path = origin.main
     folded = _folded(array)
     spec, arranged = as_main(folded, path=path)
-    return Part(spec, (arranged,), _extras(folded, spec), origins=(origin,))
+    extras = _extras(folded, spec)
+    if spec.dtype.names is None:
+        return Part(spec, (arranged,), extras, origins=(origin,))
+    fields = tuple(arranged.copy(data=arranged.data[name]) for name in spec.dtype.names)
+    return Part(spec, fields, extras, origins=(None,) * len(fields))
 
 
 def _folded(obj: Any) -> Any:

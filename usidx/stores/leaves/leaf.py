@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from usidx.model.layout import Coordinate, Grid, Layout, Points
 from usidx.model.main import MainSpec
 from usidx.stores.leaves.attributes import pack, unpack
 from usidx.stores.leaves.coding import decode, encode
+from usidx.stores.leaves.further import FURTHER, ExtraCoordinate, entry_of_further, kept_as_text
 
 VERSION = 1
 Entry = dict[str, Any]
@@ -33,19 +34,6 @@ class Column:
     dims: tuple[str, ...]
     values: Array
     attrs: Mapping[str, Any]
-
-
-class ExtraCoordinate(Protocol):
-    """A coordinate that plain xarray shows and that the model has no place for."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def dims(self) -> tuple[str, ...]: ...
-    @property
-    def values(self) -> Array: ...
-    @property
-    def attrs(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -91,7 +79,14 @@ def describe(spec: MainSpec, extras: Sequence[ExtraCoordinate] = ()) -> Leaf:
         for side in (spec.position, spec.spectroscopic)
     }
     dims = sides["position"][1] + sides["spectroscopic"][1]
-    columns += [_extra_column(each, dict(zip(spec.dims, dims)), keys) for each in extras]
+    shown = [_extra_column(each, dict(zip(spec.dims, dims)), keys) for each in extras]
+    columns += shown
+    kept = kept_as_text(spec.attrs)
+    told = [
+        entry_of_further(each, column.key)
+        for each, column in zip(extras, shown, strict=True)
+        if each.name not in kept
+    ]
     plain, exact = pack(spec.attrs, spec.path)
     on_their_own = {dim for _, names in sides.values() for dim in names}
     along = " ".join(each.key for each in columns if each.key not in on_their_own)
@@ -111,6 +106,8 @@ def describe(spec: MainSpec, extras: Sequence[ExtraCoordinate] = ()) -> Leaf:
         **{role: described for role, (described, _) in sides.items()},
         "attrs": exact,
     }
+    if told:
+        entry[FURTHER] = told
     attrs = {
         **plain,
         "quantity": spec.quantity,

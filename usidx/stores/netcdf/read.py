@@ -31,6 +31,7 @@ from usidx.stores.hdf5.file import open_file
 from usidx.stores.hdf5.objects.place import sample
 from usidx.stores.hdf5.read import Session, opened
 from usidx.stores.leaves.attributes import unpack
+from usidx.stores.leaves.further import further_from
 from usidx.stores.leaves.leaf import check_version, dims_and_shape, dtype_from, spec_from
 from usidx.stores.leaves.records import is_result_name, record_from, shown_status
 
@@ -90,6 +91,9 @@ def open_main(path: str, main: str, allow: tuple[str, ...] = ()) -> StoredMain:
             stored = [inventory.stored_array(session, group[key]) for key in keys]
             chunks = group[keys[0]].chunks
             samples = [sample(group[key]) for key in keys]
+            further = further_from(
+                entry, main, lambda key: inventory.stored_array(session, group[key])
+            )
         except KeyError as error:
             raise DamagedStoreError(
                 f"{main!r} of {path!r} lacks a variable that it says it has ({error}); restore the "
@@ -118,6 +122,7 @@ def open_main(path: str, main: str, allow: tuple[str, ...] = ()) -> StoredMain:
         result=result,
         allow_external=allow,
         failures=failures,
+        further=further,
     )
 
 

@@ -19,7 +19,8 @@ from usidx.model.main import MainSpec
 from usidx.stores import disk
 from usidx.stores.failures import FailedAt
 from usidx.stores.leaves.attributes import pack
-from usidx.stores.leaves.leaf import Column, ExtraCoordinate, Leaf, describe, fields_of
+from usidx.stores.leaves.further import ExtraCoordinate
+from usidx.stores.leaves.leaf import Column, Leaf, describe, fields_of
 from usidx.stores.leaves.values import (
     Indexed,
     as_text,

@@ -15,7 +15,8 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from usidx.errors import OptionError
 from usidx.model.main import MainSpec
-from usidx.stores.leaves.leaf import Column, ExtraCoordinate, Leaf, describe
+from usidx.stores.leaves.further import ExtraCoordinate
+from usidx.stores.leaves.leaf import Column, Leaf, describe
 from usidx.stores.zarr.files import Files
 from usidx.stores.zarr.nodes import ZarrFormat, group_node, read_node, write_node
 from usidx.stores.zarr.version2 import DIMENSIONS

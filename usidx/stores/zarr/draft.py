@@ -18,7 +18,8 @@ from usidx.model.main import MainSpec
 from usidx.stores import disk
 from usidx.stores.failures import FailedAt
 from usidx.stores.leaves.attributes import pack
-from usidx.stores.leaves.leaf import VERSION, ExtraCoordinate, describe
+from usidx.stores.leaves.further import ExtraCoordinate
+from usidx.stores.leaves.leaf import VERSION, describe
 from usidx.stores.leaves.values import Indexed
 from usidx.stores.lock import held, refuse_runs, store_lock
 from usidx.stores.zarr.create import Compression, create_leaf, open_to_write

@@ -19,6 +19,7 @@ from usidx.model.main import MainSpec
 from usidx.model.names import natural_key, parse_result
 from usidx.stores.base import MainEntry, ResultRecord, StoredMain
 from usidx.stores.leaves.attributes import unpack
+from usidx.stores.leaves.further import further_from
 from usidx.stores.leaves.leaf import check_version, dims_and_shape, dtype_from, spec_from
 from usidx.stores.leaves.records import (
     is_result_name,
@@ -104,6 +105,9 @@ def open_main(root: str, path: str, allow: tuple[str, ...] = ()) -> StoredMain:
         result=result,
         allow_external=allow,
         failures=failures_of(root, folder, node, failed, allow),
+        further=further_from(
+            entry, path, lambda key: open_array(root, folder, (key,), None, allow=allow)
+        ),
     )
 
 

@@ -25,7 +25,7 @@ from usidx.errors import OptionError, StoreAccessError, StoreExistsError, UsidEr
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
 from usidx.stores.failures import FailedAt
-from usidx.stores.leaves.leaf import ExtraCoordinate
+from usidx.stores.leaves.further import ExtraCoordinate
 from usidx.stores.leaves.values import Indexed
 from usidx.stores.remote.objects import filesystem, lists, reached
 from usidx.stores.remote.url import Url, is_versioned
