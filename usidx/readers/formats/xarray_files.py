@@ -7,25 +7,40 @@ what is asked for with `position=`.
 
 from __future__ import annotations
 
+import itertools
 import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from usidx.errors import DamagedStoreError, LayoutError, OptionError, did_you_mean
-from usidx.model.dimension import Array, Dimension
-from usidx.model.layout import Coordinate
+from usidx.errors import (
+    DamagedStoreError,
+    LayoutError,
+    NotUsidError,
+    OptionError,
+    did_you_mean,
+)
 from usidx.model.names import natural_key
 from usidx.readers.base import Axis, Foreign, Reader
-from usidx.readers.hierarchies import HDF5_SIGNATURE, ZarrItem, plain_attrs
-from usidx.readers.raw import FileIdentity
+from usidx.readers.formats.xarray_labels import coordinates_of, dimension_of, single_value
+from usidx.readers.formats.xarray_values import VariableArray, opened
+from usidx.readers.formats.zarr_arrays import group_mains, main_of, zarr_root
+from usidx.readers.hierarchies import HDF5_SIGNATURE, plain_attrs
 
-_NETCDF_3 = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
+_NETCDF_5 = b"CDF\x05"
+_NETCDF_3 = (b"CDF\x01", b"CDF\x02", _NETCDF_5)
+# Attributes of variables of netCDF 4, and how many variables are looked at for them.
+_NETCDF_4 = frozenset(("_Netcdf4Dimid", "_Netcdf4Coordinates"))
+_FIRST = 32
+# What xarray says of Zarr that has no names of dimensions (in a zip file by a mistake of its own),
+# or arrays of which each has its own.
+_NO_DIMENSIONS = ("determine variable dimensions", "conflicting sizes for dimension", "'prototype'")
+_NAMELESS = "__xarray_dataarray_variable__"
+_LONGEST = 4096
 _SPATIAL = ("x", "y", "z", "row", "column", "lat", "lon", "latitude", "longitude", "position")
 _OWN = ("units", "long_name", "quantity")
 
@@ -55,13 +70,20 @@ def _engine(path: str, head: bytes) -> str | None:
 
 
 def _is_netcdf(path: str) -> bool:
-    """Whether an HDF5 file was written as netCDF, which its root says."""
+    """Whether an HDF5 file was written as netCDF, which its root says, or its first variables."""
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
-            return "_NCProperties" in file.attrs
-    except OSError:
+            if "_NCProperties" in file.attrs:
+                return True
+            # of old libraries, or with types that netCDF does not have
+            for name in itertools.islice(file, _FIRST):
+                is_here = isinstance(file.get(name, getlink=True), h5py.HardLink)
+                if is_here and _NETCDF_4.intersection(file[name].attrs):
+                    return True
+            return False
+    except (OSError, RuntimeError, KeyError):
         return False
 
 
@@ -82,26 +104,108 @@ def read(
     engine = _engine(path, head)
     if engine is None:
         raise DamagedStoreError(f"{path!r} is neither netCDF nor Zarr")
-    if engine == "zarr" and group is None and (bare := _bare(path)) is not None:
-        return [_bare_main(path, bare, position)]
+    if head.startswith(_NETCDF_5):
+        raise NotUsidError(
+            f"{path!r} is netCDF of 64-bit data (CDF-5), which scipy does not read; convert it: "
+            "nccopy -k nc4 old.nc new.nc"
+        )
+    if engine == "zarr":
+        with zarr_root(path) as root:
+            if not hasattr(root, "arrays"):
+                found = [main_of(path, "", root, position)]
+                _check_asked(path, found, position)
+                return found
     groups = [group.strip("/")] if group is not None else _groups(path, engine)
-    found = []
-    for each in groups:
-        with _opened(path, engine, each) as dataset:
-            # a Zarr folder has them in no order
-            arrays = {
-                str(name): array
-                for name, array in sorted(dataset.data_vars.items(), key=_natural)
-                if array.ndim and array.dtype.kind in "biufc"
-            }
-            positions = _positions(path, arrays, position)
-            said = plain_attrs(dict(dataset.attrs))
-            found += [
-                _main(path, engine, each, name, array, positions[name], said)
-                for name, array in arrays.items()
-            ]
+    known: dict[str, Mapping[str, Any]] = {}
+    found = [main for each in groups for main in _mains(path, engine, each, position, known)]
     _check_asked(path, found, position)
     return found
+
+
+def _mains(
+    path: str,
+    engine: str,
+    group: str,
+    position: Sequence[str] | str | None,
+    known: dict[str, Mapping[str, Any]],
+) -> list[Foreign]:
+    """The variables of one group; of Zarr that says nothing of dimensions, its arrays.
+
+    Parameters
+    ----------
+    known : values along dimensions by groups; filled
+    """
+    try:
+        times = _has_usual_times(path, engine, group)
+        with opened(path, engine, group, times) as dataset:
+            if any(None in each.dims for each in dataset.variables.values()):
+                raise KeyError(_NO_DIMENSIONS[0])
+            known[group] = _values_along(dataset)
+            above = _values_above(path, engine, group, dataset, known)
+            whole = VariableArray(path, engine, group, times)
+            return _variables(whole, dataset.assign_coords(above), position)
+    except (KeyError, ValueError, TypeError) as error:
+        if engine != "zarr" or not any(each in str(error) for each in _NO_DIMENSIONS):
+            raise
+    known[group] = {}
+    with zarr_root(path) as root:
+        return group_mains(path, root[group] if group else root, group, position)
+
+
+def _values_along(dataset: xr.Dataset) -> dict[str, Any]:
+    """Values along the dimensions of a group that has them, as xarray takes them."""
+    return {
+        str(name): (name, each.values, each.attrs)
+        for name, each in dataset.coords.items()
+        if each.dims == (name,)
+    }
+
+
+def _values_above(
+    path: str,
+    engine: str,
+    group: str,
+    dataset: xr.Dataset,
+    known: dict[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Values along dimensions of a group that only the groups above it have."""
+    found: dict[str, Any] = {}
+    names = group.split("/") if group else []
+    for each in ("/".join(names[:count]) for count in range(len(names))):
+        if each not in known:
+            _mains(path, engine, each, [], known)
+        found |= known[each]
+    return {
+        name: each
+        for name, each in found.items()
+        if dataset.sizes.get(name) == each[1].size and name not in dataset.coords
+    }
+
+
+def _variables(
+    whole: VariableArray, dataset: xr.Dataset, position: Sequence[str] | str | None
+) -> list[Foreign]:
+    said = plain_attrs(dict(dataset.attrs))
+    edges = {
+        str(holder.get("bounds"))
+        for each in dataset.variables.values()
+        for holder in (each.attrs, each.encoding)
+        if holder.get("bounds")
+    }
+    # a Zarr folder has them in no order
+    numeric = {
+        str(name): array
+        for name, array in sorted(dataset.data_vars.items(), key=_natural)
+        if array.ndim and array.dtype.kind in "biufc"
+    }
+    arrays = {name: each for name, each in numeric.items() if each.size and name not in edges}
+    if numeric and not any(each.size for each in numeric.values()):
+        raise NotUsidError(f"{whole.path!r} has no values: {', '.join(numeric)} have no extent")
+    for name in edges & numeric.keys():
+        if numeric[name].size <= _LONGEST:
+            said[name] = numeric[name].values
+    positions = _positions(whole.path, arrays, position)
+    return [_main(whole, name, each, positions[name], said) for name, each in arrays.items()]
 
 
 def _check_asked(path: str, found: Sequence[Foreign], asked: Sequence[str] | str | None) -> None:
@@ -128,122 +232,38 @@ def _groups(path: str, engine: str) -> list[str]:
 
         with hdf5(path) as root:
             return ["", *_below(root, "")]
-    import zarr
-
-    store = _store(path)
-    try:
-        return ["", *_below(zarr.open_group(store, mode="r"), "")]
-    finally:
-        store.close()
-
-
-def _bare(path: str) -> Any:
-    """The array that a Zarr store is, None where it is a group."""
-    import zarr
-
-    store = _store(path)
-    try:
-        opened = zarr.open(store, mode="r")
-        return opened if isinstance(opened, zarr.Array) else None
-    finally:
-        store.close()
-
-
-def _bare_main(path: str, array: Any, position: Sequence[str] | str | None) -> Foreign:
-    """A Main of an array without a group: all axes but the last are positions, or as asked."""
-    if not os.path.isdir(path):
-        raise OptionError(f"{path!r} is a zipped array without a group; unpack it first")
-    names = getattr(array.metadata, "dimension_names", None) or ()
-    dims = [str(name or f"dim_{axis}") for axis, name in enumerate(names)]
-    dims = dims or [f"dim_{axis}" for axis in range(array.ndim)]
-    asked = [position] if isinstance(position, str) else position
-    wanted = dims[:-1] if asked is None else list(asked)
-    axes = tuple(
-        Axis(Dimension(dim, "", np.arange(size)), "position" if dim in wanted else "spectroscopic")
-        for dim, size in zip(dims, array.shape)
-    )
-    dtype = np.dtype(array.dtype).newbyteorder("=")
-    item = ZarrItem(path, "", tuple(array.shape), dtype)
-    chunks = _blocks(tuple(array.shape), tuple(array.chunks), dtype.itemsize)
-    return Foreign("Raw_Data", item, axes, attrs=plain_attrs(dict(array.attrs)), chunks=chunks)
+    with zarr_root(path) as root:
+        return ["", *_below(root, "")]
 
 
 def _below(group: Any, path: str) -> Iterator[str]:
     for name in group:
         below = group[name]
-        if not hasattr(below, "shape"):
+        if hasattr(below, "keys"):
             here = f"{path}/{name}".strip("/")
             yield here
             yield from _below(below, here)
 
 
-def _store(path: str) -> Any:
-    from zarr.storage import LocalStore, ZipStore
+def _has_usual_times(path: str, engine: str, group: str) -> bool:
+    """Whether all times are of the calendar that NumPy has.
 
-    return LocalStore(path, read_only=True) if os.path.isdir(path) else ZipStore(path, mode="r")
-
-
-@contextmanager
-def _opened(path: str, engine: str, group: str) -> Iterator[xr.Dataset]:
-    options: dict[str, Any] = {"group": group or None, "decode_timedelta": False}
-    store = _store(path) if engine == "zarr" else None
-    if store is not None:
-        options["consolidated"] = False
-    try:
-        with xr.open_dataset(store or path, engine=engine, chunks=None, **options) as dataset:
-            yield dataset
-    finally:
-        if store is not None:
-            store.close()
-
-
-@dataclass(frozen=True, eq=False)
-class VariableArray:
-    """A variable of a file, read by xarray for each block; picklable, nothing is left open.
-
-    Parameters
-    ----------
-    path, engine, group, name : where it is
-    shape, dtype : of the values, decoded
+    Where they are not, those of a group stay numbers, whose units say from when they count.
     """
-
-    path: str
-    engine: str
-    group: str
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    identity: FileIdentity = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "identity", FileIdentity.of(self.path))
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    def __dask_tokenize__(self) -> Any:
-        return "usidx.VariableArray", self.path, self.group, self.name, self.shape, self.identity
-
-    def __getitem__(self, key: Any, /) -> Array:
-        self.identity.check(self.path)
-        parts = key if isinstance(key, tuple) else (key,)
-        try:
-            with _opened(self.path, self.engine, self.group) as dataset:
-                array = dataset[self.name]
-                block = array.isel(dict(zip(array.dims, parts))).values
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise DamagedStoreError(
-                f"a block of {self.name!r} of {self.path!r} cannot be read "
-                f"({type(error).__name__}: {error})"
-            ) from error
-        return np.asarray(block).astype(self.dtype, copy=False)
+    try:
+        with opened(path, engine, group) as dataset:
+            return not any(
+                each.dtype == object and "calendar" in each.encoding
+                for each in dataset.variables.values()
+            )
+    except ValueError as error:
+        if "decode time" not in str(error):
+            raise
+        return False
 
 
 def _main(
-    path: str,
-    engine: str,
-    group: str,
+    whole: VariableArray,
     name: str,
     array: xr.DataArray,
     positions: Sequence[str],
@@ -251,53 +271,37 @@ def _main(
 ) -> Foreign:
     dims = [str(dim) for dim in array.dims]
     axes = tuple(
-        Axis(_dimension(array, dim), "position" if dim in positions else "spectroscopic")
+        Axis(dimension_of(array, dim), "position" if dim in positions else "spectroscopic")
         for dim in dims
-    )
-    sides = [set(positions), set(dims) - set(positions)]
-    coordinates = tuple(
-        Coordinate(
-            str(key), str(each.attrs.get("units", "")), tuple(map(str, each.dims)), each.values
-        )
-        for key, each in array.coords.items()
-        if each.ndim
-        and key not in dims
-        and each.dtype.kind in "biuf"
-        and any(set(map(str, each.dims)) <= side for side in sides)
     )
     attrs = array.attrs
     # what is said of all variables, and quantities that stayed as they were
-    alone = {str(key): each.values[()] for key, each in array.coords.items() if not each.ndim}
+    alone = {str(key): single_value(each) for key, each in array.coords.items() if not each.ndim}
     kept = {**said, **plain_attrs(alone), **plain_attrs(attrs)}
     stored = array.encoding.get("preferred_chunks") or {}
     dtype = np.dtype(array.dtype).newbyteorder("=")
     chunks = tuple(int(stored.get(dim, 1)) for dim in dims)
+    called = "Raw_Data" if name == _NAMELESS else name
     return Foreign(
-        name=f"/{group}/{name}" if group else name,
-        array=VariableArray(path, engine, group, name, tuple(array.shape), dtype),
+        name=f"/{whole.group}/{called}" if whole.group else called,
+        array=replace(whole, name=name, shape=tuple(array.shape), dtype=dtype),
         axes=axes,
-        quantity=str(attrs.get("quantity") or attrs.get("long_name") or name),
+        quantity=str(attrs.get("quantity") or attrs.get("long_name") or _quantity(name)),
         units=str(attrs.get("units", "")),
         attrs={key: each for key, each in kept.items() if key not in _OWN},
         chunks=_blocks(tuple(array.shape), chunks, dtype.itemsize) if stored else None,
-        coordinates=coordinates,
+        coordinates=coordinates_of(array),
     )
+
+
+def _quantity(name: str) -> str:
+    return "Unknown" if name == _NAMELESS else name
 
 
 def _blocks(shape: tuple[int, ...], chunks: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     from usidx.model.blocks import whole_chunks
 
     return whole_chunks(shape, tuple(map(min, chunks, shape)), itemsize)
-
-
-def _dimension(array: xr.DataArray, dim: str) -> Dimension:
-    if dim not in array.coords:
-        return Dimension(dim, "", np.arange(array.sizes[dim]))
-    coordinate = array.coords[dim]
-    units = str(coordinate.attrs.get("units", ""))
-    return Dimension(
-        dim, units, coordinate.values, quantity=str(coordinate.attrs.get("long_name", ""))
-    )
 
 
 def _positions(
