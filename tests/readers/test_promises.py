@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 import usidx
+from tests.readers.made import MADE
 from usidx.readers import readers
 from usidx.testing import check_reader
+from usidx.testing.contract import TELLING
 
 RSCIIO = "instruments/hyperspy__rosettasciio"
 # Sample, Main and options for each reader; texts do not say how long they are.
@@ -41,11 +43,10 @@ SAMPLES: dict[str, tuple[str, str | None, dict[str, Any]]] = {
         {"reader": "raw", "dtype": "<u2", "sig_shape": (16, 20), "cut_short": False},
     ),
 }
-# These are checked where their files are made; ARINA's reaches other files.
-ELSEWHERE = {
-    "arina", "csr", "empad", "igor", "libertem", "nanonis_3ds", "nanonis_dat", "nanonis_sxm",
-    "netpbm", "psf", "pyme_metadata", "sf",
-}  # fmt: skip
+# Files are made of at least 4 MiB, which tells whether one block reads one block. Texts of numbers
+# are many times as long in memory.
+LARGE = (20, 256, 512)
+LARGE_FOR = {"empad": (70, 1, 1), "spec": (4, 256, 512)}
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +63,7 @@ def client() -> Iterator[Any]:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_promises(samples: pathlib.Path, client: Any, name: str) -> None:
-    reader = readers()[name]
-    if reader.missing:
-        pytest.skip(f"{name} needs {', '.join(reader.missing)}")
+    skip_without(name)
     place, main, options = SAMPLES[name]
     path = samples / place
     own = {key: value for key, value in options.items() if key != "cut_short"}
@@ -73,7 +72,31 @@ def test_promises(samples: pathlib.Path, client: Any, name: str) -> None:
     check_reader(path, opened.values, main, client=client, **options)
 
 
+@pytest.mark.parametrize("name", MADE)
+def test_promises_on_larger_files(tmp_path: pathlib.Path, client: Any, name: str) -> None:
+    """Whether they are lazy is told by files that the test makes, of which it knows the values."""
+    skip_without(name)
+    made = MADE[name](tmp_path, LARGE_FOR.get(name, LARGE))
+    beside: Any = made.beside
+    check_reader(made.path, made.values, made.main, beside=beside, client=client, **made.options)
+
+
+def skip_without(name: str) -> None:
+    reader = readers()[name.partition(",")[0]]
+    if reader.missing:
+        pytest.skip(f"{name} needs {', '.join(reader.missing)}")
+
+
 def test_every_reader_is_checked() -> None:
-    known = readers().values()
-    built_in = {each.name for each in known if each.read.__module__.startswith("usidx.")}
-    assert not built_in - set(SAMPLES) - ELSEWHERE
+    """On a file of its own; and one that is lazy on a file that tells whether it is."""
+    ours = [each for each in readers().values() if each.read.__module__.startswith("usidx.")]
+    assert not {each.name for each in ours} - set(SAMPLES) - set(MADE)
+    assert not {each.name for each in ours if each.is_lazy} - set(MADE)
+
+
+def test_files_that_are_made_tell_whether_readers_are_lazy(tmp_path: pathlib.Path) -> None:
+    for name, make in MADE.items():
+        if readers()[name.partition(",")[0]].is_lazy:
+            (tmp_path / name).mkdir()
+            made = make(tmp_path / name, LARGE_FOR.get(name, LARGE))
+            assert made.values.nbytes >= TELLING, name

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import struct
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,11 +18,13 @@ import numpy as np
 from usidx.errors import DamagedStoreError, NotUsidError
 from usidx.model.dimension import Array
 from usidx.readers.base import Foreign, Reader, spectroscopic
+from usidx.readers.closing import let_go
 from usidx.readers.one_by_one import FrameArray
 from usidx.readers.raw import FileIdentity
 from usidx.readers.scans import scan
 
 _SEQ = b"\xed\xfe\0\0"
+_SEQ_SIZES = struct.Struct("<28xi548xI")  # version, and bytes from one frame to the next
 _FRMS6 = b"\x00\x04\x40\x00"  # sizes of the header of a file and of a frame
 _K2IS = b"\xff\xff\x00\x55"
 
@@ -64,9 +67,12 @@ def read(
         kind = _kind(path, file.read(512))
     if kind is None:
         raise NotUsidError(f"{path!r} is neither a SEQ, nor a FRMS6, nor a K2IS file")
+    if kind == "seq":
+        _check_whole(path)
     try:
         dataset = _dataset(path, kind, None)
     except Exception as error:
+        let_go(error)
         raise DamagedStoreError(
             f"LiberTEM cannot read {path!r} as {kind.upper()} ({error}); it is damaged, or one of "
             "the files that belong to it is missing"
@@ -91,6 +97,21 @@ def read(
             attrs={f"{kind}.{name}": value for name, value in told.items()},
         )
     ]
+
+
+def _check_whole(path: str) -> None:
+    """Nothing, where a SEQ file ends with a frame; LiberTEM leaves out one that is cut short."""
+    with open(path, "rb") as file:
+        head = file.read(_SEQ_SIZES.size)
+        size = os.fstat(file.fileno()).st_size
+    if len(head) < _SEQ_SIZES.size:
+        raise DamagedStoreError(f"{path!r} is cut short: {size} bytes, less than its header has")
+    version, each = _SEQ_SIZES.unpack(head)
+    start = 8192 if version >= 5 else 1024
+    if each and (size - start) % each:
+        raise DamagedStoreError(
+            f"{path!r} is cut short: {size} bytes end within a frame of {each} bytes"
+        )
 
 
 def _dataset(path: str, kind: str, nav_shape: tuple[int, ...] | None) -> Any:
@@ -120,13 +141,20 @@ def _frames(
     from libertem.udf.base import UDFRunner
     from libertem.udf.raw import PickUDF
 
-    dataset = _dataset(path, kind, (count,))
     chosen = np.zeros((count,), dtype=bool)
     chosen[list(numbers)] = True
-    corrections = dataset.get_correction_data() if corrected else CorrectionSet()
-    found = UDFRunner([PickUDF()]).run_for_dataset(
-        dataset, InlineJobExecutor(), roi=chosen, corrections=corrections
-    )
+    try:
+        dataset = _dataset(path, kind, (count,))
+        corrections = dataset.get_correction_data() if corrected else CorrectionSet()
+        found = UDFRunner([PickUDF()]).run_for_dataset(
+            dataset, InlineJobExecutor(), roi=chosen, corrections=corrections
+        )
+    except Exception as error:  # whatever LiberTEM raises for what it cannot read
+        let_go(error)
+        raise DamagedStoreError(
+            f"LiberTEM cannot read frames of {path!r} ({type(error).__name__}: {error}); it is "
+            "damaged, or one of the files that belong to it is missing"
+        ) from error
     picked = np.asarray(found.buffers[0]["intensity"].data)
     places = np.cumsum(chosen) - 1
     for number in numbers:

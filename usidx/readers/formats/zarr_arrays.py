@@ -14,6 +14,7 @@ from usidx.errors import DamagedStoreError, MissingDependencyError, NotUsidError
 from usidx.model.blocks import whole_chunks
 from usidx.model.dimension import Array, Dimension
 from usidx.readers.base import Axis, Foreign, default_positions
+from usidx.readers.blosc import check_chunks
 from usidx.readers.hierarchies import plain_attrs
 from usidx.readers.raw import FileIdentity
 
@@ -130,6 +131,8 @@ class StoredZarr:
         try:
             with reading(self.path):
                 array: Any = zarr.open_array(store, path=self.name, mode="r")
+                if os.path.isdir(self.path):
+                    check_chunks(array, self.path, key)
                 return np.asarray(array[key]).astype(self.dtype, copy=False)
         finally:
             store.close()
