@@ -109,6 +109,28 @@ def test_what_hyperspy_has_no_place_for_comes_back(tmp_path: pathlib.Path) -> No
     assert "original_metadata" not in back.attrs
 
 
+@pytest.mark.parametrize("write", ["to_hspy", "to_nsid"])
+def test_times_texts_and_odd_attributes(tmp_path: pathlib.Path, write: str) -> None:
+    """Times are times again, texts along two axes as well; what HDF5 does not have is text."""
+    times = np.array(["2020-01-01", "NaT", "2020-01-05"], "M8[ns]")
+    main = make_main((2, 3, 4)).assign_coords(
+        X=times,
+        Frequency=("Frequency", np.array([1, 2, 5, 4], "m8[s]")),
+        label=(("Y", "X"), np.array([["a", "b", "µ"], ["c", "d", "e"]])),
+        operator="Å",
+        height=2.5,
+    )
+    main.attrs |= {"day": np.datetime64("2020-01-01"), "large": 2**70, "raw": b"abc"}
+    back = usidx.open(getattr(main.usid, write)(tmp_path / "a.h5"))
+    for name in main.coords:
+        np.testing.assert_array_equal(back[name], main[name])
+        assert back[name].dtype.kind == main[name].dtype.kind
+    found = [back.attrs[name] for name in ("day", "large", "raw")]
+    assert found == ["2020-01-01", str(2**70), "abc"]
+    with pytest.raises(OptionError, match="is one value"):
+        getattr(main[0, 0, 0].usid.assign_roles(spectroscopic=[]).usid, write)(tmp_path / "b.h5")
+
+
 def test_single_precision_axes_are_uniform(tmp_path: pathlib.Path) -> None:
     main = make_main((2, 3, 8))
     values = np.linspace(0.1, 0.8, 8, dtype="f4")

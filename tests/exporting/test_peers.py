@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import usidx
 from usidx.errors import MissingDependencyError, OptionError
 from usidx.testing import make_main
 
@@ -36,6 +37,35 @@ def test_sidpy() -> None:
     assert made.data_type.name == "SPECTRAL_IMAGE"
     assert (made.quantity, made.units) == ("Cantilever Vertical Deflection", "V")
     np.testing.assert_array_equal(np.asarray(made), make_main((4, 5, 16)))
+
+
+def odd() -> xr.DataArray:
+    """Labels and times along axes, and attributes of kinds that HDF5 does not have."""
+    labels, times = ["a", "µ"], np.array(["2020", "2021", "2022"], "M8[ns]")
+    main = make_main((2, 3, 4)).assign_coords(Y=labels, X=times)
+    frequency = ("Frequency", 1j * np.arange(4), {"units": "Hz"})
+    main = main.assign_coords(Frequency=frequency, height=2.5)
+    main.attrs |= {"day": np.datetime64("2020-01-01"), "large": 2**70}
+    return main.usid.assign_roles(position=["Y", "X"], spectroscopic=["Frequency"])
+
+
+def test_hyperspy_saves_odd_ones(tmp_path: pathlib.Path) -> None:
+    pytest.importorskip("hyperspy", reason="HyperSpy is not installed")
+    signal = odd().usid.to_hyperspy()
+    signal.compute(show_progressbar=False)
+    signal.save(tmp_path / "a.hspy")
+    back = usidx.open(tmp_path / "a.hspy")
+    for name in ("Y", "X", "Frequency", "height"):
+        np.testing.assert_array_equal(back[name], odd()[name])
+    assert (back.attrs["day"], back.attrs["large"]) == ("2020-01-01", str(2**70))
+
+
+def test_sidpy_counts_what_is_no_number() -> None:
+    pytest.importorskip("sidpy", reason="sidpy is not installed")
+    made = odd().usid.to_sidpy()
+    for axis, size in enumerate((2, 3, 4)):
+        np.testing.assert_array_equal(np.asarray(made._axes[axis]), np.arange(size))
+    assert list(made.original_metadata["usid"]["coordinates"]["Y"]["values"]) == ["a", "µ"]
 
 
 def test_libertem() -> None:

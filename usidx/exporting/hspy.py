@@ -12,7 +12,7 @@ from usidx.exporting.moving.aside import aside
 from usidx.exporting.moving.chunking import Chunks
 from usidx.exporting.moving.parts import Exportable, parts_of
 from usidx.exporting.moving.storing import Progress, blocked, store
-from usidx.exporting.signals import Signal, SignalAxis, cut_signal, signal_of
+from usidx.exporting.signals import Signal, SignalAxis, cut_signal, signal_of, stored_value
 from usidx.stores.remote.url import path_on_disk
 
 if TYPE_CHECKING:
@@ -156,20 +156,18 @@ def _add(group: Any, values: Mapping[str, Any]) -> None:
             group.attrs[name] = _NONE
         elif isinstance(value, (list, tuple, np.ndarray)):
             array = np.asarray(value)
+            if not array.ndim:  # HyperSpy's lazy reading asks for chunks
+                group.attrs[name] = stored_value(array.item())
+                continue
             listed = array.ndim == 1 and not isinstance(value, np.ndarray)
             if array.dtype.kind not in "biufc":
-                array = np.array([str(each) for each in array.ravel()], dtype=object)
-                listed = True
+                texts = np.array([str(each) for each in array.ravel()], dtype=object)
+                array, listed = texts.reshape(array.shape), array.ndim == 1
             if not array.size:
                 group.attrs[f"_list_empty_{name}"] = _NONE
                 continue
             dtype = h5py.string_dtype() if array.dtype.kind == "O" else array.dtype
             label = f"_list_{name}" if listed else name
-            # HyperSpy's lazy reading asks for chunks
-            group.create_dataset(
-                label, data=array, dtype=dtype, chunks=True if array.ndim else None
-            )
-        elif isinstance(value, (bool, int, float, complex, str, np.generic)):
-            group.attrs[name] = value
+            group.create_dataset(label, data=array, dtype=dtype, chunks=True)
         else:
-            group.attrs[name] = str(value)
+            group.attrs[name] = stored_value(value)

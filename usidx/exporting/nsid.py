@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from usidx.errors import OptionError
 from usidx.exporting.moving.aside import aside
 from usidx.exporting.moving.chunking import Chunks
 from usidx.exporting.moving.parts import Exportable, Part, parts_of
 from usidx.exporting.moving.storing import Progress, blocked, store
-from usidx.exporting.signals import Signal, SignalAxis, cut_signal, signal_of
+from usidx.exporting.signals import Signal, SignalAxis, cut_signal, signal_of, stored_value
 from usidx.stores.remote.url import path_on_disk
 
 if TYPE_CHECKING:
@@ -85,9 +84,6 @@ def to_nsid(
     path = path_on_disk(path, "an NSID file")
     parts = parts_of(obj).mains
     signals = [signal_of(part, as_they_are=True) for part in parts]
-    alone = next((each.title for each in signals if not each.axes), None)
-    if alone is not None:
-        raise OptionError(f"{alone!r} is one value, and NSID has axes; write it as an attribute")
     # of this version or later attributes may be large
     with aside(path, overwrite) as new, h5py.File(new.name, "w", libver=("v108", "v108")) as file:
         sources: list[dask.array.Array] = []
@@ -192,7 +188,5 @@ def _add(group: Any, values: Mapping[str, Any]) -> None:
                 )
             dtype = h5py.string_dtype() if array.dtype.kind == "O" else array.dtype
             group.attrs.create(name, array, dtype=dtype)
-        elif isinstance(value, (bool, int, float, complex, str, np.generic)):
-            group.attrs[name] = value
         elif value is not None:
-            group.attrs[name] = str(value)
+            group.attrs[name] = stored_value(value)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 from usidx.errors import MissingDependencyError, OptionError
 from usidx.exporting.moving.parts import parts_of
 from usidx.exporting.nsid import data_type, dimension_type
-from usidx.exporting.signals import Signal, signal_of
+from usidx.exporting.signals import Signal, signal_of, stored_value
 
 if TYPE_CHECKING:
     import dask.array
@@ -46,10 +48,26 @@ def to_hyperspy(obj: xr.DataArray) -> Any:
     made = getattr(signals, kind)(
         _lazy(signal.values),
         axes=[_axis(each) for each in signal.axes],
-        metadata=dict(signal.metadata),
-        original_metadata=dict(signal.original_metadata),
+        metadata=_told(signal.metadata),
+        original_metadata=_told(signal.original_metadata),
     )
     return made.as_lazy()
+
+
+def _told(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata that HyperSpy can write: text in lists, and numbers that are no arrays."""
+    found: dict[str, Any] = {}
+    for name, value in metadata.items():
+        if isinstance(value, Mapping):
+            found[name] = _told(value)
+        elif isinstance(value, np.ndarray):
+            is_number = value.dtype.kind in "biufc" and value.ndim
+            found[name] = value if is_number else value.tolist()
+        elif isinstance(value, (list, tuple)) or value is None:
+            found[name] = value
+        else:
+            found[name] = stored_value(value)
+    return found
 
 
 def _axis(axis: Any) -> dict[str, Any]:
@@ -67,6 +85,9 @@ def _axis(axis: Any) -> dict[str, Any]:
 
 def to_sidpy(obj: xr.DataArray) -> Any:
     """A sidpy Dataset of a Main, lazily, with its dimensions and metadata.
+
+    An axis of text, times or complex numbers counts from 0; what they are is in
+    `original_metadata["usid"]["coordinates"]`.
 
     Parameters
     ----------
@@ -87,7 +108,9 @@ def to_sidpy(obj: xr.DataArray) -> Any:
     made.data_type = data_type(signal.n_navigation, n_signal)
     for number, axis in enumerate(signal.axes):
         dim = signal.values.dims[number]
-        values = signal.values[dim].values if dim in signal.values.coords else range(axis.size)
+        values = signal.values[dim].values if dim in signal.values.coords else None
+        if values is None or values.dtype.kind not in "biuf":  # which sidpy would make numbers
+            values = np.arange(axis.size)
         dimension = sidpy.Dimension(
             values,
             name=axis.name.replace(" ", "_"),

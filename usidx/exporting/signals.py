@@ -84,7 +84,8 @@ def signal_of(part: Part, *, as_they_are: bool = False) -> Signal:
 
     Raises
     ------
-    OptionError : for a compound Main, and values that are no numbers
+    OptionError : for a compound Main, for one value without axes, and for values that are no
+        numbers
     """
     spec = part.spec
     if len(part.arrays) != 1 or spec.dtype.names is not None:
@@ -114,6 +115,10 @@ def signal_of(part: Part, *, as_they_are: bool = False) -> Signal:
         kept[extra.name] = _kept(str(extra.attrs.get("units", "")), extra.dims, extra.values)
     metadata, original = _metadata(part, kept)
     title = str(metadata.get("General", {}).get("title") or spec.name)
+    if not axes:
+        raise OptionError(
+            f"{title!r} is one value, and a signal has axes; write it as an attribute"
+        )
     if not as_they_are:
         _complete(metadata, title, spec)
     return Signal(title, values, tuple(axes), metadata, original)
@@ -129,7 +134,14 @@ def cut_signal(
 
 
 def _kept(units: str, dims: tuple[str, ...], values: Array) -> dict[str, Any]:
-    return {"units": units, "dims": list(dims), "values": np.asarray(values)}
+    """Values along axes as numbers or text; of times "dtype" says what they were."""
+    values = np.asarray(values)
+    told = {"units": units, "dims": list(dims)}
+    if values.dtype.kind == "M":
+        return {**told, "values": np.datetime_as_string(values), "dtype": values.dtype.str}
+    if values.dtype.kind == "m":
+        return {**told, "values": values.astype(np.int64), "dtype": values.dtype.str}
+    return {**told, "values": values}
 
 
 def _axis(dimension: Dimension, is_navigation: bool, as_it_is: bool) -> SignalAxis:
@@ -220,3 +232,19 @@ def _nest(into: dict[str, Any], path: list[str], value: Any) -> None:
         node[path[-1]][""] = value
     else:
         node[path[-1]] = value
+
+
+def stored_value(value: Any) -> Any:
+    """A number, text or bytes that HDF5 has as an attribute; anything else as text.
+
+    Examples
+    --------
+    >>> stored_value(2), stored_value(2**70), stored_value(np.datetime64("2020-01-01"))
+    (2, '1180591620717411303424', '2020-01-01')
+    """
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return str(value)
+    if isinstance(value, np.generic) and value.dtype.kind not in "biufcSU":
+        return str(value)
+    plain = isinstance(value, (bool, int, float, complex, str, bytes, np.generic))
+    return value if plain else str(value)

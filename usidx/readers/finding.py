@@ -27,6 +27,7 @@ BUILT_IN = (
     "numpy_files",
     "merlin",
     "detectors",
+    "mrc",
     "tvips",
     "empad",
     "csr",

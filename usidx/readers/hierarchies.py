@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,8 +19,15 @@ from usidx.readers.raw import FileIdentity
 from usidx.stores.base import BlockArray
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+ZIP_SIGNATURE = b"PK\x03\x04"
 # Larger attributes than this are left out of what is flattened.
 _LONGEST = 10_000
+
+
+def is_hdf5(path: str) -> bool:
+    """Whether a file begins as one of HDF5."""
+    with open(path, "rb") as file:
+        return file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE
 
 
 @contextmanager
@@ -73,26 +82,51 @@ def root_attrs(path: str) -> Mapping[str, Any]:
 
 
 def folder_attrs(path: str) -> Mapping[str, Any]:
-    """Attributes of the root of a Zarr folder of either format, {} where it has none."""
+    """Attributes of the root of a Zarr folder of either format, or of a zip file that is one.
+
+    {} where it has none.
+    """
     for name, key in ((".zattrs", None), ("zarr.json", "attributes")):
         try:
-            with open(os.path.join(path, name), encoding="utf-8") as file:
-                said = json.load(file)
-        except (OSError, ValueError):
+            said = json.loads(_content(path, name))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             continue
         said = said if key is None else said.get(key)
         return said if isinstance(said, dict) else {}
     return {}
 
 
+def _content(path: str, name: str) -> bytes:
+    """A small file in a folder or in a zip file."""
+    if os.path.isdir(path):
+        with open(os.path.join(path, name), "rb") as file:
+            return file.read()
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(name)
+
+
 @contextmanager
 def zarr_group(path: str) -> Iterator[Any]:
-    """The root of a Zarr folder, of format 2 or 3."""
+    """The root of a Zarr folder, of format 2 or 3, or of a zip file that is one."""
     import zarr
-    from zarr.storage import LocalStore
 
-    # consolidated metadata may be older than what they are of, and are read even of odd arrays
-    yield zarr.open_group(LocalStore(path, read_only=True), mode="r", use_consolidated=False)
+    with _zarr_store(path) as store:
+        # consolidated metadata may be older than what they are of, and are read even of odd arrays
+        yield zarr.open_group(store, mode="r", use_consolidated=False)
+
+
+@contextmanager
+def _zarr_store(path: str) -> Iterator[Any]:
+    from zarr.storage import LocalStore, ZipStore
+
+    if os.path.isdir(path):
+        yield LocalStore(path, read_only=True)
+        return
+    store = ZipStore(path, mode="r", read_only=True)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def zarr_array(path: str, name: str) -> tuple[ZarrItem, tuple[int, ...]]:
@@ -105,7 +139,7 @@ def zarr_array(path: str, name: str) -> tuple[ZarrItem, tuple[int, ...]]:
 
 @dataclass(frozen=True, eq=False)
 class ZarrItem:
-    """An array in a Zarr folder of format 2 or 3; picklable, nothing is left open.
+    """An array in a Zarr folder of format 2 or 3, or a zip file; picklable, nothing is left open.
 
     A chunk that is missing is what the format says it is: the fill value.
     """
@@ -129,13 +163,11 @@ class ZarrItem:
     def __getitem__(self, key: Any, /) -> Array:
         self.identity.check(_metadata(self.path, self.name))
         import zarr
-        from zarr.storage import LocalStore
 
         try:
-            array: Any = zarr.open_array(
-                LocalStore(self.path, read_only=True), path=self.name, mode="r"
-            )
-            return np.asarray(array[key]).astype(self.dtype, copy=False)
+            with _zarr_store(self.path) as store:
+                array: Any = zarr.open_array(store, path=self.name, mode="r")
+                return np.asarray(array[key]).astype(self.dtype, copy=False)
         except (ValueError, RuntimeError, OSError) as error:
             raise DamagedStoreError(
                 f"{self.name!r} of {self.path!r} cannot be read ({error}); a chunk is damaged"
@@ -143,6 +175,8 @@ class ZarrItem:
 
 
 def _metadata(path: str, name: str) -> str:
+    if not os.path.isdir(path):
+        return path
     folder = os.path.join(path, name)
     files = [os.path.join(folder, each) for each in (".zarray", "zarr.json")]
     return next((each for each in files if os.path.exists(each)), files[0])
@@ -184,6 +218,22 @@ def _letters(text: bytes) -> str:
         return text.decode("utf-8")
     except UnicodeDecodeError:
         return text.decode("latin-1")
+
+
+def times_of(values: Array, dtype: str) -> Array:
+    """Text or whole numbers as the times that they were: "<M8[ns]" and "<m8[s]"; else as they are.
+
+    Examples
+    --------
+    >>> times_of(np.array(["2020-01-01"]), "<M8[D]")
+    array(['2020-01-01'], dtype='datetime64[D]')
+    """
+    if not re.fullmatch(r"<[mM]8\[\d*[A-Za-z]+\]", dtype) or values.dtype.kind not in "iU":
+        return values
+    try:
+        return values.astype(np.dtype(dtype))
+    except (TypeError, ValueError):
+        return values
 
 
 def flattened(node: Any, prefix: str = "") -> dict[str, Any]:

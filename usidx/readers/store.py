@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
+import itertools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -181,22 +183,22 @@ class ForeignStore(TakesNoResults):
 
     def _found(self) -> Sequence[Foreign]:
         self.reader.check_installed(self.path)
+        reach = {"allow_external": self.allow_external} if self.reader.reaches_out else {}
         try:
-            reach = {"allow_external": self.allow_external} if self.reader.reaches_out else {}
-            found = self.reader.read(self.path, **self.options, **reach)
-        except UsidError:
-            raise
+            inspect.signature(self.reader.read).bind(self.path, **self.options, **reach)
         except TypeError as error:
-            if "argument" not in str(error):
-                raise _damaged(self, error) from error
             raise OptionError(
                 f"the reader {self.reader.name!r} does not take these options: {error}"
             ) from error
+        try:
+            found = self.reader.read(self.path, **self.options, **reach)
+        except UsidError:
+            raise
         except Exception as error:
             raise _damaged(self, error) from error
         if not found:
             raise DamagedStoreError(f"{self.path!r} holds nothing that is an array")
-        return found
+        return _told_apart(found)
 
     def _main(self, path: str) -> Foreign:
         path = "/" + path.strip("/")
@@ -226,6 +228,22 @@ class ForeignStore(TakesNoResults):
             opened_with={"reader": self.reader.name, **self.options},
             allow_external=self.allow_external,
         )
+
+
+def _told_apart(mains: Sequence[Foreign]) -> list[Foreign]:
+    """The Mains, those that have the path of one before them with a number behind it."""
+    taken = {each.path for each in mains}
+    seen: set[str] = set()
+    found = []
+    for each in mains:
+        if each.path in seen:
+            names = (f"{each.name}_{number}" for number in itertools.count(1))
+            free = (replace(each, name=name) for name in names)
+            each = next(main for main in free if main.path not in taken)
+            taken.add(each.path)
+        seen.add(each.path)
+        found.append(each)
+    return found
 
 
 def _order(main: Foreign) -> tuple[int | None, ...]:

@@ -5,6 +5,7 @@ Spatial and temporal dimensions are positions, unless a file that usidx wrote sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from usidx.model.dimension import Array
 from usidx.model.layout import Coordinate
 from usidx.readers.base import Axis, Foreign, Reader, position, spectroscopic
 from usidx.readers.formats.hdf5_objects import dataset_main, holds, objects
-from usidx.readers.hierarchies import flattened, hdf5, plain_attrs, whole
+from usidx.readers.hierarchies import flattened, hdf5, plain_attrs, times_of, whole
 
 _POSITIONS = ("SPATIAL", "TEMPORAL")
 _METADATA = ("metadata", "original_metadata")
@@ -100,8 +101,12 @@ def _coordinate(name: str, told: Mapping[str, Any], sizes: Mapping[str, int]) ->
     """What was kept of a coordinate; None where it does not go with the axes."""
     dims = tuple(map(str, np.ravel(told.get("dims", []))))
     values = np.asarray(told.get("values"))
-    if values.shape != tuple(sizes.get(dim, -1) for dim in dims):
+    shape = tuple(sizes.get(dim, -1) for dim in dims)
+    if values.dtype.kind == "U" and values.size == math.prod(shape):
+        values = values.reshape(shape)  # text comes as a list
+    if values.shape != shape:
         return None
+    values = times_of(values, str(told.get("dtype", "")))
     return Coordinate(name, str(told.get("units", "")), dims, values)
 
 
