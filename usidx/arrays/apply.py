@@ -100,6 +100,18 @@ def check_dims(array: xr.DataArray | xr.Dataset, names: Sequence[str]) -> None:
         )
 
 
+def check_values(array: xr.DataArray | xr.Dataset) -> None:
+    """Nothing, where there are values at all.
+
+    Raises
+    ------
+    PlanError : naming the dimensions that have none
+    """
+    none = [str(dim) for dim, size in array.sizes.items() if size == 0]
+    if none:
+        raise PlanError(f"{_name(array)} has no values along {', '.join(none)}; select some")
+
+
 def spacing(array: xr.DataArray, dim: str) -> float:
     """The distance between neighbours along an evenly spaced dimension, in its units.
 
@@ -219,9 +231,13 @@ class OnWhole:
 
 
 def floating(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    """The floating (or complex) dtype that holds values of `dtype`: float32 for int16."""
-    dtype = np.dtype(dtype)
-    return dtype if dtype.kind in "fc" else np.result_type(dtype, np.float32)
+    """The floating (or complex) dtype that holds values of `dtype`: float32 for int16.
+
+    Of at least 32 bits, as sums of shorter ones soon reach no further, and in the order of bytes
+    of this machine.
+    """
+    dtype = np.dtype(dtype).newbyteorder("=")
+    return np.result_type(dtype, np.float32)
 
 
 def real(dtype: npt.DTypeLike) -> np.dtype[Any]:
