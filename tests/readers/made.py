@@ -17,6 +17,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pandas as pd
 import tifffile
 import xarray as xr
 import zarr as zarr_library
@@ -397,6 +398,18 @@ def table(folder: pathlib.Path, shape: Shape) -> Made:
     return Made(folder / "a.csv", values, options={"cut_short": False})
 
 
+def parquet(folder: pathlib.Path, shape: Shape) -> Made:
+    made = table(folder, shape)
+    pd.read_csv(made.path).to_parquet(folder / "a.parquet")
+    return Made(folder / "a.parquet", made.values)
+
+
+def excel(folder: pathlib.Path, shape: Shape) -> Made:
+    made = table(folder, shape)
+    pd.read_csv(made.path).to_excel(folder / "a.xlsx", index=False)
+    return Made(folder / "a.xlsx", made.values)
+
+
 def rosettasciio(folder: pathlib.Path, shape: Shape) -> Made:
     """Frames of Ripple (Lispix): a text, and bare values beside it."""
     values = frames(shape)
@@ -417,6 +430,8 @@ MADE: dict[str, Callable[[pathlib.Path, Shape], Made]] = {
     "spec": spec, "fabio": fabio, "raw": raw, "igor": igor,
     "nanonis_sxm": nanonis_sxm, "nanonis_3ds": nanonis_3ds,
     "nanonis_dat": nanonis_dat, "pyme": pyme, "psf": psf, "sf": sf,
-    "pyme_metadata": pyme_metadata, "xarray": xarray, "xarray, Zarr": zarr_of_xarray, "ome_zarr": ome_zarr,
-    "nsid": nsid, "nexus": nexus, "hdf5": hdf5, "table": table, "rosettasciio": rosettasciio,
+    "pyme_metadata": pyme_metadata, "xarray": xarray, "xarray, Zarr": zarr_of_xarray,
+    "ome_zarr": ome_zarr,
+    "nsid": nsid, "nexus": nexus, "hdf5": hdf5, "table": table, "parquet": parquet,
+    "excel": excel, "rosettasciio": rosettasciio,
 }  # fmt: skip

@@ -45,6 +45,16 @@ def check_chunks(array: Any, folder: str, key: Any) -> None:
             )
 
 
+def check_chunks_in(folder: str, name: str, key: Any) -> None:
+    """As `check_chunks`, for the array of that name in a folder; nothing for a file."""
+    import zarr
+    from zarr.storage import LocalStore
+
+    if os.path.isdir(folder):
+        store = LocalStore(folder, read_only=True)
+        check_chunks(zarr.open_array(store, path=name.strip("/"), mode="r"), folder, key)
+
+
 def _is_blosc(array: Any) -> bool:
     """Whether what is in the file of a chunk is what Blosc made."""
     metadata = array.metadata

@@ -15,6 +15,7 @@ import numpy as np
 
 from usidx.errors import DamagedStoreError
 from usidx.model.dimension import Array
+from usidx.readers.blosc import check_chunks
 from usidx.readers.raw import FileIdentity
 from usidx.stores.base import BlockArray
 
@@ -167,6 +168,8 @@ class ZarrItem:
         try:
             with _zarr_store(self.path) as store:
                 array: Any = zarr.open_array(store, path=self.name, mode="r")
+                if os.path.isdir(self.path):
+                    check_chunks(array, self.path, key)
                 return np.asarray(array[key]).astype(self.dtype, copy=False)
         except (ValueError, RuntimeError, OSError) as error:
             raise DamagedStoreError(

@@ -12,7 +12,8 @@ import xarray as xr
 
 from usidx.errors import DamagedStoreError
 from usidx.model.dimension import Array
-from usidx.readers.formats.zarr_arrays import reading, zarr_store
+from usidx.readers.blosc import check_chunks_in
+from usidx.readers.formats.zarr_arrays import check_stored, reading, zarr_store
 from usidx.readers.raw import FileIdentity
 
 
@@ -91,6 +92,8 @@ class VariableArray:
         """
         self.identity.check(self.path)
         parts = key if isinstance(key, tuple) else (key,)
+        if self.engine == "zarr":
+            check_chunks_in(self.path, f"{self.group}/{self.name}", key)
         try:
             with opened(self.path, self.engine, self.group, self.times) as dataset:
                 array = dataset[self.name]
