@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import pathlib
 
@@ -12,7 +13,7 @@ import pytest
 
 import usidx
 from usidx.errors import DamagedStoreError, NotUsidError, OptionError, UsidError
-from usidx.testing import check_reader
+from usidx.testing import check_reader, make_main
 
 
 def test_long_form(samples: pathlib.Path) -> None:
@@ -144,3 +145,161 @@ def test_commas_within_numbers_and_other_endings(tmp_path: pathlib.Path) -> None
     (tmp_path / "b.py").write_text("a = 1\nb = 2\n")
     with pytest.raises(NotUsidError):
         usidx.open(tmp_path / "b.py")
+
+
+LONG = "X [µm],Y [µm],I (nA)\n0,0,1.5\n1,0,2.5\n0,1,3.5\n1,1,4.5\n"
+
+
+def check_long(path: pathlib.Path) -> None:
+    opened = usidx.open(path)
+    np.testing.assert_array_equal(opened, [[1.5, 2.5], [3.5, 4.5]])
+    assert (opened.usid.position_dims, opened.X.attrs["units"]) == (("Y", "X"), "µm")
+    assert (opened.attrs["quantity"], opened.usid.units) == ("I", "nA")
+
+
+@pytest.mark.parametrize("how", ["gz", "bz2", "xz", "zip"])
+def test_tables_that_are_compressed(tmp_path: pathlib.Path, how: str) -> None:
+    path = tmp_path / f"a.csv.{how}"
+    pd.read_csv(io.StringIO(LONG)).to_csv(path, index=False)
+    check_long(path)
+    check_reader(path, usidx.open(path).values, cut_short=False)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UsidError):
+        usidx.open(path)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        LONG.replace("X", '"X').replace("],Y", ']","Y').replace("],I", ']","I (nA)"#')
+        .replace("# (nA)", "").replace("1.5", '"1.5"'),
+        "sep=;\n" + LONG.replace(",", ";"),
+        LONG.replace(",", ";").replace(".", ","),
+        LONG.replace("\n", ",\n"),  # a separator at the end of each line
+        "# by hand\n#" + LONG,
+        "% " + LONG.replace(" [", "[").replace(" (", "(").replace(",", " "),
+        "\n\n" + LONG,
+        "X,Y,I\nµm,µm,nA\n" + LONG.partition("\n")[2],
+        LONG.replace("\n", "\r"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_one_table_in_many_forms(tmp_path: pathlib.Path, lines: str, encoding: str) -> None:
+    (tmp_path / "a.csv").write_bytes(lines.encode(encoding))
+    check_long(tmp_path / "a.csv")
+
+
+def test_heads_of_numpy(tmp_path: pathlib.Path) -> None:
+    table = np.array([[0, 0, 1.5], [1, 0, 2.5]])
+    np.savetxt(tmp_path / "a.txt", table, header="x y I")
+    assert usidx.open(tmp_path / "a.txt").dims == ("y", "x")
+    # words that may be anything are no heads
+    np.savetxt(tmp_path / "a.txt", table, header="measured by hand")
+    assert usidx.open(tmp_path / "a.txt").dims == ("row", "column")
+
+
+def test_lines_above_the_heads(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("Instrument: A\nDate: today\n\n" + LONG)
+    with pytest.raises(DamagedStoreError, match="lines above the heads: say how many by skip="):
+        usidx.open(path)
+    opened = usidx.open(path, reader="table", skip=3)
+    np.testing.assert_array_equal(opened, [[1.5, 2.5], [3.5, 4.5]])
+
+
+def test_spectra_side_by_side(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("wavelength (nm),a,b\n400,1,5\n401,2,6\n402,4,7\n")
+    spectrum = usidx.open(path, "b")
+    np.testing.assert_array_equal(spectrum, [5, 6, 7])
+    np.testing.assert_array_equal(spectrum.wavelength, [400, 401, 402])
+    np.testing.assert_array_equal(usidx.open(path, values="a"), [1, 2, 4])
+    path.write_text("x,y,400 nm,401.5 nm\n0,0,1,2\n1,0,3,4\n")
+    wide = usidx.open(path)
+    np.testing.assert_array_equal(wide, [[[1, 2], [3, 4]]])
+    np.testing.assert_array_equal(wide.column, [400, 401.5])
+    assert wide.column.attrs["units"] == "nm"
+
+
+def test_texts_and_times(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("sample,x,v\nb,0,1\nb,1,2\na,0,3\na,1,4\n")
+    opened = usidx.open(path)
+    np.testing.assert_array_equal(opened, [[1, 2], [3, 4]])
+    assert opened.usid.position_dims == ("sample", "x")
+    assert opened.sample_labels.values.tolist() == ["b", "a"]
+    again = usidx.open(opened.usid.to_h5usid(tmp_path / "a.h5"))
+    assert again.sample_labels.values.tolist() == ["b", "a"]
+    path.write_text("time,v\n2020-01-01 00:00:02,1\n2020-01-01 00:00:01,2\n")
+    opened = usidx.open(path)
+    np.testing.assert_array_equal(opened, [2, 1])
+    assert opened.time.values[0] == np.datetime64("2020-01-01T00:00:01")
+    # once at each place: the time is measured there, too
+    path.write_text("x,y,t,v\n0,0,5,1\n1,0,6,2\n")
+    np.testing.assert_array_equal(usidx.open(path, "t"), [[5, 6]])
+    np.testing.assert_array_equal(usidx.open(path, "v"), [[1, 2]])
+
+
+def test_places_that_are_nearly_the_same_or_nowhere(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"x,y,v\n0.1,0,1\n{0.1 + 0.2!r},0,2\n0.1,1,3\n0.3,1,4\n")
+    np.testing.assert_array_equal(usidx.open(path), [[1, 2], [3, 4]])
+    path.write_text("x,y,v\n0,0,1\n,0,2\n")
+    with pytest.raises(NotUsidError, match="row 1 .* has nothing in column 'x'"):
+        usidx.open(path)
+    rows = "".join(f"{n % 7},{n * 3.7},{n * 1.3},{n}\n" for n in range(300))
+    path.write_text(f"a,b,c,v\n{rows}")
+    with pytest.raises(NotUsidError, match="say which are places by position="):
+        usidx.open(path)
+    np.testing.assert_array_equal(usidx.open(path, "v", position="b"), np.arange(300))
+
+
+@pytest.mark.parametrize("cell", ["1.5D-3", "-", "(1+2j)", f"{2**70}", "1 234", "oops"])
+def test_cells_that_are_no_numbers(tmp_path: pathlib.Path, cell: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"x,y,v\n0,0,1\n1,0,{cell}\n0,1,3\n1,1,4\n")
+    with pytest.raises(NotUsidError, match="row 1 .* where numbers are expected"):
+        usidx.open(path)
+
+
+def test_numbers_with_commas_between_blanks(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a.dat").write_text("0,5 1,5\n2,5 3,5\n")
+    np.testing.assert_array_equal(usidx.open(tmp_path / "a.dat"), [[0.5, 1.5], [2.5, 3.5]])
+
+
+def test_tables_of_r(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "a.csv").write_text('"","x","v"\n"1",0.5,2\n"2",0.6,3\n')
+    (tmp_path / "a.txt").write_text('"x" "v"\n"1" 0.5 2\n"2" 0.6 3\n')
+    for name in ("a.csv", "a.txt"):
+        opened = usidx.open(tmp_path / name)
+        np.testing.assert_array_equal(opened, [2, 3])
+        np.testing.assert_array_equal(opened.x, [0.5, 0.6])
+
+
+@pytest.mark.parametrize("kind", ["parquet", "feather"])
+def test_files_of_columns(tmp_path: pathlib.Path, kind: str) -> None:
+    pytest.importorskip("pyarrow")
+    frame = pd.read_csv(io.StringIO(LONG))
+    path = tmp_path / f"a.{kind}"
+    getattr(frame, f"to_{kind}")(path)
+    check_long(path)
+    check_reader(path, usidx.open(path).values)
+    if kind == "parquet":  # an index is columns
+        frame.set_index(["X [µm]", "Y [µm]"]).to_parquet(path)
+        check_long(path)
+
+
+def test_excel(tmp_path: pathlib.Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    assert openpyxl
+    pd.read_csv(io.StringIO(LONG)).to_excel(tmp_path / "a.xlsx", index=False)
+    check_long(tmp_path / "a.xlsx")
+
+
+def test_a_frame_goes_out_and_comes_back(tmp_path: pathlib.Path) -> None:
+    main = make_main((2, 3, 4))
+    main.usid.to_dataframe().to_csv(tmp_path / "a.csv", index=False)
+    again = usidx.open(tmp_path / "a.csv")
+    for name in main.dims:
+        np.testing.assert_allclose(again[name], main[name])
+    np.testing.assert_allclose(again.transpose(*main.dims), main)
