@@ -13,7 +13,7 @@ import xarray as xr
 from usidx.errors import DamagedStoreError
 from usidx.model.dimension import Array
 from usidx.readers.blosc import check_chunks_in
-from usidx.readers.formats.zarr_arrays import check_stored, reading, zarr_store
+from usidx.readers.formats.zarr_arrays import reading, zarr_store
 from usidx.readers.raw import FileIdentity
 
 
@@ -92,12 +92,14 @@ class VariableArray:
         """
         self.identity.check(self.path)
         parts = key if isinstance(key, tuple) else (key,)
-        if self.engine == "zarr":
-            check_chunks_in(self.path, f"{self.group}/{self.name}", key)
         try:
+            if self.engine == "zarr":
+                check_chunks_in(self.path, f"{self.group}/{self.name}", key)
             with opened(self.path, self.engine, self.group, self.times) as dataset:
                 array = dataset[self.name]
                 block = array.isel(dict(zip(array.dims, parts))).values
+        except DamagedStoreError:
+            raise
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise DamagedStoreError(
                 f"a block of {self.name!r} of {self.path!r} cannot be read "

@@ -15,7 +15,6 @@ from usidx.model.blocks import whole_chunks
 from usidx.model.dimension import Array, Dimension
 from usidx.readers.base import Axis, Foreign, default_positions
 from usidx.readers.blosc import check_chunks
-from usidx.readers.blosc import check_chunks
 from usidx.readers.hierarchies import plain_attrs
 from usidx.readers.raw import FileIdentity
 
@@ -137,20 +136,6 @@ class StoredZarr:
                 return np.asarray(array[key]).astype(self.dtype, copy=False)
         finally:
             store.close()
-
-
-def check_stored(path: str, name: str, key: Any) -> None:
-    """Nothing, where the chunks of an array in a folder are whole, as far as they tell.
-
-    Raises
-    ------
-    DamagedStoreError : where one that a key selects is cut short
-    """
-    import zarr
-
-    if os.path.isdir(path):
-        with reading(path), contextlib.closing(zarr_store(path)) as store:
-            check_chunks(zarr.open_array(store, path=name, mode="r"), path, key)
 
 
 def _metadata(path: str, name: str) -> str:
