@@ -70,9 +70,19 @@ def test_compound_mains_have_them(tmp_path: pathlib.Path) -> None:
     )
 
 
-def test_what_hdf5_has_no_room_for_is_named(tmp_path: pathlib.Path) -> None:
-    large = make_main((64, 64, 2)).assign_coords(height=(("Y", "X"), np.zeros((64, 64))), site="A")
-    with pytest.warns(UserWarning, match="'height' of /Measurement_000/Channel_000/Raw_Data"):
+def test_large_ones_lie_beside_their_main_in_hdf5(tmp_path: pathlib.Path) -> None:
+    height = np.random.default_rng(2).random((64, 64))
+    large = make_main((64, 64, 2)).assign_coords(height=(("Y", "X"), height), site="A")
+    large.usid.to_h5usid(tmp_path / "a.h5")
+    found = usidx.open(tmp_path / "a.h5")
+    np.testing.assert_array_equal(found.height.values, height)
+    assert found.coords["site"].item() == "A"
+
+
+def test_what_hdf5_has_no_type_for_is_named(tmp_path: pathlib.Path) -> None:
+    height = np.zeros((64, 64), np.longdouble)
+    large = make_main((64, 64, 2)).assign_coords(height=(("Y", "X"), height), site="A")
+    with pytest.warns(UserWarning, match="coordinates height of /Measurement_000"):
         large.usid.to_h5usid(tmp_path / "a.h5")
     found = usidx.open(tmp_path / "a.h5")
     assert "height" not in found.coords

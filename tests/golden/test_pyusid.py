@@ -96,6 +96,13 @@ def test_however_it_is_stored(tmp_path: pathlib.Path, see: See, options: Any) ->
     assert_same(seen, main)
 
 
+def test_large_coordinates_beside_a_main_do_not_disturb(tmp_path: pathlib.Path, see: See) -> None:
+    height = np.random.default_rng(2).random((64, 64))
+    ours = make_main((64, 64, 2)).assign_coords(height=(("Y", "X"), height))
+    (main,) = see(ours.usid.to_h5usid(tmp_path / "scan.h5"))["mains"]
+    assert_same(main, ours)
+
+
 def test_a_compound_main_has_its_fields(tmp_path: pathlib.Path, see: See) -> None:
     main = make_main((3, 4, 5))
     fields = xr.Dataset(

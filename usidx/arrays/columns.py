@@ -31,7 +31,7 @@ EMPTY_SIDES = "usid_empty_sides"
 # Attribute of a stored Main: its coordinates that are no part of its layout.
 COORDINATES = "usid_coordinates"
 # Attributes of a stored Main that are none of its array.
-STRUCTURAL = (EMPTY_SIDES, COORDINATES)
+STRUCTURAL = (EMPTY_SIDES, COORDINATES, "usid_further_coordinates")
 MOST_IN_ATTRS = 256
 # The order of more rows than these is a lazy coordinate, which selections do not copy.
 MOST_AT_HAND = 2**20

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from usidx.arrays.fields import field_names, pack
-from usidx.arrays.further import is_kept
 from usidx.errors import OptionError
 from usidx.exporting.moving.chunking import runs_of_positions
+from usidx.exporting.moving.coordinates import put_beside
 from usidx.exporting.moving.parts import Exportable, Part, Parts, parts_of
 from usidx.exporting.moving.placing import next_measurements, places_in
 from usidx.exporting.moving.storing import Progress, blocked, store
@@ -44,7 +43,7 @@ def to_h5usid(
     has all of the Mains in the end, or is as it was, whatever happens meanwhile. `usidx.open` reads
     back the same Mains, pyUSID and h5py read them as any other USID file. Of a tree the datasets
     that are no Mains come along. Coordinates that the model has no place for (over both sides,
-    masks) are not in the file.
+    masks) are in an attribute of their Main, or datasets beside it where they are large.
 
     Parameters
     ----------
@@ -84,7 +83,6 @@ def to_h5usid(
     if append and overwrite:
         raise OptionError("a file is either replaced (overwrite) or added to (append), not both")
     parts = parts_of(obj)
-    _tell_of_lost_coordinates(parts, path)
     with _opened(path, bool(append), overwrite) as new:
         if append:
             parts = _placed(parts, append, new, path)
@@ -95,7 +93,8 @@ def to_h5usid(
         for name, attrs in parts.groups.items():
             new.set_attrs(name, attrs)
         transfers: list[Transfer] = []
-        for part in parts.mains:
+        for whole in parts.mains:
+            part = put_beside(whole, new, path, checked=checksums)
             block, chunks = runs_of_positions(part)
             target = new.add_main(
                 part.spec,
@@ -117,21 +116,6 @@ def to_h5usid(
         # One process has the file open, so that it takes the blocks whoever computes them.
         store(sources, targets, progress, here=True, transfers=transfers)
     return path
-
-
-def _tell_of_lost_coordinates(parts: Parts, path: str) -> None:
-    lost = [
-        f"{each.name!r} of {part.spec.path}"
-        for part in parts.mains
-        for each in part.extras
-        if not is_kept(part.spec.attrs, each.name)
-    ]
-    if lost:
-        warnings.warn(
-            f"{path!r} is written without coordinates that are no part of a layout, and too large "
-            f"(or of a type) for an attribute of HDF5: {', '.join(lost)}. A Zarr store holds them",
-            stacklevel=3,
-        )
 
 
 def _opened(path: str, append: bool, overwrite: bool) -> AbstractContextManager[Draft]:

@@ -1,4 +1,4 @@
-"""Coordinates too large for an attribute come back from Zarr and netCDF, lazily."""
+"""Coordinates too large for an attribute come back from every store, lazily."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pathlib
 import pickle
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
@@ -48,11 +49,13 @@ def is_read(coordinate: xr.DataArray) -> bool:
     return bool(coordinate.variable._in_memory)
 
 
-@pytest.mark.parametrize("kind", ["zarr", "zarr 2", "netcdf"])
+@pytest.mark.parametrize("kind", ["zarr", "zarr 2", "netcdf", "hdf5", "contiguous"])
 def test_they_come_back(tmp_path: pathlib.Path, kind: str) -> None:
     main, path = measured(), tmp_path / "scan"
     if kind == "netcdf":
         main.usid.to_netcdf(path)
+    elif kind in ("hdf5", "contiguous"):
+        main.usid.to_h5usid(path, checksums=kind == "hdf5")
     else:
         main.usid.to_zarr(path, zarr_format=2 if kind == "zarr 2" else 3)
     found = usidx.open(path)
@@ -69,8 +72,48 @@ def test_they_go_from_store_to_store(tmp_path: pathlib.Path) -> None:
     main.usid.to_zarr(tmp_path / "a.zarr")
     usidx.open(tmp_path / "a.zarr").usid.to_netcdf(tmp_path / "b.nc")
     tree = usidx.open_tree(tmp_path / "b.nc")
-    usidx.to_zarr(tree, tmp_path / "c.zarr")
-    check_same(main, usidx.open(tmp_path / "c.zarr"))
+    usidx.to_h5usid(tree, tmp_path / "c.h5")
+    tree = usidx.open_tree(tmp_path / "c.h5")
+    for group in tree.subtree:
+        assert not [name for name in group.data_vars if "Coordinate" in str(name)]
+    usidx.to_zarr(tree, tmp_path / "d.zarr")
+    usidx.open(tmp_path / "d.zarr").usid.to_h5usid(tmp_path / "e.h5")
+    check_same(main, usidx.open(tmp_path / "e.h5"))
+
+
+def test_stores_in_other_chunks_have_them(tmp_path: pathlib.Path) -> None:
+    main = measured()
+    main.usid.to_h5usid(tmp_path / "a.h5")
+    for name in ("maps.h5", "maps.zarr"):
+        usidx.open(tmp_path / "a.h5").usid.rechunk_for("maps", tmp_path / name)
+        check_same(main, usidx.open(tmp_path / name))
+
+
+def test_they_lie_beside_each_main_of_a_file(tmp_path: pathlib.Path) -> None:
+    first, path = measured(), tmp_path / "scan.h5"
+    second = first.assign_coords(Rate=2 * first.Rate)
+    first.usid.to_h5usid(path)
+    for append in (True, "Measurement_000"):
+        usidx.to_h5usid(second, path, append=append)
+    third = usidx.to_h5usid({"Other": second}, path, append="/Measurement_000/Channel_000")
+    assert usidx.validate(third).ok
+    for each in usidx.list_mains(path):
+        expected = first if each.path == "/Measurement_000/Channel_000/Raw_Data" else second
+        found: Any = usidx.open(path, each.path)
+        np.testing.assert_array_equal(found.Rate.values, expected.Rate.values)
+
+
+def test_those_that_others_took_away_are_not_missed(tmp_path: pathlib.Path) -> None:
+    measured().usid.to_h5usid(tmp_path / "scan.h5")
+    with h5py.File(tmp_path / "scan.h5", "r+") as file:
+        del file["Measurement_000/Channel_000/Raw_Data_Coordinate_Rate"]
+        assert file["Measurement_000/Channel_000/Raw_Data_Coordinate_When"].shape == (64, 80)
+    assert {"Drift", "When"} < set(usidx.open(tmp_path / "scan.h5").coords)
+    assert "Rate" not in usidx.open(tmp_path / "scan.h5").coords
+    with h5py.File(tmp_path / "scan.h5", "r+") as file:
+        file["Measurement_000/Channel_000/Raw_Data"].attrs["usid_further_coordinates"] = "[1"
+    with pytest.raises(DamagedStoreError, match="cannot be read"):
+        usidx.open(tmp_path / "scan.h5")
 
 
 def test_fields_of_a_compound_main_have_them(tmp_path: pathlib.Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from usidx.errors import NoSpaceError, OptionError
 from usidx.exporting.moving.bands import Access, Grid, chunk_for, grid_of
+from usidx.exporting.moving.coordinates import put_beside
 from usidx.exporting.moving.others import Other, add_others
 from usidx.exporting.moving.parts import Part
 from usidx.model.dimension import Array
@@ -186,7 +187,7 @@ class _NewHDF5:
         self.store.set_attrs(path, attrs)
 
     def add_main(self, part: Part, access: Access) -> list[Target]:
-        spec = part.spec
+        spec = put_beside(part, self.store, self.path).spec
         box = chunk_for(access, spec, spec.dtype.itemsize)
         n_position = len(spec.position.shape)
         chunk = math.prod(box[:n_position]), math.prod(box[n_position:])

@@ -11,6 +11,7 @@ import numpy as np
 
 from usidx.errors import MainNotFoundError, UsidError, did_you_mean
 from usidx.stores.base import BlockArray, Contents, StoredDataset, StoredGroup
+from usidx.stores.hdf5.beside import paths_beside
 from usidx.stores.hdf5.file import understandable
 from usidx.stores.hdf5.objects import attributes
 from usidx.stores.hdf5.objects.place import find_place
@@ -45,6 +46,8 @@ def contents(path: str, allow_external: Sequence[str] = (), ancillaries: bool = 
             except UsidError as error:
                 refused[where] = error
         hidden = {each.spec.path for each in mains}
+        for each in mains:
+            hidden |= paths_beside(session, each.spec.attrs, each.spec.path)
         hidden |= set() if ancillaries else session.ancillaries.used
         inside = defaultdict(list)
         for item in session.catalog.items:

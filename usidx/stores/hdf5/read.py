@@ -18,6 +18,7 @@ from usidx.model.rules import MainFacts, Violation, check_main, errors, invalid_
 from usidx.stores import guard
 from usidx.stores.base import BlockArray, Candidate, MainEntry, ResultRecord, StoredMain
 from usidx.stores.failures import Failures
+from usidx.stores.hdf5.beside import further_beside
 from usidx.stores.hdf5.completion import Completed, Completion, FirstRows
 from usidx.stores.hdf5.file import FileIdentity, open_file
 from usidx.stores.hdf5.objects import attributes
@@ -194,6 +195,7 @@ def stored_main(session: Session, main: str) -> StoredMain:
         result=record,
         allow_external=tuple(session.allow_external),
         failures=_failures(session, main, position, completion, record),
+        further=further_beside(session, attrs, main),
     )
 
 

@@ -1,7 +1,8 @@
 """Coordinates of a leaf that are no part of its layout: what `isel` leaves over, masks, and so on.
 
 Small ones are text in an attribute of the Main, in any store. The others are only in the leaf,
-where its entry names them under "further".
+where its entry names them under "further". In HDF5 they are datasets beside the Main, of which an
+attribute says the same.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from usidx.stores.leaves.attributes import pack, unpack
 from usidx.stores.leaves.coding import decode
 
 FURTHER = "further"
+# The attribute of a Main in HDF5 with the same, where they are datasets beside it.
+FURTHER_ATTR = "usid_further_coordinates"
 # The attribute of a Main with those that are small.
 _KEPT = "usid_coordinates"
 _TEXT = "text"
@@ -90,6 +93,23 @@ def further_from(
         raise DamagedStoreError(
             f"the 'usid' attribute of {path!r} does not describe its coordinates ({error!r}); "
             "restore the store from a copy or write it again"
+        ) from error
+
+
+def entry_in(attrs: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """What the attributes of a Main in HDF5 say, as `further_from` takes it.
+
+    Raises
+    ------
+    DamagedStoreError : where that is no JSON of a list of dicts
+    """
+    try:
+        said = json.loads(str(attrs.get(FURTHER_ATTR, "[]")))
+        return {FURTHER: [dict(each) for each in said]}
+    except (ValueError, TypeError) as error:
+        raise DamagedStoreError(
+            f"the attribute {FURTHER_ATTR!r} of {path!r} cannot be read ({error}); remove it, or "
+            "restore the file from a copy"
         ) from error
 
 

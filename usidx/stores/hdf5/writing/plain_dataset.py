@@ -39,7 +39,7 @@ def write_dataset(group: h5py.Group, name: str, values: Indexed, *, checked: boo
     OptionError : for values that are neither numbers nor text
     """
     shape, dtype = values.shape, values.dtype
-    if dtype.kind in "OSU":
+    if dtype.kind in "OSTU":
         made = group.create_dataset(name, shape, h5py.string_dtype("utf-8"))
         for key in _blocks(shape, 64):
             made[key] = np.vectorize(str, otypes=[object])(np.asarray(values[key]))
