@@ -12,6 +12,7 @@ import xarray as xr
 
 import usidx
 from usidx.errors import PlanError, StepError
+from usidx.model import pieces
 from usidx.process.planning.budget import memory_of
 from usidx.process.running import estimate, measure, streaming
 from usidx.step import step
@@ -35,7 +36,7 @@ def parts(spectra: xr.DataArray) -> xr.Dataset:
 
 @pytest.fixture
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "PIECE", 1024)
+    monkeypatch.setattr(pieces, "PIECE", 1024)
     monkeypatch.setattr(streaming, "GATHERED", 1024)
     monkeypatch.setattr(estimate, "GATHERED", 1024)
     monkeypatch.setattr(estimate, "AROUND", 100)

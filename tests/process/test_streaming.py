@@ -12,9 +12,10 @@ import pytest
 import xarray as xr
 
 import usidx
+from usidx.model import pieces
+from usidx.model.pieces import piece_shape
 from usidx.process.planning.bind import bind
-from usidx.process.running import streaming
-from usidx.process.running.streaming import Stream, piece_shape, stream_of
+from usidx.process.running.streaming import Stream, stream_of
 from usidx.steps import fft_filter, mean, peak_response, sho_guess
 from usidx.testing import make_main
 
@@ -23,7 +24,7 @@ MAIN = "Measurement_000/Channel_000/Raw_Data"
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "PIECE", 1024)
+    monkeypatch.setattr(pieces, "PIECE", 1024)
 
 
 def _stream(function: Any, source: xr.DataArray, **parameters: Any) -> Stream | None:

@@ -144,6 +144,7 @@ def apply_over(
     output: Mapping[str, int] | None = None,
     dtypes: Sequence[npt.DTypeLike],
     kwargs: Mapping[str, Any] | None = None,
+    in_pieces: bool = True,
 ) -> tuple[xr.DataArray, ...]:
     """Lazy results of a NumPy function that gets blocks with the dimensions `over` last.
 
@@ -155,13 +156,16 @@ def apply_over(
     output : dimensions that the result has in their place, with sizes
     dtypes : of each result; as many as the function returns
     kwargs : further arguments of the function
+    in_pieces : whether it costs nothing to call the function on some positions at a time only, as
+        is then done where a stored array is read for nothing else
     """
     check_dims(array, over)
     sizes = dict(output or {})
     if array.chunks is not None:
         array = array.chunk(dict.fromkeys(over, -1))
         if len(dtypes) == 1:
-            return (_applied(array, function, over, sizes, np.dtype(dtypes[0]), kwargs or {}),)
+            called = functools.partial(function, **kwargs) if kwargs else function
+            return (_applied(array, called, over, sizes, np.dtype(dtypes[0]), in_pieces),)
     # not output_dtypes: dask would cast an empty source to them, which warns from complex to real
     meta = tuple(np.empty(0, dtype) for dtype in dtypes)
     found = xr.apply_ufunc(
@@ -183,7 +187,7 @@ def _applied(
     over: Sequence[str],
     output: Mapping[str, int],
     dtype: np.dtype[Any],
-    kwargs: Mapping[str, Any],
+    in_pieces: bool,
 ) -> xr.DataArray:
     """As `apply_over`, for a dask array and one result, without a copy of each block.
 
@@ -191,13 +195,14 @@ def _applied(
     """
     import dask.array as da
 
-    called = OnWhole(functools.partial(function, **kwargs) if kwargs else function)
+    from usidx.arrays.lazy import stored_of
+    from usidx.arrays.piecewise import InPieces, computed_from
 
     def lazily(values: da.Array) -> da.Array:
         kept = values.ndim - len(over)
         new = {values.ndim + number: size for number, size in enumerate(output.values())}
         result: da.Array = da.blockwise(
-            called,
+            OnWhole(function),
             (*range(kept), *new),
             values,
             tuple(range(values.ndim)),
@@ -205,6 +210,9 @@ def _applied(
             concatenate=False,
             meta=np.empty((0,) * (kept + len(new)), dtype),
         )
+        stored = stored_of(values) if in_pieces and kept and all(result.shape) else None
+        if stored is not None and getattr(stored, "reads_anywhere", False):
+            return computed_from(result, InPieces(stored, kept, function))
         return result
 
     found: xr.DataArray = xr.apply_ufunc(

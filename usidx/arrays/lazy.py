@@ -53,25 +53,36 @@ def to_dask(
     import dask.array
     from dask.base import tokenize
 
-    heavy = len(pickle.dumps(array)) >= HEAVY
     token = tokenize(known or array.__dask_tokenize__(), chunks)
     lazy: dask.array.Array = dask.array.from_array(
         Blocks(array),
         chunks=chunks,
-        name=f"open-{name.replace('-', '_')}-{token}",
+        # A part is picked by a task that dask calls so, too. Only where it finds one name for both
+        # does it fuse them into one task, and not into two.
+        name=f"getitem-{token}-{name}",
         lock=False,
         asarray=True,
         # dask 2026.8 hands slices on only to arrays that say they take lists as well.
         fancy=True,
         meta=np.empty((0,) * array.ndim, dtype=array.dtype),
-        inline_array=not heavy,
+        inline_array=len(pickle.dumps(array)) < HEAVY,
     )
-    # Of what is compressed, parts are picked from blocks that are read once for all of them.
-    if heavy or not getattr(array, "reads_anywhere", False):
-        return lazy
-    from usidx.arrays.parts import StoredArray
+    return lazy
 
-    return StoredArray.of(lazy, array)
+
+def stored_of(lazy: dask.array.Array) -> Readable | None:
+    """The block array that `lazy`, as `to_dask` made it, reads; None for any other array."""
+    from dask._task_spec import DataNode, TaskRef, convert_legacy_graph
+
+    key = (lazy.name, *(0,) * lazy.ndim)
+    graph = dict(convert_legacy_graph(lazy.dask.cull({key}).to_dict()))
+    told = getattr(graph[key], "args", (None,))[0]
+    while isinstance(told, TaskRef):
+        told = graph[told.key]
+        told = told.value if isinstance(told, DataNode) else getattr(told, "target", None)
+    if isinstance(told, DataNode):
+        told = told.value
+    return told.array if isinstance(told, Blocks) else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,7 +61,7 @@ def map_spectra(
     if dtype is None:
         dtype = _tried(kernel, array, names, coords)
     sizes = {name: each.size for name, each in coords.items()}
-    (result,) = apply_over(array, kernel, names, output=sizes, dtypes=[dtype])
+    (result,) = apply_over(array, kernel, names, output=sizes, dtypes=[dtype], in_pieces=False)
     labels = {name: each for name, each in coords.items() if each.attrs or name in array.coords}
     made = result.assign_coords(labels).rename(array.name)
     if made.chunks is not None:

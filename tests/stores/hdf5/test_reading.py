@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 
 import usidx
-from usidx.process.running.program import stored_of
+from usidx.arrays.lazy import stored_of
 from usidx.steps import fft_filter
 from usidx.stores import disk
 from usidx.stores.hdf5.values import bytes as reading

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from usidx.arrays.lazy import to_dask
+from usidx.arrays.lazy import stored_of, to_dask
 from usidx.arrays.roles import known_roles
 from usidx.arrays.views import Readable
 from usidx.model.dimension import Array
 from usidx.process.map import mapped_of
 from usidx.process.planning.identity import Labelled
-from usidx.process.running.program import Chunks, program_of, stored_of
+from usidx.process.running.program import Chunks, program_of
 from usidx.process.running.routine import Routine
 
 if TYPE_CHECKING:

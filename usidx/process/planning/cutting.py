@@ -15,14 +15,13 @@ from typing import Any
 import xarray as xr
 
 from usidx.arrays.folding import fold_chunks
-from usidx.arrays.lazy import to_dask
+from usidx.arrays.lazy import stored_of, to_dask
 from usidx.arrays.roles import known_roles
 from usidx.model.blocks import block_shape
 from usidx.model.layout import Layout
 from usidx.process.planning.budget import run_of
 from usidx.process.planning.identity import Labelled, Source, opened_in
 from usidx.process.planning.outputs import Draft
-from usidx.process.running.program import stored_of
 
 Sizes = tuple[tuple[int, ...], ...]
 

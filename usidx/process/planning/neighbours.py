@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from usidx.arrays.lazy import stored_of
 from usidx.process.planning.costs import side_of
 from usidx.process.planning.graphs import Graph, describe
 from usidx.process.planning.identity import Labelled
 from usidx.process.planning.plan import Output, Plan
-from usidx.process.running.program import stored_of
 
 # Functions that cost no more than reading does, of NumPy, dask and xarray; ufuncs do neither.
 _CHEAP = {"getitem", "concatenate_shaped", "concatenate3", "astype", "transpose", "where", "_pack"}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from usidx.arrays.lazy import to_dask
+from usidx.arrays.lazy import stored_of, to_dask
 from usidx.errors import UsidError
 from usidx.model.blocks import Block
 from usidx.model.dimension import same_values
@@ -25,7 +25,6 @@ from usidx.process.planning.outputs import drafts_of
 from usidx.process.planning.plan import Output, Plan
 from usidx.process.results.adopt import same_parameters
 from usidx.process.results.content import digest_of, recorded_content
-from usidx.process.running.program import stored_of
 from usidx.process.running.work import Commit
 from usidx.stores.base import Claim, ResultRecord, Store, StoredMain
 from usidx.stores.remote.url import is_there

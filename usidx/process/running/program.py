@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from usidx.arrays.lazy import Blocks
-from usidx.arrays.views import Readable
 from usidx.process.running.routine import Routine, routine_of
 
 if TYPE_CHECKING:
@@ -123,18 +121,3 @@ def _content(task: Any, tokenize: Any) -> Any:
     if isinstance(task, DataNode):
         return "data", tokenize(task.value)
     return "task", tokenize(task.func, task.args, task.kwargs)
-
-
-def stored_of(lazy: dask.array.Array) -> Readable | None:
-    """The block array that `lazy`, as `to_dask` made it, reads; None for any other array."""
-    from dask._task_spec import DataNode, TaskRef, convert_legacy_graph
-
-    key = (lazy.name, *(0,) * lazy.ndim)
-    graph = dict(convert_legacy_graph(lazy.dask.cull({key}).to_dict()))
-    told = getattr(graph[key], "args", (None,))[0]
-    while isinstance(told, TaskRef):
-        told = graph[told.key]
-        told = told.value if isinstance(told, DataNode) else getattr(told, "target", None)
-    if isinstance(told, DataNode):
-        told = told.value
-    return told.array if isinstance(told, Blocks) else None

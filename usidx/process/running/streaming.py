@@ -13,28 +13,27 @@ import math
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from usidx.arrays.lazy import to_dask
+from usidx.arrays.lazy import stored_of, to_dask
 from usidx.arrays.views import Readable
 from usidx.model.blocks import Block
 from usidx.model.dimension import Array
+from usidx.model.pieces import cut_in, piece_shape, within
 from usidx.process.planning.identity import Labelled
 from usidx.process.planning.outputs import drafts_of
-from usidx.process.running.program import Chunks, program_of, stored_of
+from usidx.process.running.program import Chunks, program_of
 from usidx.process.running.routine import Routine
 from usidx.process.running.work import Commit, Unit
 
 if TYPE_CHECKING:
     from usidx.process.planning.plan import Plan
 
-# Bytes of a piece: measured best between 0.5 and 2 MiB, less costs too many calls.
-PIECE = 2**20
 # Results of a block that are no larger are written at once.
 GATHERED = 2**20
 _memory = threading.local()
@@ -134,38 +133,13 @@ def _pieces(
     for key in cut_in(where, stream.piece):
         shape = tuple([part.stop - part.start for part in key])
         if whole is not None:
-            yield key, shape, whole[_within(key, where)]
+            yield key, shape, whole[within(key, where)]
         elif read is None:
             yield key, shape, np.asarray(stream.array[key + everything])
         else:
             if shape not in rooms:
                 rooms[shape] = _room(shape + rest, stream.array.dtype)
             yield key, shape, read(key + everything, rooms[shape])
-
-
-def cut_in(where: tuple[slice, ...], piece: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """The slices that cut a block into pieces, in row-major order.
-
-    Examples
-    --------
-    >>> list(cut_in((slice(4, 5), slice(0, 5)), (1, 3)))
-    [(slice(4, 5, None), slice(0, 3, None)), (slice(4, 5, None), slice(3, 5, None))]
-    """
-    edges = [
-        [slice(start, min(start + step, part.stop)) for start in range(part.start, part.stop, step)]
-        for part, step in zip(where, piece, strict=True)
-    ]
-    return itertools.product(*edges)
-
-
-def _within(key: tuple[slice, ...], where: tuple[slice, ...]) -> tuple[slice, ...]:
-    """Slices that lie in a block, counted from its first position on."""
-    return tuple(
-        [
-            slice(part.start - base.start, part.stop - base.start)
-            for part, base in zip(key, where, strict=False)
-        ]
-    )
 
 
 def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -197,7 +171,7 @@ def pieces_of(commit: Commit) -> Iterator[Put]:
     block = np.empty(Block(commit.key).shape, commit.writer.dtype)
 
     def gather(key: tuple[slice, ...], shape: tuple[int, ...], values: Array) -> None:
-        block[_within(key, commit.key)] = commit.checked(values, shape + expected)
+        block[within(key, commit.key)] = commit.checked(values, shape + expected)
 
     yield gather
     commit.writer.write(commit.key, block)
@@ -283,32 +257,6 @@ def _stream(
 
 def _in_chunks(array: Readable) -> bool:
     return not getattr(array, "reads_anywhere", False)
-
-
-def piece_shape(block: Sequence[int], nbytes: int) -> tuple[int, ...]:
-    """Shape of the pieces of a block of positions: equal ones of about `PIECE`, if there are such.
-
-    Parameters
-    ----------
-    block : shape of the positions
-    nbytes : of one position
-
-    Examples
-    --------
-    >>> piece_shape((16, 512), 4096)
-    (1, 256)
-    """
-    shape = list(block)
-    for axis in range(len(shape)):
-        inner = math.prod(shape[axis + 1 :]) * nbytes
-        most = max(1, PIECE // inner)
-        if most >= shape[axis]:
-            break
-        even = max(part for part in range(1, most + 1) if shape[axis] % part == 0)
-        shape[axis] = even if 4 * even > most else most
-        if most > 1:
-            break
-    return tuple(shape)
 
 
 def _cut(size: int, block: int, piece: int) -> tuple[int, ...]:
