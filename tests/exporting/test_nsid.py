@@ -109,6 +109,28 @@ def test_pynsid_opens_it(tmp_path: pathlib.Path) -> None:
     ], told.stderr
 
 
+def test_clouds_of_points(tmp_path: pathlib.Path) -> None:
+    """Points are positions, and where they lie are coordinates, as pyNSID writes them."""
+    values, places = np.arange(12.0).reshape(3, 4), np.array([[0.5, 1], [2, 3], [5, 4]])
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        group = file.create_group("Measurement_000/Channel_000/data")
+        main = group.create_dataset("data", data=values)
+        main.attrs.update(data_type="POINT_CLOUD", main_data_name="d", modality="m", units="V")
+        for number, (name, kind) in enumerate((("point", "POINT_CLOUD"), ("E", "SPECTRAL"))):
+            scale = group.create_dataset(name, data=np.arange(values.shape[number]))
+            scale.attrs.update(name=name, units="eV", quantity=name, dimension_type=kind)
+            scale.make_scale(name)
+            main.dims[number].attach_scale(scale)
+        group.create_group("point_cloud").attrs.update(coordinates=places, spacial_units="nm")
+    opened = usidx.open(tmp_path / "a.h5")
+    assert opened.usid.position_dims == ("point",)
+    np.testing.assert_array_equal(opened, values)
+    for number in (0, 1):
+        found = opened[f"coordinate_{number}"]
+        np.testing.assert_array_equal(found, places[:, number])
+        assert (found.dims, found.attrs["units"]) == (("point",), "nm")
+
+
 def test_text_along_an_axis_and_sides_of_one_cell(tmp_path: pathlib.Path) -> None:
     main = make_main((2, 3, 4))
     text = main.assign_coords(Frequency=("Frequency", list("abcd"), main["Frequency"].attrs))

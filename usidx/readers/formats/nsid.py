@@ -1,6 +1,7 @@
 """NSID, the files of sidpy and pyNSID: datasets with a scale for each axis.
 
-Spatial and temporal dimensions are positions, unless a file that usidx wrote says otherwise.
+Spatial and temporal dimensions, and points of a cloud, are positions, unless a file that usidx
+wrote says otherwise.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from usidx.readers.base import Axis, Foreign, Reader, position, spectroscopic
 from usidx.readers.formats.hdf5_objects import dataset_main, holds, objects
 from usidx.readers.hierarchies import flattened, hdf5, plain_attrs, times_of, whole
 
-_POSITIONS = ("SPATIAL", "TEMPORAL")
+_POINTS = "POINT_CLOUD"
+_POSITIONS = ("SPATIAL", "TEMPORAL", _POINTS)
 _METADATA = ("metadata", "original_metadata")
 # Where `usidx.exporting.to_nsid` puts what NSID has no place for.
 _OWN = "original_metadata/usid"
@@ -55,8 +57,7 @@ def _dims(each: Any) -> list[tuple[Any, int]]:
 def _axis(dim: Any, number: int, size: int) -> Axis:
     scale = dim[0] if len(dim) else None
     told = plain_attrs(dict(scale.attrs)) if scale is not None else {}
-    kind = str(told.get("dimension_type", "")).upper()
-    role = told.get("usid_role", "position" if kind in _POSITIONS else "spectroscopic")
+    role = told.get("usid_role", "position" if _kind(dim) in _POSITIONS else "spectroscopic")
     make = position if role == "position" else spectroscopic
     name = _name(dim, number)
     quantity = str(told.get("usid_quantity", told.get("quantity", "")))
@@ -94,7 +95,30 @@ def _told(main: Any) -> tuple[dict[str, Any], tuple[Coordinate, ...]]:
     sizes = {_name(dim, number): size for number, (dim, size) in enumerate(_dims(main))}
     kept = beside.get("coordinates", {})
     coordinates = (_coordinate(str(name), plain_attrs(kept[name].attrs), sizes) for name in kept)
-    return attrs, tuple(each for each in coordinates if each is not None)
+    known = [each for each in coordinates if each is not None]
+    return attrs, (*known, *_points(main))
+
+
+def _points(main: Any) -> list[Coordinate]:
+    """Where points lie, which sidpy keeps beside them: "coordinate_0", "coordinate_1", ..."""
+    named = [_name(dim, number) for number, dim in enumerate(main.dims) if _kind(dim) == _POINTS]
+    beside = main.parent.get("point_cloud")
+    if len(named) != 1 or beside is None:
+        return []
+    told = plain_attrs(dict(beside.attrs))
+    values, units = np.asarray(told.get("coordinates", [])), str(told.get("spacial_units", ""))
+    size = main.shape[[_kind(dim) for dim in main.dims].index(_POINTS)]
+    if values.dtype.kind not in "iuf" or values.ndim != 2 or len(values) != size:
+        return []
+    return [
+        Coordinate(f"coordinate_{number}", units, (named[0],), column)
+        for number, column in enumerate(values.T)
+    ]
+
+
+def _kind(dim: Any) -> str:
+    told = plain_attrs(dict(dim[0].attrs)) if len(dim) else {}
+    return str(told.get("dimension_type", "")).upper()
 
 
 def _coordinate(name: str, told: Mapping[str, Any], sizes: Mapping[str, int]) -> Coordinate | None:

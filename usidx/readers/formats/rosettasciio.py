@@ -32,6 +32,7 @@ from usidx.readers.raw import FileIdentity, LoadedArray
 from usidx.readers.scans import scan
 
 _ENERGIES = ("eV", "keV")
+_SCANNED = ("R_x", "R_y", "Rx", "Ry")
 _PANTA_RHEI = (
     "Panta Rhei files come back with wrong values when RosettaSciIO reads them lazily, and hold "
     "Python objects; save them as HDF5 or DM there"
@@ -307,10 +308,13 @@ def _navigation(said: Sequence[Mapping[str, Any]], module: str) -> list[bool]:
     """Whether the probe moves along each axis.
 
     Energies of a Gatan spectrum image may come first in the file and be marked as navigation; an
-    EMD file marks nothing.
+    EMD file marks nothing, but py4DSTEM's names tell real space from reciprocal space.
     """
     marked = [bool(axis.get("navigate")) for axis in said]
     energies = [axis.get("units") in _ENERGIES for axis in said]
+    scanned = [str(axis.get("name")) in _SCANNED for axis in said]
+    if module == "emd" and not any(marked) and any(scanned) and not all(scanned):
+        return scanned
     is_gatan = module == "digitalmicrograph" and any(
         energy and mark for energy, mark in zip(energies, marked)
     )
