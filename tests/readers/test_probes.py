@@ -14,14 +14,20 @@ from usidx.errors import DamagedStoreError, NotUsidError
 from usidx.testing import check_reader
 
 
-def wave(values: Any, *, order: str = "<", labels: list[str] | None = None) -> bytes:
+def wave(
+    values: Any,
+    *,
+    order: str = "<",
+    labels: list[str] | None = None,
+    along: int = 2,
+    note: bytes = b"ScanSize: 2e-06\rChannel: Height\r",
+) -> bytes:
     """A binary wave of version 5; `values` has its dimensions as Igor counts them."""
     kinds = {"f4": 2, "f8": 4, "i1": 8, "i2": 16, "u2": 80, "c8": 3, "i4": 32, "c16": 5}
-    note = b"ScanSize: 2e-06\rChannel: Height\r"
     raw_labels = b"".join(each.encode().ljust(32, b"\0") for each in labels or [])
     dims = [*values.shape, *[0] * (4 - values.ndim)]
     size = 320 + values.nbytes
-    sizes = [0, 0, len(raw_labels), 0]
+    sizes = [len(raw_labels) if number == along else 0 for number in range(4)]
     file = struct.pack(
         f"{order}hhiiii4i4iiii", 5, 0, size, 0, len(note), 0, 0, 0, 0, 0, *sizes, 0, 0, 0
     )
@@ -118,6 +124,34 @@ def test_channels_of_igor(tmp_path: pathlib.Path) -> None:
     np.testing.assert_array_equal(usidx.open(tmp_path / "a.ibw", "Phase"), values[..., 1].T)
 
 
+def test_force_curves_of_igor(tmp_path: pathlib.Path) -> None:
+    """The columns of a wave have names there; they are no axis of a map."""
+    values = np.random.default_rng(0).random((7, 4))
+    labels = ["", "Raw", "Defl", "Phase", "UserIn1"]
+    note = "ScanSize: 2e-06\rmade up\rOffset: 5 µm".encode("mac-roman")
+    (tmp_path / "a.ibw").write_bytes(wave(values, order=">", labels=labels, along=1, note=note))
+    names = [each.path.rpartition("/")[2] for each in usidx.list_mains(tmp_path / "a.ibw")]
+    assert names == labels[1:]
+    for number, (name, units) in enumerate(zip(names, ("V", "V", "deg", ""), strict=True)):
+        opened = usidx.open(tmp_path / "a.ibw", name)
+        np.testing.assert_array_equal(opened, values[:, number])
+        np.testing.assert_allclose(opened.point, -1 + 0.5 * np.arange(7))
+        assert (opened.usid.position_dims, opened.usid.units) == ((), units)
+    assert opened.attrs["data_units"] == "V"
+    assert (opened.attrs["note"], opened.attrs["Offset"]) == ("made up", "5 µm")
+
+
+def test_waves_without_points_and_of_complex_integers(tmp_path: pathlib.Path) -> None:
+    for place, said, message in ((132, b"\0\0\0\0", "without points"), (80, b"\x11\0", "Redim")):
+        raw = bytearray(wave(np.zeros(4, "i2")))
+        raw[place : place + len(said)] = said
+        raw[2:4] = b"\0\0"
+        raw[2:4] = struct.pack("<H", -int(np.frombuffer(raw[:384], "<i2").sum()) % 65536)
+        (tmp_path / "a.ibw").write_bytes(raw)
+        with pytest.raises(NotUsidError, match=message):
+            usidx.open(tmp_path / "a.ibw")
+
+
 @pytest.mark.parametrize("way", ["up", "down"])
 def test_images_of_nanonis(tmp_path: pathlib.Path, way: str) -> None:
     images = np.random.default_rng(0).random((3, 4, 6)).astype(">f4")
@@ -188,6 +222,60 @@ def test_grids_of_nanonis(tmp_path: pathlib.Path) -> None:
     path.write_bytes(grid(spectra, 0))
     with pytest.raises(DamagedStoreError, match="before its first spectrum"):
         usidx.open(path, "Current")
+
+
+def test_names_and_letters_of_nanonis(tmp_path: pathlib.Path) -> None:
+    """Names of channels with blanks, units that are missing, and the letters of Windows."""
+    head = (
+        ":NANONIS_VERSION:\n2\n:SCAN_PIXELS:\n 6 4\n:SCAN_RANGE:\n 2E-8 1E-8\n:COMMENT:\n5 µm\n"
+        ":DATA_INFO:\n\tChannel\tName\tUnit\tDirection\tCalibration\tOffset\n"
+        "\t0\tMy signal\t\tboth\t1E-9\t0\n\n:SCANIT_END:\n\n\n"
+    )
+    images = np.random.default_rng(0).random((2, 4, 6)).astype(">f4")
+    path = tmp_path / "a.sxm"
+    path.write_bytes(head.encode("cp1252") + b"\x1a\x04" + images.tobytes())
+    opened = usidx.open(path, "My signal_backward")
+    np.testing.assert_array_equal(opened, images[1])
+    assert (opened.attrs["COMMENT"], opened.usid.units) == ("5 µm", "")
+    text = "Experiment\tA\t\nNote\t5 µm\t\n\n[DATA]\nBias (V)\tI (A)\tI (A)\n0\t1\t2\n1\t3\tNaN\n"
+    (tmp_path / "a.dat").write_bytes(text.encode("cp1252"))
+    np.testing.assert_array_equal(usidx.open(tmp_path / "a.dat", "I"), [1, 3])
+    second = usidx.open(tmp_path / "a.dat", "I 2")
+    np.testing.assert_array_equal(second, [2, np.nan])
+    assert (second.attrs["Note"], second.usid.units) == ("5 µm", "A")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"Sweep Start;Sweep End", b"Gain;Setpoint"),
+        (b"Points=", b'Segment Start (V), Segment End (V)="-1,1"\r\nPoints='),
+        (b"", b""),
+    ],
+)
+def test_sweeps_that_are_no_line(tmp_path: pathlib.Path, old: bytes, new: bytes) -> None:
+    """Where nothing says where points lie, they are counted; start and end are kept."""
+    spectra = np.random.default_rng(0).random((3, 4, 1, 8)).astype("f4")
+    raw = grid(spectra, 5)
+    if not old:  # the second position was swept further than the first
+        at = raw.index(b":HEADER_END:\r\n") + len(b":HEADER_END:\r\n") + (5 + 8) * 4
+        raw = raw[: at + 4] + np.array([2], ">f4").tobytes() + raw[at + 8 :]
+    (tmp_path / "a.3ds").write_bytes(raw.replace(old, new) if old else raw)
+    opened = usidx.open(tmp_path / "a.3ds")
+    assert opened.dims == ("Y", "X", "point")
+    np.testing.assert_array_equal(opened.point, np.arange(8))
+    np.testing.assert_array_equal(opened.measured, (np.arange(12) < 5).reshape(3, 4))
+    first = "Gain at start" if b"Gain" in new else "Sweep Start at start"
+    np.testing.assert_array_equal(opened[first].values.reshape(-1)[:5], -1)
+
+
+def test_grids_that_are_turned(tmp_path: pathlib.Path) -> None:
+    spectra = np.random.default_rng(0).random((3, 4, 1, 8)).astype("f4")
+    path = tmp_path / "a.3ds"
+    path.write_bytes(grid(spectra, 12).replace(b"3E-9;0\r\n", b"3E-9;30\r\n"))
+    opened = usidx.open(path)
+    assert opened.attrs["angle"] == "30.0"
+    assert opened["X at start"].dims == ("Y", "X")
 
 
 def test_spectra_of_nanonis(tmp_path: pathlib.Path) -> None:

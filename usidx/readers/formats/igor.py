@@ -4,7 +4,8 @@ Version 5 has up to four dimensions; versions 1 to 3, of old releases, have one 
 Technical Note 3).
 
 Of an image or a volume the first two dimensions are positions, of a single trace the points are
-spectroscopic. Where layers have names, as the channels of a scan have, each is a Main.
+spectroscopic. Where the parts along the last dimension have names, as the channels of a scan or of
+a force curve have, each is a Main.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ _OLD_WAVE = "hI20shhI4s4sihddhhhddbbIiI2sII"
 _OLD_PADDING = 16
 _TYPES = {2: "f4", 4: "f8", 8: "i1", 16: "i2", 32: "i4", 128: "i8"}
 _COMPLEX, _UNSIGNED = 1, 64
+# Beginnings of the names of channels, and their units where they are not those of the wave.
+_CHANNELS = {
+    "height": "", "zsens": "", "raw": "", "defl": "", "amp": "", "phase": "deg", "freq": "Hz",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,19 +94,37 @@ def read(path: str) -> Sequence[Foreign]:
     # dimension 0 of Igor is the fastest one
     axes = [_axis(wave, number, len(wave.shape)) for number in range(len(wave.shape))]
     attrs = _note(wave.note)
-    layers = wave.labels[2] if len(wave.shape) == 3 and len(wave.labels[2]) > 1 else ()
-    if not layers:
+    names = wave.labels[len(wave.shape) - 1] if len(wave.shape) > 1 else ()
+    if not any(names[1:]):
         array = RawArray(path, wave.shape[::-1], wave.dtype, wave.start, strides[::-1])
         return [Foreign(name, array, tuple(axes[::-1]), name, wave.data_units, attrs)]
-    found = []
-    for number in range(wave.shape[2]):
+    last = len(wave.shape) - 1
+    axes = [_axis(wave, number, last) for number in range(last)]
+    if wave.data_units:
+        attrs["data_units"] = wave.data_units
+    found: list[Foreign] = []
+    for number in range(wave.shape[last]):
         # the first label is of the dimension itself
-        label = layers[number + 1] if number + 1 < len(layers) else f"layer_{number}"
-        place = wave.start + number * strides[2]
-        array = RawArray(path, wave.shape[1::-1], wave.dtype, place, strides[1::-1])
+        label = names[number + 1] if number + 1 < len(names) else ""
         main = (label or f"layer_{number}").replace("/", "_")
-        found.append(Foreign(main, array, tuple(axes[1::-1]), main, wave.data_units, attrs))
+        main = f"{main}_{number}" if any(each.name == main for each in found) else main
+        place = wave.start + number * strides[last]
+        array = RawArray(path, wave.shape[:last][::-1], wave.dtype, place, strides[:last][::-1])
+        units = _units(main, wave.data_units)
+        found.append(Foreign(main, array, tuple(axes[::-1]), main, units, attrs))
     return found
+
+
+def _units(channel: str, units: str) -> str:
+    """Those of a channel of a scan, for all of which a wave has one text of units.
+
+    Heights and deflections have those of the wave, phases degrees; of others nothing is said.
+    """
+    lower = channel.lower()
+    for begins, known in _CHANNELS.items():
+        if lower.startswith(begins):
+            return known or units
+    return ""
 
 
 def _headers(path: str) -> _Wave:
@@ -118,28 +141,29 @@ def _headers(path: str) -> _Wave:
             told[3], told[4], told[5], told[6:10], told[10:14],
         )  # fmt: skip
         kind = of_wave[4]
-        if kind & ~_COMPLEX & ~_UNSIGNED not in _TYPES:
-            raise NotUsidError(f"{path!r} is a wave of text or of other waves, not of numbers")
+        _check_kind(path, kind)
         shape = tuple(n for n in of_wave[11:15] if n > 0)
+        if not shape:
+            raise NotUsidError(f"{path!r} is a wave without points")
         dtype = _dtype(order, kind)
         stop = _DATA + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         if os.fstat(file.fileno()).st_size < stop + formula + note:
             raise DamagedStoreError(f"{path!r} is cut short: its header needs {stop + note} bytes")
         file.seek(stop + formula)
-        text = _text(file.read(note))
-        long_units = _text(file.read(data_units))
-        long_dims = [_text(file.read(size)) for size in dim_units]
-        names = [_labels(file.read(size)) for size in labels]
-    short = [_text(of_wave[24][n : n + 4]) for n in range(0, 16, 4)]
+        text = _text(file.read(note), order)
+        long_units = _text(file.read(data_units), order)
+        long_dims = [_text(file.read(size), order) for size in dim_units]
+        names = [_labels(file.read(size), order) for size in labels]
+    short = [_text(of_wave[24][n : n + 4], order) for n in range(0, 16, 4)]
     return _Wave(
         order=order,
         shape=shape,
         dtype=dtype,
         steps=of_wave[15:19],
         starts=of_wave[19:23],
-        data_units=long_units or _text(of_wave[23]),
+        data_units=long_units or _text(of_wave[23], order),
         dim_units=tuple(long or brief for long, brief in zip(long_dims, short)),
-        name=_text(of_wave[8]),
+        name=_text(of_wave[8], order),
         note=text,
         labels=tuple(names),
     )
@@ -157,8 +181,7 @@ def _old_headers(path: str, order: str, version: int) -> _Wave:
             )
         sizes, told = of_file.unpack_from(head), of_wave.unpack_from(head, of_file.size)
         kind, name, data_units, units, points = told[0], told[2], told[6], told[7], told[8]
-        if kind & ~_COMPLEX & ~_UNSIGNED not in _TYPES:
-            raise NotUsidError(f"{path!r} is a wave of text or of other waves, not of numbers")
+        _check_kind(path, kind)
         dtype = _dtype(order, kind)
         stop = start + points * dtype.itemsize
         note = sizes[2] if version > 1 else 0
@@ -167,20 +190,31 @@ def _old_headers(path: str, order: str, version: int) -> _Wave:
         ):
             raise DamagedStoreError(f"{path!r} is cut short: its header needs {stop + note} bytes")
         file.seek(stop + _OLD_PADDING)
-        text = _text(file.read(note))
+        text = _text(file.read(note), order)
     return _Wave(
         order=order,
         shape=(points,),
         dtype=dtype,
         steps=(told[10],),
         starts=(told[11],),
-        data_units=_text(data_units),
-        dim_units=(_text(units),),
-        name=_text(name),
+        data_units=_text(data_units, order),
+        dim_units=(_text(units, order),),
+        name=_text(name, order),
         note=text,
         labels=((),),
         start=start,
     )
+
+
+def _check_kind(path: str, kind: int) -> None:
+    plain = kind & ~_COMPLEX & ~_UNSIGNED
+    if plain not in _TYPES:
+        raise NotUsidError(f"{path!r} is a wave of text or of other waves, not of numbers")
+    if kind & _COMPLEX and plain not in (2, 4):
+        raise NotUsidError(
+            f"{path!r} is a wave of complex whole numbers, which NumPy has no type for; make it "
+            "one of complex floats in Igor (Redimension/C/D)"
+        )
 
 
 def _dtype(order: str, kind: int) -> np.dtype[Any]:
@@ -200,25 +234,34 @@ def _axis(wave: _Wave, number: int, count: int) -> Axis:
     return make(names[number], wave.dim_units[number], values)
 
 
-def _labels(raw: bytes) -> tuple[str, ...]:
-    return tuple(_text(raw[at : at + 32]) for at in range(0, len(raw), 32))
+def _labels(raw: bytes, order: str) -> tuple[str, ...]:
+    return tuple(_text(raw[at : at + 32], order) for at in range(0, len(raw), 32))
 
 
-def _text(raw: bytes) -> str:
-    return raw.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
+def _text(raw: bytes, order: str) -> str:
+    """In UTF-8, or in the letters of the system that older versions of Igor ran on."""
+    raw = raw.split(b"\0", 1)[0]
+    try:
+        return raw.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return raw.decode("cp1252" if order == "<" else "mac-roman", "replace").strip()
 
 
 def _note(text: str) -> dict[str, Any]:
-    """The lines "Name: value" of a note as attributes, numbers as numbers."""
+    """The lines "Name: value" of a note as attributes, numbers as numbers; others as `note`."""
     found: dict[str, Any] = {}
+    others = []
     for line in text.replace("\r", "\n").splitlines():
         name, colon, value = line.partition(":")
         if not colon or not name.strip():
+            others.append(line.strip())
             continue
         try:
             found[name.strip()] = float(value)
         except ValueError:
             found[name.strip()] = value.strip()
+    if any(others):
+        found["note"] = "\n".join(filter(None, others))
     return found
 
 

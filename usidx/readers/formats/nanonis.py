@@ -76,7 +76,13 @@ def head_end(path: str, start: int) -> int:
 
 def _channels(table: str) -> list[tuple[str, str, tuple[str, ...]]]:
     """(name, units, ways) of each channel."""
-    rows = [line.split() for line in table.splitlines() if line.strip()]
+    # names that people gave may have blanks
+    tab = "\t" if "\t" in table else None
+    rows = [
+        [cell.strip() for cell in line.strip("\r\n").removeprefix("\t").split(tab)]
+        for line in table.splitlines()
+        if line.strip()
+    ]
     heads = [each.lower() for each in rows[0]]
     name, unit, way = (heads.index(each) for each in ("name", "unit", "direction"))
     return [
@@ -92,7 +98,7 @@ def _channels(table: str) -> list[tuple[str, str, tuple[str, ...]]]:
 def _sections(head: str) -> dict[str, str]:
     """{NAME: text} of a header whose names stand between colons."""
     parts = re.split(r"^:([^:\n]+):\s*$", head, flags=re.MULTILINE)
-    return {name.strip(): text.strip() for name, text in zip(parts[1::2], parts[2::2])}
+    return {name.strip(): text.strip(" \r\n") for name, text in zip(parts[1::2], parts[2::2])}
 
 
 def read_grid(path: str) -> Sequence[Foreign]:
@@ -126,17 +132,20 @@ def read_grid(path: str) -> Sequence[Foreign]:
     whole = min(whole, nx * ny)
     sweep, units = _told(told.get("Sweep Signal", "Index"))
     parameters = RawArray(path, (whole, count), _FLOAT, start, (each, _FLOAT.itemsize))[:]
-    values = _sweep(parameters[0], points)
+    values = _sweep(told, parameters, points)
+    swept = spectroscopic("point", size=points)
+    if values is not None:
+        swept = spectroscopic(sweep, units, values, quantity=sweep)
     axes = (
         position("Y", "m", middle_y + np.linspace(-height / 2, height / 2, ny)),
         position("X", "m", middle_x + np.linspace(-width / 2, width / 2, nx)),
-        spectroscopic(sweep, units, values, quantity=sweep),
+        swept,
     )
-    coordinates = _at_each(told, parameters, ny, nx)
+    coordinates = _at_each(told, parameters, ny, nx, angle, values is None)
     attrs = {name: value for name, value in told.items() if len(value) < 1000}
     attrs["angle"] = str(angle)
     found = []
-    for number, channel in enumerate(channels):
+    for number, channel in enumerate(_numbered(channels)):
         place = start + (count + number * points) * _FLOAT.itemsize
         spectra = RawArray(path, (whole, points), _FLOAT, place, (each, _FLOAT.itemsize))
         array = SyncedArray(spectra, (ny, nx), 0, np.nan, spectra.dtype)
@@ -147,28 +156,61 @@ def read_grid(path: str) -> Sequence[Foreign]:
     return found
 
 
-def _sweep(parameters: Array, points: int) -> Array:
-    """Values of the sweep: its first two parameters are start and end."""
-    if parameters.size < 2:
-        return np.arange(points)
-    return np.linspace(float(parameters[0]), float(parameters[1]), points)
+def _parameters(told: Mapping[str, str]) -> list[str]:
+    """Names of what stands before the spectra at each position."""
+    names = told.get("Fixed parameters", "").split(";")
+    names += told.get("Experiment parameters", "").split(";")
+    return [each for each in names if each]
+
+
+def _sweep(told: Mapping[str, str], parameters: Array, points: int) -> Array | None:
+    """Values of the sweep; None where nothing says them.
+
+    Its start and end are the first two parameters, unless these have other names. Of a sweep in
+    segments, or one that differs from position to position, they do not say where points lie.
+    """
+    names = [_told(each)[0] for each in _parameters(told)] or ["Sweep Start", "Sweep End"]
+    if names[:2] != ["Sweep Start", "Sweep End"] or parameters.shape[1] < 2:
+        return None
+    if any("segment start" in each.lower() for pair in told.items() for each in pair):
+        return None
+    if not np.all(parameters[:, :2] == parameters[0, :2]):
+        return None
+    return np.linspace(float(parameters[0, 0]), float(parameters[0, 1]), points)
 
 
 def _at_each(
-    told: Mapping[str, str], parameters: Array, ny: int, nx: int
+    told: Mapping[str, str], parameters: Array, ny: int, nx: int, angle: float, with_sweep: bool
 ) -> tuple[Coordinate, ...]:
-    """What was measured once at each position, such as the height."""
-    names = [each for each in told.get("Fixed parameters", "").split(";") if each]
-    names += [each for each in told.get("Experiment parameters", "").split(";") if each]
+    """What was measured once at each position, such as the height.
+
+    The place is among it where the grid is turned, start and end of the sweep where `with_sweep`;
+    of a grid that was stopped `measured` is 0 where nothing was.
+    """
+    known = [] if with_sweep else ["Sweep Start", "Sweep End"]
+    known += [] if angle else ["X", "Y"]
     found = []
-    for column, label in enumerate(names[: parameters.shape[1]]):
+    for column, label in enumerate(_parameters(told)[: parameters.shape[1]]):
         name, units = _told(label)
-        if name in ("Sweep Start", "Sweep End", "X", "Y"):
+        if name in known:
             continue
         values = np.full(ny * nx, np.nan)
         values[: len(parameters)] = parameters[:, column]
         found.append(Coordinate(f"{name} at start", units, ("Y", "X"), values.reshape(ny, nx)))
+    if len(parameters) < ny * nx:
+        mask = (np.arange(ny * nx) < len(parameters)).astype(np.uint8).reshape(ny, nx)
+        found.append(Coordinate("measured", "", ("Y", "X"), mask))
     return tuple(found)
+
+
+def _numbered(labels: Sequence[str]) -> list[str]:
+    """Labels, of which those that are there twice have a number."""
+    found: list[str] = []
+    for each in labels:
+        name, units = _told(each)
+        before = sum(_told(other)[0] == name for other in labels[: len(found)])
+        found.append(f"{name} {before + 1} ({units})" if before else each)
+    return found
 
 
 def read_spectrum(path: str) -> Sequence[Foreign]:
@@ -177,7 +219,7 @@ def read_spectrum(path: str) -> Sequence[Foreign]:
     sweep, units = _told(table.heads[0])
     token = (path, FileIdentity.of(path))
     found = []
-    for number, head in enumerate(table.heads[1:], start=1):
+    for number, head in enumerate(_numbered(table.heads[1:]), start=1):
         name, of = _told(head)
         array = LoadedArray(_Column(path, number), (len(table.values),), np.dtype("f8"), token)
         axis = spectroscopic(sweep, units, table.values[:, 0], quantity=sweep)
@@ -205,8 +247,8 @@ class _Table:
 
     @classmethod
     def of(cls, path: str) -> _Table:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read()
+        with open(path, "rb") as file:
+            text = _text(file.read())
         notes, mark, rest = text.partition("[DATA]")
         lines = rest.strip("\r\n").splitlines()
         if not mark or len(lines) < 2:
@@ -243,7 +285,15 @@ def _header(path: str, end: bytes) -> tuple[str, int]:
     at = head.find(end)
     if at < 0:
         raise DamagedStoreError(f"{path!r} is cut short: its header has no end")
-    return head[:at].decode("utf-8", "replace").replace("\r\n", "\n"), at + len(end)
+    return _text(head[:at]).replace("\r\n", "\n"), at + len(end)
+
+
+def _text(raw: bytes) -> str:
+    """In UTF-8, or in the letters of Windows that older versions write."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", "replace")
 
 
 def _told(label: str) -> tuple[str, str]:
