@@ -9,6 +9,7 @@ import xarray as xr
 import usidx
 from usidx import steps
 from usidx.errors import OptionError, PlanError
+from usidx.testing import make_main
 
 EXPECTED = {
     "add": lambda a, b: a + b,
@@ -59,3 +60,12 @@ def test_other_grids_are_refused(frames: xr.DataArray) -> None:
         steps.combine(frames, other=frames.expand_dims("Z"), how="multiply")
     with pytest.raises(OptionError, match=r"\(did you mean 'add'"):
         steps.combine(frames, other=frames, how="ad")
+
+
+@pytest.mark.parametrize("how", ["add", "subtract", "multiply", "divide", "contrast"])
+def test_counts_do_not_go_round_at_the_end_of_their_range(how: str) -> None:
+    up = (make_main(dtype="uint8") % 7 + 1).assign_attrs(units="")
+    down = (up * 30).astype("uint8")
+    found = steps.combine(up, other=down, how=how)
+    a, b = up.values.astype(float), down.values.astype(float)
+    np.testing.assert_allclose(found, EXPECTED[how](a, b), rtol=1e-6)

@@ -104,3 +104,10 @@ def test_what_does_not_fit_is_said(frames: xr.DataArray) -> None:
         steps.pick(frames, at={"Z": 1})
     with pytest.raises(PlanError, match="a Dataset of two components"):
         steps.curl_divergence(frames)
+
+
+def test_places_that_nobody_knows_are_not_the_nearest() -> None:
+    data = xr.DataArray([1, 2, 3], dims="X", coords={"X": [np.nan, 0.0, 1.0]})
+    assert int(steps.pick(data, at={"X": 0.9})) == 3
+    with pytest.raises(PlanError, match="must be numbers"):
+        steps.pick(data, at={"X": np.nan})

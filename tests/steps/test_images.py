@@ -97,3 +97,14 @@ def test_lists_have_no_neighbours(main: xr.DataArray) -> None:
         steps.crop(main, to={"X": (90, 91)})
     with pytest.raises(PlanError, match="from 1 to 13"):
         steps.bin(main, by={"Y": 14})
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_gap_has_no_place_in_the_order_of_values(dtype: str) -> None:
+    data = make_main((9, 10, 3), dtype=dtype)
+    data[4, 5, 1], data[0, 0, 2] = np.nan, np.nan
+    expected = ndimage.generic_filter(data.values.astype(float), np.median, size=(3, 5, 1))
+    for each in (data, data.chunk(Y=4, X=5, Frequency=2)):
+        found = steps.median_filter(each, size={"Y": 3, "X": 5})
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, expected)

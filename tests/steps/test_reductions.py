@@ -91,3 +91,27 @@ def test_reductions_that_are_none() -> None:
         steps.reduce(make_main(), how="meann")
     with pytest.raises(PlanError, match="complex values have no median"):
         steps.reduce(make_main(dtype="complex64"), how="median")
+
+
+@pytest.mark.parametrize("chunks", [None, {"Y": 2}, {"Y": 2, "Frequency": 5}])
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+def test_what_was_not_measured_sums_up_to_nothing_known(chunks, dtype: str) -> None:
+    main = make_main(dtype=dtype)
+    main[1, 2], main[0, 0, 3] = np.nan, np.nan
+    main = main if chunks is None else main.chunk(chunks)
+    expected = np.nansum(main.values, -1)
+    expected[1, 2] = np.nan
+    for found in (steps.sum(main), steps.reduce(main, how="sum")):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_the_lowest_of_ints_has_a_magnitude() -> None:
+    main = make_main(dtype="int16")
+    main[1, 1, 1] = -32768
+    found = steps.peak_response(main)
+    np.testing.assert_array_equal(found, abs(main.values.astype(int)).max(-1))
+
+
+def test_sums_of_16_bits_reach_further() -> None:
+    main = make_main(dtype="float16") + np.float16(6000)
+    np.testing.assert_allclose(steps.sum(main), main.values.astype(float).sum(-1), rtol=1e-3)

@@ -20,7 +20,8 @@ from usidx.steps.maxima import peaks
 from usidx.steps.reductions import mean, peak_response, reduce, statistics, stddev, sum
 from usidx.steps.sampling import resample
 from usidx.steps.sho import sho_guess
-from usidx.steps.spectra import derivative, integrate, normalize, savgol, smooth
+from usidx.steps.smoothing import savgol, smooth
+from usidx.steps.spectra import derivative, integrate, normalize
 from usidx.steps.thresholds import threshold
 
 __all__ = [

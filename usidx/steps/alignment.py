@@ -10,6 +10,7 @@ import xarray as xr
 
 from usidx.arrays.apply import (
     check_dims,
+    check_values,
     floating,
     frame_dims,
     spacing,
@@ -81,7 +82,7 @@ def drift(
 
 
 @register
-@step("Align", version="1")
+@step("Align", version="2")
 def align(
     data: xr.DataArray,
     *,
@@ -148,13 +149,14 @@ def shifts(images: Array, references: Array, *, upsample: int) -> Array:
     pairs = [np.broadcast_to(each, shape).reshape(-1, *shape[-2:]) for each in (images, references)]
     found = np.zeros((len(pairs[0]), 2))
     for row, (image, reference) in enumerate(zip(*pairs, strict=True)):
-        if not np.isfinite(image).all():
+        if not (np.isfinite(image).all() and np.isfinite(reference).all()):
             raise PlanError(
                 "an image of the stack has values that are not finite, and where it lies cannot be "
                 "told; crop them away, or fill them first, with array.fillna(...)"
             )
         back, _, _ = phase_cross_correlation(reference, image, upsample_factor=upsample)
-        found[row] = 0.0 - np.asarray(back)  # 0, not -0
+        # 0, not -0; in 64 bits, where parts of a pixel add up to whole ones
+        found[row] = 0.0 - np.round(np.asarray(back, float) * upsample) / upsample
     return found.reshape(*shape[:-2], 2)
 
 
@@ -162,7 +164,8 @@ def shifted_back(images: Array, down: Array, right: Array, *, order: int) -> Arr
     """Images, shape (..., v, u), moved back by pixels down and right, shape (...); NaN outside."""
     from scipy import ndimage
 
-    moves = np.broadcast_arrays(down, right, images[..., 0, 0])[:2]
+    # what rounding adds to a shift would leave nothing of the pixels at the edge
+    moves = [each.round(6) for each in np.broadcast_arrays(down, right, images[..., 0, 0])[:2]]
     flat = images.reshape(-1, *images.shape[-2:])
     found = np.empty_like(flat)
     for row, (y, x) in enumerate(zip(*(each.ravel() for each in moves), strict=True)):
@@ -175,6 +178,8 @@ def _moved(
 ) -> xr.DataArray:
     """Pixels that each image has moved since the first one, (along, axis)."""
     others = [dim for dim in data.dims if dim not in (along, *dims)]
+    if data.dtype.kind == "f":
+        data = data.astype(floating(data.dtype), copy=False)
     images = data.mean(others) if others else data
     if images.chunks is not None:
         images = images.chunk({along: 1} | dict.fromkeys(dims, -1))
@@ -204,6 +209,7 @@ def _moved(
 def _image_dims(data: xr.DataArray, along: str, over: Over) -> tuple[str, str]:
     """The dimensions of images, where everything else is in order."""
     check_dims(data, [along])
+    check_values(data)
     if over is None:
         roles = known_roles(data)
         maps = [dim for dim, role in roles.items() if role == "position" and dim != along]

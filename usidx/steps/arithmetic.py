@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from usidx.arrays.apply import floating
 from usidx.errors import OptionError, PlanError, did_you_mean
 from usidx.step import register, step
 
@@ -24,7 +25,7 @@ _NEAR = 1e-6
 
 
 @register
-@step("Combine", version="1")
+@step("Combine", version="2")
 def combine(
     data: xr.DataArray,
     *,
@@ -46,7 +47,8 @@ def combine(
 
     Returns
     -------
-    DataArray : with the labels of `data`, in the units that follow
+    DataArray : with the labels of `data`, in the units that follow; in floating point, where no
+        difference of counts and no product goes round at the end of their range
 
     Raises
     ------
@@ -70,7 +72,9 @@ def combine(
             f"these Mains are not of the same grid and cannot be combined by {how!r}: "
             f"{'; '.join(wrong)}. Crop or interpolate one of them to the grid of the other first"
         )
-    found = _WAYS[how](data, other.drop_vars(list(other.coords)))
+    dtype = floating(np.result_type(data.dtype, other.dtype))
+    plain = other.drop_vars(list(other.coords)).astype(dtype, copy=False)
+    found = _WAYS[how](data.astype(dtype, copy=False), plain)
     units = {
         "multiply": "·".join(filter(None, [unit, its])),
         "divide": "" if unit == its else f"{unit or '1'}/({its})".removesuffix("/()"),

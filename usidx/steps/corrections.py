@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from usidx.arrays.apply import apply_over, check_dims, floating, values_along
+from usidx.arrays.apply import apply_over, check_dims, check_values, floating, values_along
 from usidx.arrays.roles import known_roles
 from usidx.errors import OptionError, PlanError
 from usidx.model.dimension import Array
@@ -206,6 +206,7 @@ def level(data: xr.DataArray | xr.Dataset, *, order: Literal[0, 1] = 1) -> Any:
     maps = [dim for dim, role in known_roles(data).items() if role == "position"]
     if not maps:
         raise PlanError("there is no map: no dimension is known as a position")
+    check_values(data)
     dtype = floating(data.dtype)
     terms = _terms(data, maps, order)
     bare = data.drop_vars(list(data.coords)).astype(np.result_type(dtype, float))

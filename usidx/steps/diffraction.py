@@ -10,6 +10,7 @@ import xarray as xr
 from usidx.arrays.apply import (
     apply_over,
     check_dims,
+    check_values,
     floating,
     frame_dims,
     units_along,
@@ -291,9 +292,12 @@ def pick(data: xr.DataArray, *, at: Mapping[str, float]) -> xr.DataArray:
             f"at={dict(at)!r} must name coordinates along one dimension, which are "
             f"{', '.join(known) or 'none'}"
         )
+    check_values(data)
     distances: dict[str, Array] = {}
     for name, value in at.items():
         dim = str(data.coords[name].dims[0])
         square = (np.asarray(data.coords[name].values, dtype=float) - float(value)) ** 2
         distances[dim] = distances.get(dim, 0) + square
-    return data.isel({dim: int(each.argmin()) for dim, each in distances.items()}, drop=True)
+    if any(np.isnan(each).all() for each in distances.values()):
+        raise PlanError(f"at={dict(at)!r} must be numbers, and the coordinates have to have some")
+    return data.isel({dim: int(np.nanargmin(each)) for dim, each in distances.items()}, drop=True)

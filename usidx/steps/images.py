@@ -82,14 +82,15 @@ def _gaussian(block: Array, axes: tuple[int, ...], *, sigma: Any, truncate: floa
 
 
 @register
-@step("Median_Filter", version="1")
+@step("Median_Filter", version="2")
 def median_filter(
     data: xr.DataArray, *, size: int | Mapping[str, int] = 3, over: Over = None
 ) -> xr.DataArray:
-    """Maps or frames of which each value is the median of its neighbourhood.
+    r"""Maps or frames of which each value is the median of its neighbourhood.
 
-    Edges are mirrored (`scipy.ndimage.median_filter`). Blocks get what they need of their
-    neighbours. Single values that stick out are gone, edges stay.
+    :math:`c_p = \mathrm{median}\, \{d_q : |q - p| \le n / 2\}`. Edges are mirrored
+    (`scipy.ndimage.median_filter`). Blocks get what they need of their neighbours. Single values
+    that stick out are gone, edges stay. NaN wherever the neighbourhood has a NaN.
 
     Parameters
     ----------
@@ -128,7 +129,13 @@ def _median(block: Array, axes: tuple[int, ...], *, size: tuple[int, ...]) -> Ar
     whole = [1] * block.ndim
     for axis, each in zip(axes, size, strict=True):
         whole[axis] = each
-    return np.asarray(ndimage.median_filter(block, size=tuple(whole)))
+    bad = np.isnan(block) if block.dtype.kind == "f" else np.zeros((), bool)
+    if not bad.any():
+        return np.asarray(ndimage.median_filter(block, size=tuple(whole)))
+    # a NaN has no place in the order of values
+    reach = ndimage.maximum_filter(bad.astype(np.uint8), size=tuple(whole)).astype(bool)
+    found = ndimage.median_filter(np.where(bad, 0, block), size=tuple(whole))
+    return np.where(reach, np.nan, found)
 
 
 @register
@@ -278,7 +285,8 @@ def overlapping(
 def _filtered(
     block: Array, *, function: Any, axes: tuple[int, ...], dtype: np.dtype[Any], **kwargs: Any
 ) -> Array:
-    found = function(block.astype(dtype, copy=False), axes, **kwargs)
+    inside = floating(dtype) if dtype.kind == "f" else dtype  # SciPy has no filters of 16 bits
+    found = function(block.astype(inside, copy=False), axes, **kwargs)
     return np.asarray(found, dtype)
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from usidx.arrays.apply import apply_over, check_dims, spectral_dim
+from usidx.arrays.apply import apply_over, check_dims, check_values, floating, spectral_dim
 from usidx.arrays.roles import known_roles
 from usidx.errors import OptionError, PlanError, did_you_mean
 from usidx.model.dimension import Array
@@ -18,7 +18,7 @@ REDUCTIONS = ("mean", "sum", "std", "var", "min", "max", "median")
 
 
 @register
-@step("Peak_Response", version="1", per_position=True)
+@step("Peak_Response", version="2", per_position=True)
 def peak_response(spectra: xr.DataArray, *, along: str | None = None) -> xr.DataArray:
     r"""The largest magnitude of each spectrum, :math:`\max_s |d(s)|`.
 
@@ -29,7 +29,7 @@ def peak_response(spectra: xr.DataArray, *, along: str | None = None) -> xr.Data
 
     Returns
     -------
-    DataArray : without the dimension `along`, real, in the units of the source
+    DataArray : without the dimension `along`, real, ints without sign, in the units of the source
 
     Raises
     ------
@@ -39,10 +39,14 @@ def peak_response(spectra: xr.DataArray, *, along: str | None = None) -> xr.Data
     --------
     >>> spectra = xr.DataArray([[1, -5, 2], [0, 3, 1]], dims=("X", "Bias"))
     >>> peak_response(spectra, along="Bias").values
-    array([5, 3])
+    array([5, 3], dtype=uint64)
     """
     dim = spectral_dim(spectra, along)
-    return abs(spectra).max(dim).assign_attrs(spectra.attrs)
+    check_values(spectra)
+    size = abs(spectra)
+    if size.dtype.kind == "i":  # the lowest one has no counterpart above 0 but without a sign
+        size = size.astype(size.dtype.str.replace("i", "u"))
+    return size.max(dim).assign_attrs(spectra.attrs)
 
 
 @register
@@ -147,7 +151,7 @@ def statistics(data: xr.DataArray, *, over: str | Sequence[str] | None = None) -
 
 
 @register
-@step("Reduce", version="1")
+@step("Reduce", version="2")
 def reduce(
     data: xr.DataArray,
     *,
@@ -158,7 +162,7 @@ def reduce(
 
     Of n values d: "mean" :math:`\bar d = \frac{1}{n} \sum d`, "sum" :math:`\sum d`, "var"
     :math:`\frac{1}{n} \sum |d - \bar d|^2` and "std" its root, "min", "max", and "median", for
-    which the dimensions are taken whole.
+    which the dimensions are taken whole. NaN where all are NaN.
 
     Parameters
     ----------
@@ -191,16 +195,19 @@ def reduce(
         raise PlanError(f"complex values have no {how}; take that of abs(data), .real or .imag")
     dims = _reduced(data, over)
     whole = data.chunk(dict.fromkeys(dims, -1)) if how == "median" and data.chunks else data
-    found: xr.DataArray = getattr(whole, how)(dims)
+    if how == "sum" and data.dtype.kind in "fc":
+        found = _sum(data.astype(floating(data.dtype), copy=False), dims)
+    else:
+        found = getattr(whole, how)(dims)
     unit = str(data.attrs.get("units", ""))
     units = f"({unit})^2" if how == "var" and unit else unit
     return found.assign_attrs(data.attrs, units=units)
 
 
 @register
-@step("Sum", version="1")
+@step("Sum", version="2")
 def sum(data: xr.DataArray, *, over: str | Sequence[str] | None = None) -> xr.DataArray:
-    r"""The sum :math:`\sum d` over dimensions, NaN left out.
+    r"""The sum :math:`\sum d` over dimensions, NaN left out; NaN where there is nothing else.
 
     Over frames, a detector of all pixels; over the positions of a map, the pattern of all of it.
 
@@ -251,12 +258,39 @@ def stddev(data: xr.DataArray, *, over: str | Sequence[str] | None = None) -> xr
     return reduce.function(data, how="std", over=over)
 
 
+def _sum(data: xr.DataArray, dims: list[str]) -> xr.DataArray:
+    if data.chunks is None or any(len(data.chunksizes[dim]) > 1 for dim in dims):
+        return data.sum(dims, min_count=1)
+    (found,) = apply_over(data, sum_of, dims, dtypes=[data.dtype], kwargs={"n_axes": len(dims)})
+    return found
+
+
+def sum_of(block: Array, *, n_axes: int) -> Array:
+    """Sums over the last axes of a block, NaN left out; NaN where there is nothing else.
+
+    Parameters
+    ----------
+    block : ndarray, floating or complex
+    n_axes : how many axes
+    """
+    axes = tuple(range(block.ndim - n_axes, block.ndim))
+    found = np.asarray(block.sum(axis=axes))
+    missing = np.isnan(found)
+    if missing.any():
+        there = ~np.isnan(block)
+        found = np.asarray(block.sum(axis=axes, where=there))
+        found = np.where(there.any(axis=axes), found, np.nan)
+    return found.astype(block.dtype, copy=False)
+
+
 def _reduced(data: xr.DataArray, over: str | Sequence[str] | None) -> list[str]:
     if over is None:
         dims = [dim for dim, role in known_roles(data).items() if role != "position"]
         if not dims:
             raise PlanError("there is no spectroscopic dimension left; say over=... which ones")
+        check_values(data)
         return dims
     dims = [over] if isinstance(over, str) else list(over)
     check_dims(data, dims)
+    check_values(data)
     return dims

@@ -1,4 +1,4 @@
-"""Spectra made smoother, steeper, comparable, or into a few numbers."""
+"""Spectra made steeper, comparable, or into a few numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import xarray as xr
 from usidx.arrays.apply import (
     apply_over,
     floating,
-    spacing,
     spectral_dim,
     units_along,
     values_along,
@@ -21,134 +20,6 @@ from usidx.model.dimension import Array
 from usidx.step import register, step
 
 NORMS = ("max", "range", "area", "norm", "standard")
-
-
-@register
-@step("Savgol", version="1", per_position=True)
-def savgol(
-    spectra: xr.DataArray,
-    *,
-    window: int,
-    order: int = 2,
-    derivative: int = 0,
-    along: str | None = None,
-) -> xr.DataArray:
-    """Spectra in which each value is that of a polynomial fitted to its neighbours.
-
-    Least squares of a polynomial over `window` samples; at the ends, that of the last full window
-    (A. Savitzky and M. J. E. Golay, Anal. Chem. 36, 1627, 1964; `scipy.signal.savgol_filter`).
-
-    Parameters
-    ----------
-    spectra : real or complex values, lazily
-    window : number of samples, odd
-    order : of the polynomial, below `window`
-    derivative : 0 for the values, 1 for the slope, 2 for the curvature
-    along : evenly spaced spectroscopic dimension; may be left out where there is only one
-
-    Returns
-    -------
-    DataArray : of the same shape and labels, in the units of the source, for derivatives per unit
-        of `along`
-
-    Raises
-    ------
-    PlanError : for a window that does not fit, uneven spacing, or a dimension that is not there
-
-    Examples
-    --------
-    >>> spectra = xr.DataArray([[0.0, 1, 4, 9, 16]], dims=("X", "t"))
-    >>> savgol(spectra, window=3, derivative=1, along="t").values.round(6)
-    array([[0., 2., 4., 6., 8.]])
-    """
-    dim = spectral_dim(spectra, along)
-    size = spectra.sizes[dim]
-    wrong = []
-    if window % 2 == 0 or not 0 < window <= size:
-        wrong.append(f"window={window} must be odd and at most the {size} samples of {dim!r}")
-    if not 0 <= order < window:
-        wrong.append(f"order={order} must be below window={window}")
-    if not 0 <= derivative <= order:
-        wrong.append(f"derivative={derivative} must be from 0 to order={order}")
-    if wrong:
-        raise PlanError(f"savgol cannot do this: {'; '.join(wrong)}")
-    kwargs = {"window": window, "order": order, "derivative": derivative}
-    delta = spacing(spectra, dim) * _direction(spectra, dim)
-    found = along_spectra(spectra, savgol_of, dim, delta=delta, **kwargs)
-    return found.assign_attrs(units=units_per(spectra, dim, derivative))
-
-
-def savgol_of(block: Array, *, window: int, order: int, derivative: int, delta: float) -> Array:
-    """Spectra, shape (..., n), smoothed by polynomials over `window` samples."""
-    from scipy.signal import savgol_filter
-
-    def smooth(values: Array) -> Array:
-        found = savgol_filter(values, window, order, deriv=derivative, delta=delta, axis=-1)
-        return np.asarray(found)
-
-    return (
-        smooth(block.real) + 1j * smooth(block.imag) if block.dtype.kind == "c" else smooth(block)
-    )
-
-
-@register
-@step("Smooth", version="1", per_position=True)
-def smooth(
-    spectra: xr.DataArray,
-    *,
-    width: float,
-    kind: Literal["gaussian", "mean", "median"] = "gaussian",
-    along: str | None = None,
-) -> xr.DataArray:
-    r"""Spectra in which each value is an average of its neighbours.
-
-    :math:`s_i = \sum_j g_{i-j} d_j`, with a Gaussian g of standard deviation `width`, or the mean
-    or median of the samples within `width` around each. Ends are mirrored (`scipy.ndimage`).
-
-    Parameters
-    ----------
-    spectra : real values, lazily
-    width : in units of `along` (in samples where it has no values)
-    kind : "gaussian", "mean" or "median"
-    along : evenly spaced spectroscopic dimension; may be left out where there is only one
-
-    Returns
-    -------
-    DataArray : of the same shape, labels and units
-
-    Raises
-    ------
-    PlanError : for complex values, a width that is not above 0, or a dimension that is not there
-    OptionError : for another kind
-
-    Examples
-    --------
-    >>> spectra = xr.DataArray([[0.0, 0, 3, 0, 0]], dims=("X", "t"))
-    >>> smooth(spectra, width=3, kind="mean", along="t").values.round(6)
-    array([[0., 1., 1., 1., 0.]])
-    """
-    dim = spectral_dim(spectra, along)
-    _known(kind, "kind", ("gaussian", "mean", "median"))
-    if spectra.dtype.kind == "c":
-        raise PlanError("smooth is for real values; take it of .real and .imag")
-    if not width > 0:
-        raise PlanError(f"width={width} must be above 0, in units of {dim!r}")
-    samples = width / spacing(spectra, dim)
-    if kind != "gaussian":
-        samples = 2 * round((samples - 1) / 2) + 1  # odd: as many on the left as on the right
-    return along_spectra(spectra, smoothed, dim, width=samples, kind=kind)
-
-
-def smoothed(block: Array, *, width: float, kind: str) -> Array:
-    """Spectra, shape (..., n), smoothed over `width` samples."""
-    from scipy import ndimage
-
-    if kind == "gaussian":
-        return np.asarray(ndimage.gaussian_filter1d(block, width, axis=-1))
-    if kind == "mean":
-        return np.asarray(ndimage.uniform_filter1d(block, max(1, int(width)), axis=-1))
-    size = (1,) * (block.ndim - 1) + (max(1, int(width)),)
-    return np.asarray(ndimage.median_filter(block, size=size))
 
 
 @register
@@ -188,7 +59,7 @@ def normalize(
     array([[0.  , 0.25, 1.  ], [0.  , 0.5 , 1.  ]])
     """
     dim = spectral_dim(spectra, along)
-    _known(by, "by", NORMS)
+    check_known(by, "by", NORMS)
     if by == "range" and spectra.dtype.kind == "c":
         raise PlanError("complex values have no range; normalize by 'max' or 'norm'")
     x = values_along(spectra, dim)
@@ -385,12 +256,8 @@ def units_per(spectra: xr.DataArray, dim: str, order: int) -> str:
     return f"{unit or '1'}/{per}" + (f"^{order}" if order > 1 else "")
 
 
-def _direction(spectra: xr.DataArray, dim: str) -> float:
-    x = values_along(spectra, dim)
-    return -1.0 if x.size > 1 and x[-1] < x[0] else 1.0
-
-
-def _known(value: str, name: str, known: Sequence[str]) -> None:
+def check_known(value: str, name: str, known: Sequence[str]) -> None:
+    """Nothing, for a value that is known; OptionError with those that are for another."""
     if value not in known:
         raise OptionError(
             f"{name}={value!r} is not one of {', '.join(known)}{did_you_mean(value, known)}"

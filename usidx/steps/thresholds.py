@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from usidx.arrays.apply import apply_over, check_dims, real
+from usidx.arrays.apply import apply_over, check_dims, check_values, real
 from usidx.arrays.roles import known_roles
 from usidx.errors import OptionError, PlanError, did_you_mean
 from usidx.model.dimension import Array
@@ -61,6 +61,7 @@ def threshold(
         near = did_you_mean(str(method), METHODS)
         raise OptionError(f"method={method!r} is none of {', '.join(METHODS)}{near}")
     dims = _dims(data, over)
+    check_values(data)
     if data.dtype.kind == "c":
         raise PlanError("complex values have no order; take the threshold of abs(data)")
     dtype = real(data.dtype)
@@ -90,9 +91,9 @@ def levels(block: Array, *, method: str, n_axes: int) -> Array:
     found = np.full(images.shape[0], np.nan)
     function = getattr(filters, f"threshold_{method}")
     for row, image in enumerate(images):
-        there = image[np.isfinite(image)]
+        there = image[np.isfinite(image)].astype(float)
         if there.size:
-            found[row] = there[0] if np.ptp(there) == 0 else function(there.astype(float))
+            found[row] = there[0] if np.ptp(there) == 0 else function(there)
     return found.reshape(kept).astype(real(block.dtype))
 
 

@@ -152,7 +152,7 @@ def matrix_of(data: xr.DataArray, parts: int, name: str = "n_components") -> Mat
     position, spectral = dims_by_role(data)
     n, d = (math.prod(data.sizes[dim] for dim in side) for side in (position, spectral))
     most = min(n, d) if name == "n_components" else n
-    if not position or not spectral or not 1 <= parts <= most:
+    if not position or not spectral or not d or not 1 <= parts <= most:
         raise PlanError(
             f"{name}={parts} must be from 1 to the {most} that {n} positions "
             f"({', '.join(position) or 'none known'}) of {d} spectroscopic values "
