@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import usidx
-from usidx.errors import LayoutError, OptionError
+from usidx.errors import LayoutError, OptionError, UsidError
 from usidx.exporting import extending
 
 NAMES = r"(?P<Y>\d+)_(?P<X>\d+)"
@@ -123,7 +123,7 @@ def test_where_files_have_one_name_each(stacked, tmp_path, monkeypatch):
     [
         (lambda da: da.isel(Y=slice(1)), "it has 2 entries along 'Y', the array 1"),
         (lambda da: da.assign_coords(Y=da.Y + 1), "its values along 'Y' are others"),
-        (lambda da: da.isel(X=slice(3)), "its 'X' is another"),
+        (lambda da: da.isel(X=slice(3)), r"its 'X' has \d values, that of the array 3"),
         (lambda da: da.astype("f4"), "its dtype are uint16, not float32"),
         (lambda da: da + np.uint16(1), "its values at {'Y': 0, 'X': 0} are others"),
         (lambda da: da.assign_attrs(stack_preprocess="other"), "its stack_preprocess is"),
@@ -148,3 +148,53 @@ def test_gaps_may_be_filled_by_now(stacked, tmp_path):
 def test_options(stacked, tmp_path):
     with pytest.raises(OptionError, match="not both"):
         stacked(8).usid.to_zarr(tmp_path / "map.zarr", extend=True, overwrite=True)
+
+
+def test_a_loop_from_the_first_frame_on(tmp_path):
+    """Frames come in any order, half written and renamed; each round leaves a whole store."""
+    folder, path = tmp_path / "map", tmp_path / "live.zarr"
+    folder.mkdir()
+
+    def round_() -> int:
+        scan = usidx.stack(folder, pattern=NAMES, sizes={"X": 4}, missing="cut")
+        scan.usid.to_zarr(path, extend=True)
+        return usidx.open(path).sizes["Y"]
+
+    def put(number: int) -> None:
+        np.save(folder / "coming.part", frame(number))
+        os.rename(folder / "coming.part.npy", folder / f"{number // 4}_{number % 4}.npy")
+
+    put(0)
+    with pytest.raises(LayoutError, match="nothing is whole yet"):
+        round_()
+    for number in (3, 1):
+        put(number)
+    whole = (folder / "0_3.npy").read_bytes()
+    (folder / "0_2.npy").write_bytes(whole[:-7])
+    with pytest.raises(UsidError, match=r"0_2\.npy"):
+        round_()
+    assert sorted(os.listdir(tmp_path)) == ["map"]
+    put(2)
+    assert round_() == 1
+    for number in (7, 5, 4):
+        put(number)
+    assert round_() == 1
+    (folder / "1_2.npy").write_bytes(whole[:-7])
+    with pytest.raises(UsidError, match=r"1_2\.npy"):
+        round_()
+    np.testing.assert_array_equal(usidx.open(path).values, expected(1))
+    for number in (6, 11, 10, 9, 8):
+        put(number)
+    assert round_() == 3
+    np.testing.assert_array_equal(usidx.open(path).values, expected(3))
+
+
+def test_a_row_that_was_taken_for_whole_is_told(tmp_path):
+    measure(tmp_path / "map", 1)
+    usidx.stack(tmp_path / "map", pattern=NAMES, missing="cut").usid.to_zarr(
+        tmp_path / "live.zarr", extend=True
+    )
+    measure(tmp_path / "map", 8)
+    scan = usidx.stack(tmp_path / "map", pattern=NAMES, missing="cut")
+    with pytest.raises(LayoutError, match=r"'X' has 1 values, that of the array 4 .*sizes="):
+        scan.usid.to_zarr(tmp_path / "live.zarr", extend=True)

@@ -19,7 +19,7 @@ from usidx.errors import DamagedStoreError, LayoutError, MainNotFoundError, Opti
 from usidx.exporting.moving.chunking import cut
 from usidx.exporting.moving.parts import Exportable, Part, parts_of
 from usidx.exporting.moving.storing import Progress, blocked, store
-from usidx.model.dimension import Array, same_values
+from usidx.model.dimension import Array, Dimension, same_values
 from usidx.model.layout import Grid, Layout
 from usidx.model.main import MainSpec
 from usidx.stores import store_at
@@ -156,13 +156,23 @@ def _differences(old: MainSpec, new: MainSpec) -> list[str]:
     slowest, others = pairs[0], pairs[1:]
     if not same_values(slowest[0].values, slowest[1].values[:count]):
         found.append(f"its values along {old.dims[0]!r} are others")
-    found += [f"its {mine.name!r} is another" for mine, other in others if mine != other]
+    found += [_told_apart(mine, other) for mine, other in others if mine != other]
     if old.spectroscopic != new.spectroscopic:
         found.append("its spectroscopic side is another")
     rows = math.prod(old.position.shape)
     if not np.array_equal(_order(old.position)[:rows], _order(new.position)[:rows]):
         found.append("it was acquired in another order")
     return found
+
+
+def _told_apart(old: Dimension, new: Dimension) -> str:
+    if len(old.values) == len(new.values):
+        return f"its {old.name!r} is another"
+    return (
+        f"its {old.name!r} has {len(old.values)} values, that of the array {len(new.values)} (with "
+        f"usidx.stack(..., sizes={{{old.name!r}: ...}}) a row that has only begun is not taken for "
+        "a whole one)"
+    )
 
 
 def _order(side: Layout) -> Array:
