@@ -150,6 +150,15 @@ def csr(folder: pathlib.Path, shape: Shape) -> Made:
     return Made(folder / "a.toml", values, beside=beside)
 
 
+def eiger(folder: pathlib.Path, shape: Shape) -> Made:
+    made = arina(folder, shape)
+    with h5py.File(made.path, "a") as file:
+        del file["entry/instrument/detector/description"]
+        file["entry/instrument/detector/description"] = "Dectris EIGER2 Si 1M"
+        file["entry/data"].attrs.update({"NX_class": "NXdata", "signal": "data_000001"})
+    return Made(made.path, made.values, beside=made.beside)
+
+
 def arina(folder: pathlib.Path, shape: Shape) -> Made:
     values, parts = frames(shape), (shape[0] // 2, shape[0])
     beside = []
@@ -426,7 +435,8 @@ def rosettasciio(folder: pathlib.Path, shape: Shape) -> Made:
 MADE: dict[str, Callable[[pathlib.Path, Shape], Made]] = {
     "hyperspy": hyperspy, "nion": nion, "tiff": tiff, "netpbm": netpbm, "picture": picture,
     "numpy": numpy, "mib": mib, "blo": blo, "mrc": mrc, "tvips": tvips, "empad": empad,
-    "csr": csr, "arina": arina, "libertem": seq, "libertem, FRMS6": frms6, "edf": edf,
+    "csr": csr, "arina": arina, "eiger": eiger, "libertem": seq, "libertem, FRMS6": frms6,
+    "edf": edf,
     "spec": spec, "fabio": fabio, "raw": raw, "igor": igor,
     "nanonis_sxm": nanonis_sxm, "nanonis_3ds": nanonis_3ds,
     "nanonis_dat": nanonis_dat, "pyme": pyme, "psf": psf, "sf": sf,

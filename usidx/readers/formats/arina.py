@@ -1,9 +1,10 @@
-"""Scans of Dectris ARINA detectors: a master file in HDF5, with frames in files beside it."""
+"""Frames of Dectris ARINA, EIGER and others: a master file in HDF5, and files beside it."""
 
 from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from usidx.stores.base import BlockArray
 
 _DATA, _DETECTOR = "entry/data", "entry/instrument/detector"
 _SHORT = np.dtype(np.uint16)
+_FRAMES = re.compile(r"data_\d+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,16 +52,27 @@ class ShortArray:
 
 
 def _claims(path: str, head: bytes) -> bool:
+    return "ARINA" in _description(path, head)
+
+
+def _claims_eiger(path: str, head: bytes) -> bool:
+    described = _description(path, head)
+    return bool(described) and "ARINA" not in described
+
+
+def _description(path: str, head: bytes) -> str:
+    """What the detector of a master file is; "" for files of other kinds."""
     import h5py
 
     if not head.startswith(HDF5_SIGNATURE):
-        return False
+        return ""
     try:
         with h5py.File(path, "r") as file:
-            described = plain(file[f"{_DETECTOR}/description"][()])
-            return f"{_DETECTOR}/detectorSpecific" in file and "ARINA" in str(described).upper()
-    except (OSError, KeyError, RuntimeError):
-        return False
+            described = str(plain(file[f"{_DETECTOR}/description"][()])).upper()
+            frames = all(_FRAMES.fullmatch(name) for name in file[_DATA])
+            return described if f"{_DETECTOR}/detectorSpecific" in file and frames else ""
+    except (OSError, KeyError, RuntimeError, TypeError):
+        return ""
 
 
 def read(
@@ -77,22 +90,47 @@ def read(
         is one, as in RosettaSciIO, else all frames along one axis
     sync_offset, fill_value : as for bare frames
     """
+    return _read(path, "arina", nav_shape, sync_offset, fill_value)
+
+
+def read_eiger(
+    path: str,
+    *,
+    nav_shape: Sequence[int] | int | None = None,
+    sync_offset: int = 0,
+    fill_value: Any = None,
+) -> Sequence[Foreign]:
+    """The same for other detectors of Dectris; when `nav_shape` is None, frames are along one axis.
+
+    Their counts keep the type that they have in the files.
+    """
+    return _read(path, "eiger", nav_shape, sync_offset, fill_value)
+
+
+def _read(
+    path: str,
+    kind: str,
+    nav_shape: Sequence[int] | int | None,
+    sync_offset: int,
+    fill_value: Any,
+) -> Sequence[Foreign]:
     import h5py
 
     # its links go to other files, which whoever opened it has allowed
     with h5py.File(path, "r") as file:
         places = [_place(path, file[_DATA], name) for name in in_order(list(file[_DATA]))]
-        attrs = {f"arina.{name}": each for name, each in flattened(file[_DETECTOR]).items()}
+        attrs = {f"{kind}.{name}": each for name, each in flattened(file[_DETECTOR]).items()}
     if not places:
         raise DamagedStoreError(f"{path!r} links to no frames")
     frames: BlockArray = JoinedArray(tuple(_part(path, *place) for place in places))
-    largest = attrs.get("arina.saturation_value")
+    largest = attrs.get("arina.saturation_value")  # others use all bits to mark pixels
     if frames.dtype.itemsize > _SHORT.itemsize and isinstance(largest, int):
         frames = ShortArray(frames) if 0 < largest < np.iinfo(_SHORT).max else frames
     count, side = int(frames.shape[0]), math.isqrt(int(frames.shape[0]))
-    if nav_shape is None and not sync_offset and side > 1 and side * side == count:
+    is_square = side > 1 and side * side == count
+    if nav_shape is None and not sync_offset and is_square and kind == "arina":
         nav_shape = side, side
-    steps = [attrs.get(f"arina.{axis}_pixel_size") for axis in "yx"]
+    steps = [attrs.get(f"{kind}.{axis}_pixel_size") for axis in "yx"]
     signal = [
         spectroscopic(name, "m" if step else "", evenly_spaced(int(size), float(step or 1.0)))
         for name, size, step in zip("vu", frames.shape[1:], steps)
@@ -139,5 +177,12 @@ READERS = (
         extensions=("_master.h5",),
         claims=_claims,
         read=read,
+    ),
+    Reader(
+        name="eiger",
+        title="Dectris EIGER, PILATUS3 and others (_master.h5)",
+        extensions=("_master.h5",),
+        claims=_claims_eiger,
+        read=read_eiger,
     ),
 )
