@@ -10,7 +10,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from usidx.steps.fitting.evaluating import evaluated, real_parts
+from usidx.model.dimension import Array
+from usidx.steps.fitting.equations import INVERSE, SCALED, damped_step
+from usidx.steps.fitting.evaluating import evaluated, parts_of, real_parts
 from usidx.steps.fitting.problem import (
     ANGLE,
     AT_BOUND,
@@ -32,6 +34,8 @@ from usidx.steps.fitting.problem import (
 from usidx.steps.fitting.stacked import factored, solved, squared
 
 _GOING = -1
+# So many rows are told their steps one by one
+_FEW = 4
 
 
 @dataclass(eq=False)
@@ -239,6 +243,8 @@ def _advance(xp: Any, problem: Problem, state: State, trial: Trial, y: Any, w: A
 
 def _damped(xp: Any, state: State, inverse: Any) -> tuple[Any, Any, Any]:
     """The scaled step, its damping and length: that of the region within a tenth, or shorter."""
+    if xp is np and len(inverse) <= _FEW:
+        return _damped_one_by_one(state, inverse)
     right, region = -state.gradient * inverse, state.region
     zeros = xp.zeros_like(region)
     lower, regular = factored(xp, state.normal, inverse, zeros)
@@ -267,6 +273,21 @@ def _damped(xp: Any, state: State, inverse: Any) -> tuple[Any, Any, Any]:
         bend = squared(lower, step) / (long * long + TINY)
         least = xp.where(away > 0, xp.maximum(least, par), least)
         par = xp.where(done, par, xp.maximum(least, par + away / region / (bend + TINY)))
+    return step, par, long
+
+
+def _damped_one_by_one(state: State, inverse: Array) -> tuple[Array, Array, Array]:
+    """The same in loops over numbers, which is faster for few rows."""
+    rows, q = inverse.shape
+    step, par, long = np.zeros((rows, q)), np.zeros(rows), np.zeros(rows)
+    small, lower = np.zeros((5, q)), np.zeros((q, q))
+    for row in range(rows):
+        if state.status[row] == _GOING:
+            small[INVERSE] = inverse[row]
+            par[row], long[row] = damped_step(
+                state.normal, state.gradient, row, state.region[row], state.par[row], small, lower
+            )
+            step[row] = small[SCALED]
     return step, par, long
 
 
@@ -323,7 +344,12 @@ def _concluded(xp: Any, problem: Problem, state: State, y: Any, w: Any) -> tuple
         variances.append(own if bool(xp.any(parts != 0)) else nothing)
     regular = regular & xp.all(usable | held, axis=-1) & (worst < 1 / CONDITION)
     regular = regular & (state.status != NO_START)
-    count, spread = _spread(xp, y, w, 1 + problem.model.is_complex)
+    parts = 1 + problem.model.is_complex
+    pieces = [
+        _spread(xp, y[part, :], w[part, :] if w.shape[0] > 1 else w, parts)
+        for part in parts_of(xp, y)
+    ]
+    count, spread = (xp.concat(each) for each in zip(*pieces, strict=True))
     noise = state.squares / xp.maximum(count - free.shape[0], xp.ones_like(count))
     noise = xp.where(regular, noise, nothing)
     errors = [xp.sqrt(each * noise) for each in variances]
@@ -339,6 +365,7 @@ def _concluded(xp: Any, problem: Problem, state: State, y: Any, w: Any) -> tuple
 def _spread(xp: Any, y: Any, w: Any, parts: int) -> tuple[Any, Any]:
     """Number of values, and their weighted squares about the mean of each part."""
     count = xp.sum(xp.astype(w != 0, y.dtype), axis=-1)
+    count = xp.broadcast_to(count, (y.shape[0],))
     spread, size = xp.zeros((y.shape[0],), dtype=y.dtype), y.shape[1] // parts
     for first in range(0, y.shape[1], size):
         mine, weight = y[:, first : first + size], w[:, first : first + size]

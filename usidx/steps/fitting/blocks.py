@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,11 @@ from usidx.steps.fitting.elsewhere import fit_elsewhere
 from usidx.steps.fitting.guesses import guess
 from usidx.steps.fitting.models import Function, Sum
 from usidx.steps.fitting.problem import NO_DATA, Problem
+from usidx.steps.fitting.running import running
 
 # Spectra are handled in batches of about this many values: few temporaries, and in the cache where
 # one is fitted after the other; many where what is small is done for all together.
-_BATCH_COMPILED, _BATCH, _BATCH_ELSEWHERE = 2**17, 2**20, 2**23
+_BATCH_COMPILED, _BATCH, _BATCH_ELSEWHERE = 2**17, 2**22, 2**23
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +124,9 @@ class Task:
         elif self.compiled:
             machine.fit_compiled(problem, y, w, start, out, status)
         else:
+            if isinstance(self.model, Function):
+                fastest = running(self.model, self.x, problem.moving)
+                problem = dataclasses.replace(problem, model=fastest)
             fit_batched(problem, y, w, start, out, status)
         if isinstance(self.model, Sum):
             out[: start.shape[1]] = self.model.positive(out[: start.shape[1]].T).T

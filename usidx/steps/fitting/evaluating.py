@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from usidx.steps.fitting.models import Model
 from usidx.steps.fitting.problem import Problem
+from usidx.steps.fitting.running import Running
 
 # Values of the model that are made at once: they and their derivatives stay in the cache of a
 # processor. What is small is done for all rows together.
@@ -19,30 +23,39 @@ def real_parts(xp: Any, values: Any) -> Any:
     return xp.concat([xp.real(values), xp.imag(values)], axis=-1)
 
 
+def parts_of(xp: Any, y: Any) -> list[slice]:
+    """Rows of y (rows, n) that are handled at once."""
+    size = max(1, (_AT_ONCE if xp.__name__ == "numpy" else _AT_ONCE_ELSEWHERE) // y.shape[1])
+    rows = y.shape[0]
+    return [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
+
+
 def evaluated(xp: Any, problem: Problem, y: Any, w: Any, p: Any) -> tuple[Any, Any, Any, Any]:
     """Cost, squares, normal equations (rows, q, q) and gradient (rows, q)."""
-    size = max(1, (_AT_ONCE if xp.__name__ == "numpy" else _AT_ONCE_ELSEWHERE) // y.shape[1])
     found = []
-    for first in range(0, y.shape[0], size):
-        part = slice(first, min(first + size, y.shape[0]))
-        found.append(
-            _products(xp, problem, y[part, :], w[part, :] if w.shape[0] > 1 else w, p[part, :])
-        )
+    for part in parts_of(xp, y):
+        mine = (y[part, :], w[part, :] if w.shape[0] > 1 else w, p[part, :])
+        made = _products(xp, problem, problem.model, *mine)
+        if isinstance(problem.model, Running) and not np.isfinite(made[2].sum()):
+            # as of a root at 0: differences have a slope there
+            made = _products(xp, problem, problem.model.function, *mine)
+        found.append(made)
     cost, squares, products = (xp.concat(each, axis=-1) for each in zip(*found, strict=True))
     q = problem.free.shape[0]
     gradient = xp.permute_dims(products[:q, :], (1, 0))
-    places = [
-        [q + max(i, j) * (max(i, j) + 1) // 2 + min(i, j) for j in range(q)] for i in range(q)
-    ]
-    rows = [xp.stack([products[each, :] for each in row], axis=-1) for row in places]
-    normal = xp.stack(rows, axis=-2)
+    pairs = [(max(i, j), min(i, j)) for i in range(q) for j in range(q)]
+    # numbers of all rows stand side by side, as they are computed with
+    both = xp.stack([products[q + i * (i + 1) // 2 + j, :] for i, j in pairs])
+    normal = xp.permute_dims(xp.reshape(both, (q, q, -1)), (2, 0, 1))
     total = cost + xp.sum(xp.linalg.diagonal(normal), axis=-1)
     return xp.where(xp.isfinite(total), cost, xp.full_like(cost, xp.inf)), squares, normal, gradient
 
 
-def _products(xp: Any, problem: Problem, y: Any, w: Any, p: Any) -> tuple[Any, Any, Any]:
+def _products(
+    xp: Any, problem: Problem, model: Model, y: Any, w: Any, p: Any
+) -> tuple[Any, Any, Any]:
     """Cost, squares, and products of derivatives with residuals and each other, (.., rows)."""
-    values, derivatives = problem.model.evaluate(xp, problem.x, p, problem.high, problem.moving)
+    values, derivatives = model.evaluate(xp, problem.x, p, problem.high, problem.moving)
     residual = real_parts(xp, values) - y
     rows = [real_parts(xp, each) for each in problem.chosen(derivatives)]
     if problem.is_weighted:

@@ -15,7 +15,7 @@ import numpy as np
 from usidx.errors import PlanError, did_you_mean
 from usidx.model.dimension import Array
 from usidx.steps.fitting import terms
-from usidx.steps.fitting.derivatives import with_slopes
+from usidx.steps.fitting.derivatives import program_of
 from usidx.steps.fitting.terms import Evaluate
 
 _log = logging.getLogger("usidx")
@@ -159,7 +159,7 @@ class Function:
     ties : of parameters that follow others
     fixed : parameters that stay where they begin
     one_by_one : whether it is called for each spectrum, since it does not broadcast
-    carries : whether `derivatives` has rules for all that it does, rather than differences
+    carries : whether `derivatives` has rules for all that it does
     """
 
     function: Callable[..., Any]
@@ -222,7 +222,7 @@ class Function:
         wanted = range(p.shape[1])
         with np.errstate(all="ignore"):
             try:
-                values, slopes = with_slopes(self.function, x, p, wanted)
+                values, slopes = program_of(self.function, x, p.shape[1], wanted)(p)
             except Exception:  # whatever a function for arrays does with something like them
                 return False
             told, differences = self.evaluate(np, x, p, np.full(p.shape[1], np.inf), wanted)
@@ -240,12 +240,7 @@ class Function:
     def evaluate(
         self, xp: Any, x: Any, p: Any, high: Any, wanted: Sequence[int]
     ) -> tuple[Any, Mapping[int, Any]]:
-        """As `Model.evaluate`, derivatives by the rule of the chain, or forward differences."""
-        if self.carries and xp is np:
-            found, slopes = with_slopes(self.function, x, p, wanted)
-            # as of a root at 0: differences have a slope there
-            if all(np.isfinite(each.sum()) for each in slopes.values()):
-                return found, slopes
+        """As `Model.evaluate`, derivatives by forward differences."""
         shape = (p.shape[0], x.shape[0])
         values = xp.broadcast_to(self.values(x, p), shape)
         differences = {}
