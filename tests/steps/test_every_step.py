@@ -18,7 +18,8 @@ from click.testing import CliRunner
 import usidx
 from usidx import steps
 from usidx.cli import main
-from usidx.errors import UsidError
+from usidx.errors import PlanError, UsidError
+from usidx.model.layout import Coordinate, Points
 from usidx.testing import make_main
 
 SPECTRA = {
@@ -103,6 +104,8 @@ ELEMENTARY = {
     "Denoise",
     "SVD",
 }
+# Those with neighbours.
+OF_GRIDS = {"Gaussian_Filter", "Median_Filter", "Bin", "Destripe", "Drift", "Align"}
 # A status says why there is no fit.
 FITS = {"Curve_Fit", "SHO_Fit", "SHO_Guess"}
 
@@ -251,6 +254,43 @@ def test_few_values_or_none(name: str, parameters: dict[str, Any], lazy: bool) -
                 each.compute()
         except UsidError:  # anything else would be a riddle
             pass
+
+
+def as_list(data: xr.DataArray) -> xr.DataArray:
+    """The same values at positions that are no grid."""
+    n = data.sizes["Y"] * data.sizes["X"]
+    places = np.random.default_rng(5).uniform(0, 9, (2, n))
+    coordinates = tuple(
+        Coordinate(dim, "nm", ("position",), each) for dim, each in zip("YX", places, strict=True)
+    )
+    return usidx.from_array(
+        data.values.reshape(n, *data.shape[2:]),
+        str(data.attrs.get("quantity") or "Amplitude"),
+        str(data.attrs.get("units") or "V"),
+        position=Points("position", coordinates),
+        spectroscopic=[
+            usidx.Dimension(str(dim), str(data[dim].attrs.get("units", "")), data[dim].values)
+            for dim in data.dims[2:]
+        ],
+    )
+
+
+@every
+def test_positions_that_are_no_grid(name: str, parameters: dict[str, Any]) -> None:
+    data = source_of(kind_of(name))
+    positions = as_list(data).chunk(position=7)
+    if name in OF_GRIDS or set(parameters.get("over", ())) & {"Y", "X"}:
+        with pytest.raises(PlanError):
+            made_by(name, positions, parameters)
+        return
+    found, whole = made_by(name, positions, parameters), made_by(name, data, parameters)
+    for key, each in found.items():
+        assert "Y" not in each.dims
+        if steps.find(name).per_position:
+            expected = whole[key].transpose("Y", "X", ...).values
+            expected = expected.reshape(-1, *expected.shape[2:])
+            got = each.transpose("position", ...).values
+            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-9, err_msg=key)
 
 
 @every
