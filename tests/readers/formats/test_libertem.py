@@ -210,6 +210,50 @@ def test_empads_as_their_files_say(tmp_path: pathlib.Path) -> None:
         usidx.open(path)
 
 
+MEASURED = (
+    "<timestamp isoformat='2020-01-02T03:04:05'/><iom_measurements>"
+    "<full_scan_field_of_view><scale_factor>0.72</scale_factor><x>1.44e-06</x><y>1.44e-06</y>"
+    "</full_scan_field_of_view></iom_measurements>"
+)
+OLD = (
+    "<pix_x>4</pix_x><pix_y>3</pix_y><iom_measurements>"
+    "<optics.get_full_scan_field_of_view>(3e-07, 8e-07)</optics.get_full_scan_field_of_view>"
+    "<calibrated_pixelsize>2e-10</calibrated_pixelsize></iom_measurements>"
+)
+
+
+def test_empads_are_calibrated(tmp_path: pathlib.Path) -> None:
+    """By what either release of the software says, as RosettaSciIO understands it."""
+    path, frames = empad(tmp_path, MEASURED + "<camserver_parameters/>")
+    opened = usidx.open(path)  # whose scan only the name of the frames says
+    np.testing.assert_array_equal(opened, frames)
+    np.testing.assert_allclose(opened["Y"], 500 * np.arange(3), rtol=1e-12)
+    np.testing.assert_allclose(opened["X"], 500 * np.arange(4), rtol=1e-12)
+    assert (opened["X"].attrs["units"], opened["u"].attrs["units"]) == ("nm", "")
+    assert opened.attrs["empad.timestamp"] == "2020-01-02T03:04:05"
+    opened = usidx.open(empad(tmp_path, OLD)[0])
+    np.testing.assert_allclose(opened["Y"], 100 * np.arange(3), rtol=1e-12)
+    np.testing.assert_allclose(opened["X"], 200 * np.arange(4), rtol=1e-12)
+    np.testing.assert_allclose(opened["v"], 0.2 * (np.arange(128) - 64), rtol=1e-12)
+    assert opened["v"].attrs["units"] == "1/nm"
+    assert "nm" not in usidx.open(tmp_path / "scan.xml", nav_shape=12)["frame"].attrs["units"]
+    counted = "<scan_parameters><series_count>12</series_count></scan_parameters>"
+    assert usidx.open(empad(tmp_path, counted)[0]).shape == (12, 128, 128)
+
+
+@pytest.mark.parametrize("said", [MEASURED, OLD])
+def test_rosettasciio_reads_the_same_empads(tmp_path: pathlib.Path, said: str) -> None:
+    reference = pytest.importorskip("rsciio.empad", reason="pip install usidx[rosettasciio]")
+    path, _ = empad(tmp_path, f"{said}<camserver_parameters/>")
+    theirs = reference.file_reader(str(path))[0]
+    opened = usidx.open(path)
+    np.testing.assert_array_equal(opened, theirs["data"])
+    for dim, axis in zip(opened.dims, theirs["axes"], strict=True):
+        factor = {"µm": 1000, "μm": 1000}.get(axis["units"], 1)
+        steps = factor * axis["scale"]
+        np.testing.assert_allclose(np.diff(opened[dim]), steps, rtol=1e-9)
+
+
 def test_sparse_frames_that_do_not_go_together(tmp_path: pathlib.Path) -> None:
     path, frames = sparse(tmp_path, ">")
     np.testing.assert_array_equal(usidx.open(path), frames)

@@ -5,22 +5,65 @@ A frame has 130 rows of 128 pixels, of which the last two are none of the detect
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 
 from usidx.errors import DamagedStoreError, StoreNotFoundError
-from usidx.readers.base import Foreign, Reader, spectroscopic
+from usidx.readers.base import Axis, Foreign, Reader, evenly_spaced, position, spectroscopic
 from usidx.readers.raw import RawArray
 from usidx.readers.scans import scan
 
 _SIDE, _ROWS = 128, 130
 _DTYPE = np.dtype("<f4")
 _FRAME = _ROWS * _SIDE * _DTYPE.itemsize
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What is known of a file of frames.
+
+    Parameters
+    ----------
+    raw : its path
+    shapes : that the scan may have
+    attrs : everything that is said
+    field : meters of the scan along rows and columns, or of its longer side; None where not said
+    pixel : of the detector, in 1/nm; 0.0 where not said
+    """
+
+    raw: str
+    shapes: list[tuple[int, ...]] = dataclasses.field(default_factory=list)
+    attrs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    field: tuple[float, float] | float | None = None
+    pixel: float = 0.0
+
+    def positions(self, shape: tuple[int, ...]) -> list[Axis] | None:
+        """Axes of the scan in nm, None where their steps are not known."""
+        if self.field is None or len(shape) != 2:
+            return None
+        sides = self.field
+        if isinstance(sides, float):
+            sides = sides * shape[0] / max(shape), sides * shape[1] / max(shape)
+        steps = [1e9 * side / size for side, size in zip(sides, shape)]
+        return [
+            position(name, "nm", evenly_spaced(size, step))
+            for name, size, step in zip("YX", shape, steps)
+        ]
+
+    def signal(self, name: str) -> Axis:
+        """An axis of a frame; of a calibrated one the pixel in the middle is 0."""
+        if not self.pixel:
+            return spectroscopic(name, size=_SIDE)
+        values = evenly_spaced(_SIDE, self.pixel, -self.pixel * _SIDE / 2)
+        return spectroscopic(name, "1/nm", values)
 
 
 def read(
@@ -39,16 +82,14 @@ def read(
     """
     with open(path, "rb") as file:
         is_xml = file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<")
-    attrs: dict[str, Any] = {}
-    shapes: list[tuple[int, ...]] = []
-    raw = path
-    if is_xml:
-        raw, shapes, attrs = _said(path)
+    said = _said(path) if is_xml else _Said(path)
+    raw, shapes = said.raw, said.shapes
     count, left = divmod(_size(path, raw), _FRAME)
     if left or not count:
         raise DamagedStoreError(
             f"{raw!r} ends in the middle of frame {count}: it is cut short, or no file of an EMPAD"
         )
+    positions = None
     if nav_shape is None and shapes:
         # of an acquisition that was a search, the file has the shape of the search
         fitting = [shape for shape in shapes if math.prod(shape) == count]
@@ -58,19 +99,21 @@ def read(
                 f"{' or '.join(map(str, shapes))}: it is cut short, or give nav_shape="
             )
         nav_shape = fitting[0]
+        positions = said.positions(fitting[0])
     size = _DTYPE.itemsize
     frames = RawArray(raw, (count, _SIDE, _SIDE), _DTYPE, 0, (_FRAME, _SIDE * size, size))
     return [
         scan(
             "Raw_Data",
             frames,
-            [spectroscopic("v", size=_SIDE), spectroscopic("u", size=_SIDE)],
+            [said.signal("v"), said.signal("u")],
             nav_shape=nav_shape,
             sync_offset=sync_offset,
             fill_value=fill_value,
+            positions=positions,
             quantity="Intensity",
             units="counts",
-            attrs=attrs,
+            attrs=said.attrs,
             identity=repr((raw, frames.identity)),
         )
     ]
@@ -85,8 +128,8 @@ def _size(path: str, raw: str) -> int:
         ) from error
 
 
-def _said(path: str) -> tuple[str, list[tuple[int, ...]], dict[str, Any]]:
-    """(path of the frames, shapes that the scan may have, everything else that is said)."""
+def _said(path: str) -> _Said:
+    """What an .xml file says of its frames."""
     try:
         with open(path, "rb") as file:
             text = file.read()
@@ -99,17 +142,50 @@ def _said(path: str) -> tuple[str, list[tuple[int, ...]], dict[str, Any]]:
     if not name:
         raise DamagedStoreError(f"{path!r} names no file of frames")
     # names may be those of the computer that wrote them, with its folders
-    raw = os.path.join(os.path.dirname(path), name.replace("\\", "/").rpartition("/")[2])
-    shapes: list[tuple[int, ...]] = []
-    if (root.findtext("type") or "scan").strip() == "series":
-        shapes.append((_number(path, root.findtext("count")),))
-    else:
-        known = {each.get("mode", ""): each for each in root.findall("scan_parameters")}
-        for mode in ("acquire", "search"):
-            if mode in known:
-                sizes = [known[mode].findtext(f"scan_resolution_{axis}") for axis in "yx"]
-                shapes.append(tuple(_number(path, each) for each in sizes))
-    return raw, shapes, _attrs(root)
+    name = name.replace("\\", "/").rpartition("/")[2]
+    attrs = _attrs(root)
+    if when := _attribute(root.find("timestamp"), "isoformat"):
+        attrs["empad.timestamp"] = when
+    raw = os.path.join(os.path.dirname(path), name)
+    return _Said(raw, _shapes(path, root, name), attrs, _field(attrs), _pixel(attrs))
+
+
+def _shapes(path: str, root: Any, name: str) -> list[tuple[int, ...]]:
+    """Shapes that the scan may have; releases say them in different places."""
+    counts = [root.findtext("count")] if (root.findtext("type") or "").strip() == "series" else []
+    counts += [each.text for each in root.findall("scan_parameters/series_count")]
+    if counts:
+        return [(_number(path, counts[0]),)]
+    known = {each.get("mode", ""): each for each in root.findall("scan_parameters")}
+    sizes = [
+        [known[mode].findtext(f"scan_resolution_{axis}") for axis in "yx"]
+        for mode in ("acquire", "search")
+        if mode in known
+    ]
+    sizes.append([root.findtext(f"pix_{axis}") for axis in "yx"])
+    if matched := re.search(r"_x(\d+)_y(\d+)\.", name):
+        sizes.append([matched[2], matched[1]])
+    return [tuple(_number(path, each) for each in size) for size in sizes if any(size)]
+
+
+def _field(attrs: Mapping[str, Any]) -> tuple[float, float] | float | None:
+    """Size of the whole scan in meters: along its rows and columns, or of its longer side."""
+    measured = "empad.iom_measurements."
+    text = str(attrs.get(f"{measured}optics.get_full_scan_field_of_view", ""))
+    numbers = [float(each) for each in re.findall(r"\d[\d.]*(?:[eE][-+]?\d+)?", text)]
+    if len(numbers) == 2 and all(numbers):
+        return numbers[0], numbers[1]
+    size = attrs.get(f"{measured}full_scan_field_of_view.x")
+    factor = attrs.get(f"{measured}full_scan_field_of_view.scale_factor")
+    if isinstance(size, float) and isinstance(factor, float) and size > 0 and factor > 0:
+        return size / factor
+    return None
+
+
+def _pixel(attrs: Mapping[str, Any]) -> float:
+    """From one pixel to the next in 1/nm, 0.0 where it is not said."""
+    said = attrs.get("empad.iom_measurements.calibrated_pixelsize")
+    return said * 1e9 if isinstance(said, float) and said > 0 else 0.0
 
 
 def _attribute(node: Any, name: str) -> str:
@@ -148,7 +224,8 @@ def _attrs(root: Any) -> dict[str, Any]:
 
 def _claims(path: str, head: bytes) -> bool:
     is_xml = head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<")
-    return is_xml and b"<raw_file" in head and (b"scan_parameters" in head or b"<count" in head)
+    marks = (b"scan_parameters", b"<count", b"<pix_x", b"camserver")
+    return is_xml and b"<raw_file" in head and any(mark in head for mark in marks)
 
 
 READERS = (
