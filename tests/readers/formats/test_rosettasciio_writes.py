@@ -92,6 +92,20 @@ def test_what_it_writes(
         assert (dim in opened.usid.position_dims) == axis["navigate"]
 
 
+def test_how_blocks_were_taken(tmp_path: pathlib.Path) -> None:
+    plugin = importlib.import_module("rsciio.blockfile")
+    made = signal((2, 3, 4, 4), 2, "u1")
+    header = importlib.import_module("rsciio.blockfile._api").get_default_header()
+    said = {name: header[name][0] for name in header.dtype.names}
+    said |= {"Beam_energy": 200_000, "Camera_length": 1500, "Note": "a note"}
+    made["original_metadata"] = {"blockfile_header": said}
+    plugin.file_writer(str(tmp_path / "a.blo"), made, show_progressbar=False)
+    attrs = usidx.open(tmp_path / "a.blo").attrs
+    assert attrs["blo.beam_energy_V"] == 200_000
+    assert attrs["blo.camera_length_mm"] == 150.0
+    assert attrs["blo.note"] == "a note"
+
+
 @pytest.mark.parametrize("names", [("Rx", "Ry", "Qx", "Qy"), ("R_x", "R_y", "Q_x", "Q_y")])
 def test_real_and_reciprocal_space(tmp_path: pathlib.Path, names: tuple[str, ...]) -> None:
     """What py4DSTEM's releases from 0.14 on write: axes by two values, roles by names."""

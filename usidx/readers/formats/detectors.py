@@ -19,6 +19,9 @@ from usidx.readers.base import (
 from usidx.readers.raw import RawArray
 from usidx.readers.scans import scan
 
+# Where people's own words start.
+_NOTE, _LONGEST_NOTE = 240, 2**16
+
 
 def read_blo(
     path: str,
@@ -40,6 +43,8 @@ def read_blo(
         data, _, side, _, nx, ny, _, sx, sy, _, per_cm = struct.unpack("<IIHHHHHddIH", head[12:52])
     except struct.error as error:
         raise DamagedStoreError(f"{path!r} is cut short: {len(head)} bytes of header") from error
+    if len(head) < _NOTE:
+        raise DamagedStoreError(f"{path!r} is cut short: {len(head)} bytes of header")
     frame = side * side
     frames = RawArray(
         path,
@@ -65,8 +70,28 @@ def read_blo(
             positions=positions if nav_shape is None else None,
             quantity="Intensity",
             units="counts",
+            attrs=_told(path, head),
         )
     ]
+
+
+def _told(path: str, head: bytes) -> dict[str, Any]:
+    """How a file was taken; a number of days counts from the end of 1899."""
+    start, turned, energy, length, days = (
+        struct.unpack_from(kind, head, at)[0]
+        for kind, at in (("<I", 8), ("<H", 28), ("<I", 46), ("<I", 52), ("<d", 56))
+    )
+    found = {
+        "blo.beam_energy_V": energy,
+        "blo.camera_length_mm": length / 10,
+        "blo.scan_rotation_degrees": turned / 100,
+        "blo.acquisition_time_days": days,
+    }
+    with open(path, "rb") as file:
+        file.seek(_NOTE)
+        note = file.read(max(0, min(start - _NOTE, _LONGEST_NOTE)))
+    found["blo.note"] = note.decode("latin-1").strip("\0 ")
+    return {name: each for name, each in found.items() if each}
 
 
 BLO = Reader(

@@ -40,6 +40,7 @@ class _Head:
     kind : of the values: "U08", ..., "R64"
     chips : how many lie below and beside each other
     depth : bits of a counter
+    text : of the header: times, exposure and settings of the chips
     """
 
     number: int
@@ -49,6 +50,7 @@ class _Head:
     kind: str
     chips: tuple[int, int]
     depth: int
+    text: str
 
     @property
     def is_raw(self) -> bool:
@@ -97,7 +99,7 @@ def read(
     files = sorted(files, key=lambda file: heads[file].number)
     parts = [_frames(file, heads[file], flip_rows) for file in files]
     frames: BlockArray = parts[0] if len(parts) == 1 else JoinedArray(tuple(parts))
-    attrs = _header(path)
+    attrs = {**_header(path), "mib.header": heads[files[0]].text}
     if nav_shape is None:
         nav_shape = _said_shape(attrs, int(frames.shape[0]))
     height, width = (int(size) for size in frames.shape[1:])
@@ -152,7 +154,8 @@ def _head(path: str) -> _Head:
             f"(reader='rosettasciio'); read are {', '.join(_TYPES)}, and R64 with "
             f"{', '.join(map(str, _PER_WORD))} bits of one chip or 2 x 2"
         )
-    return _Head(number, offset, width, height, kind, known, depth)
+    text = text_of(head[:offset]).strip("\0 ,\r\n")
+    return _Head(number, offset, width, height, kind, known, depth, text)
 
 
 def _frames(path: str, head: _Head, flip_rows: bool) -> BlockArray:
