@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from usidx.cli.run import parsed
+from usidx.cli.parsing import parsed
 from usidx.demo.wording import as_json
 
 EXAMPLES = """\b
@@ -24,21 +25,34 @@ USID = (
 
 
 def reader_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--reader` and `--option`, for commands that open a file."""
+    """`--reader`, `--option` and `--allow-external`, for commands that open a file.
+
+    The command gets `how`, keyword arguments of `usidx.open`.
+    """
+
+    @functools.wraps(command)
+    def opening(
+        reader: str | None, reading: tuple[str, ...], external: tuple[str, ...], **rest: Any
+    ) -> Any:
+        how = parsed(reading, "--option")
+        if reader is not None:
+            how["reader"] = reader
+        if external:
+            how["allow_external"] = list(external)
+        return command(how=how, **rest)
+
+    allow = click.option(
+        "--allow-external", "external", multiple=True, metavar="FOLDER",
+        help="A folder that FILE may reach into, such as its own; may be repeated.",
+    )  # fmt: skip
     option = click.option(
-        "--option", "settings", multiple=True, metavar="NAME=VALUE",
+        "--option", "reading", multiple=True, metavar="NAME=VALUE",
         help="An option of the reader, such as nav_shape=[256,256]; may be repeated.",
     )  # fmt: skip
     reader = click.option(
         "--reader", metavar="NAME", help="How to read it; see usidx readers. By the content else."
     )
-    return reader(option(command))
-
-
-def opened_with(reader: str | None, settings: tuple[str, ...]) -> dict[str, Any]:
-    """Keyword arguments of `usidx.open` for what was said on the command line."""
-    found = parsed(settings)
-    return found if reader is None else {"reader": reader, **found}
+    return reader(option(allow(opening)))
 
 
 @click.command("readers", epilog=EXAMPLES, short_help="Which files usidx opens.")
@@ -58,7 +72,7 @@ def readers(machine: bool) -> None:
             "extensions": list(each.extensions),
             "lazy": each.is_lazy,
             "missing": list(each.missing),
-            **({"install": f'pip install "usidx[{each.extra}]"'} if each.missing else {}),
+            **({"install": each.install} if each.missing else {}),
         }
         for each in known().values()
     ]

@@ -138,6 +138,15 @@ class Reader:
         """Modules that it needs and that are not installed."""
         return tuple(each for each in self.requires if importlib.util.find_spec(each) is None)
 
+    @property
+    def install(self) -> str:
+        """The command that installs what is missing."""
+        return (
+            f'pip install "usidx[{self.extra}]"'
+            if self.extra
+            else (f"pip install {' '.join(self.missing)}")
+        )
+
     def check_installed(self, path: str) -> None:
         """Nothing, where everything that it needs is there.
 
@@ -146,11 +155,9 @@ class Reader:
         MissingDependencyError : saying what to install
         """
         if self.missing:
-            command = f'pip install "usidx[{self.extra}]"' if self.extra else "pip install"
-            needed = "" if self.extra else f" {' '.join(self.missing)}"
             raise MissingDependencyError(
                 f"{path!r} is a file for the reader {self.name!r} ({self.title}), which needs "
-                f"{', '.join(self.missing)}; install it: {command}{needed}"
+                f"{', '.join(self.missing)}; install it: {self.install}"
             )
 
 

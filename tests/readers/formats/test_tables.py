@@ -6,13 +6,20 @@ import hashlib
 import io
 import json
 import pathlib
+import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import usidx
-from usidx.errors import DamagedStoreError, NotUsidError, OptionError, UsidError
+from usidx.errors import (
+    DamagedStoreError,
+    MissingDependencyError,
+    NotUsidError,
+    OptionError,
+    UsidError,
+)
 from usidx.testing import check_reader, make_main
 
 
@@ -287,6 +294,16 @@ def test_files_of_columns(tmp_path: pathlib.Path, kind: str) -> None:
     if kind == "parquet":  # an index is columns
         frame.set_index(["X [µm]", "Y [µm]"]).to_parquet(path)
         check_long(path)
+
+
+def test_excel_where_its_library_is_missing(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with zipfile.ZipFile(tmp_path / "a.xlsx", "w") as archive:
+        archive.writestr("xl/workbook.xml", "<workbook/>")
+    with pytest.raises(MissingDependencyError, match="needs openpyxl; install it: pip install op"):
+        usidx.open(tmp_path / "a.xlsx")
 
 
 def test_excel(tmp_path: pathlib.Path) -> None:
