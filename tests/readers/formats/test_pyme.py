@@ -19,6 +19,7 @@ from scipy.interpolate import SmoothBivariateSpline
 
 import usidx
 from usidx.errors import DamagedStoreError, NotUsidError
+from usidx.readers.pickles import unpickled
 from usidx.testing import check_reader
 
 
@@ -110,6 +111,24 @@ HOSTILE = [
 ]
 
 
+ADDRESSES = b"C\x10" + 16 * b"A"
+OBJECTS = b"cnumpy\ndtype\n(\x8c\x02O8\x89\x88tR"
+HOSTILE += [
+    # arrays of objects whose addresses are bytes of the file, which NumPy would follow
+    b"\x80\x04cnumpy\nndarray\n(K\x02\x85" + OBJECTS + ADDRESSES + b"tR.",
+    b"\x80\x04cnumpy.core.numeric\n_frombuffer\n(" + ADDRESSES + OBJECTS + b"K\x02\x85\x8c\x01CtR.",
+    b"\x80\x04cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85C\x01btR"
+    b"(K\x01K\x02\x85" + OBJECTS + b"(K\x03\x8c\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    b"\x89" + ADDRESSES + b"tb.",
+    # dtypes of parts, and what a class or function of usidx would become
+    b"\x80\x04cnumpy\ndtype\n(\x8c\x03V16\x89\x88tR.",
+    b"\x80\x04cPYME.x\nModel\nN}\x8c\x08__init__cbuiltins\nlist\ns\x86b.",
+    b"\x80\x04c_codecs\nencode\nN}\x8c\x0c__defaults__)s\x86b.",
+    b"\x80\x04cPYME.x\nModel\n.",
+    b"\x80\x04cnumpy\nmatrix\n.",
+]
+
+
 @pytest.mark.parametrize("ending", ["psf", "sf"])
 def test_nothing_in_a_pickle_is_run(tmp_path: pathlib.Path, ending: str) -> None:
     made = [pickle.dumps(each) for each in (Evil(), (np.eye(3), Evil()), eval)]
@@ -121,6 +140,28 @@ def test_nothing_in_a_pickle_is_run(tmp_path: pathlib.Path, ending: str) -> None
     (tmp_path / "b.psf").write_bytes(pickle.dumps((np.eye(3), None))[:-20])
     with pytest.raises(DamagedStoreError):
         usidx.open(tmp_path / "b.psf")
+
+
+def test_pickles_that_take_time_and_memory(tmp_path: pathlib.Path) -> None:
+    for content in (
+        b"\x80\x04N" + 60 * b"2\x86" + b".",  # 2 ** 60 values, each of which is in two others
+        b"\x80\x04Nr\xff\xff\xff\x7f.",
+        b"\x80\x04)" + 50_000 * b"\x85" + b".",
+        b"\x80\x04]2a.",
+    ):
+        (tmp_path / "a.sf").write_bytes(content)
+        with pytest.raises((NotUsidError, DamagedStoreError)):
+            usidx.open(tmp_path / "a.sf")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("dtype", [">f8", "<f4", "i2", "u1", "?", "c16"])
+def test_arrays_of_any_kind(tmp_path: pathlib.Path, protocol: int, dtype: str) -> None:
+    values = np.random.default_rng(0).integers(0, 99, (3, 4, 5)).astype(dtype)
+    for each in (values, np.asfortranarray(values), values[:, ::2]):
+        (tmp_path / "a.psf").write_bytes(pickle.dumps((each, {}), protocol))
+        np.testing.assert_array_equal(unpickled(str(tmp_path / "a.psf"), ())[0], each)
+        assert usidx.open(tmp_path / "a.psf").dtype == each.dtype.newbyteorder("=")
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 5])
@@ -181,6 +222,14 @@ def test_fields_of_shifts_as_splines(tmp_path: pathlib.Path) -> None:
     np.testing.assert_allclose(opened, expected, atol=1e-6)
     with pytest.raises(NotUsidError, match="x= and y="):
         usidx.open(tmp_path / "a.sf")
+    (tmp_path / "b.sf").write_bytes(pickle.dumps(np.array([spline, spline]), 2))
+    opened = usidx.open(tmp_path / "b.sf", "Shift_x", **places)
+    np.testing.assert_allclose(opened, expected, atol=1e-6)
+    # SciPy would read what lies behind the factors
+    spline.tck = (*spline.tck[:2], spline.tck[2][:3])
+    (tmp_path / "c.sf").write_bytes(pickle.dumps((spline, spline), 2))
+    with pytest.raises(DamagedStoreError, match="3 factors"):
+        usidx.open(tmp_path / "c.sf", "Shift_x", **places)
 
 
 def test_events_as_a_table(samples: pathlib.Path) -> None:

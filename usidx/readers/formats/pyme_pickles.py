@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from usidx.errors import NotUsidError, OptionError
+from usidx.errors import DamagedStoreError, NotUsidError, OptionError
 from usidx.model.dimension import Array
 from usidx.readers.base import Foreign, Reader, evenly_spaced, position, spectroscopic
 from usidx.readers.pickles import Carrier, unpickled
@@ -102,7 +102,6 @@ def read_shifts(
 
 def _models(path: str) -> Sequence[Carrier]:
     found = unpickled(path, _CARRIERS)
-    found = found.tolist() if isinstance(found, np.ndarray) else found
     if (
         not isinstance(found, (tuple, list))
         or len(found) != 2
@@ -137,14 +136,15 @@ def _coefficients(path: str, models: Sequence[Carrier]) -> Array:
 def _at(path: str, model: Carrier, x: Array, y: Array) -> Array:
     """The shift that a model gives at each x and y, shape (x.size, y.size)."""
     told, kind = vars(model), type(model).__name__
-    if isinstance(told.get("tck"), tuple) and len(told["tck"]) == 3 and "degrees" in told:
+    if isinstance(told.get("tck"), (tuple, list)) and len(told["tck"]) == 3 and "degrees" in told:
         from scipy.interpolate import bisplev
 
         order = np.argsort(x), np.argsort(y)
-        grid = np.empty((x.size, y.size))
-        whole = (*told["tck"], *told["degrees"])
-        grid[np.ix_(*order)] = np.reshape(bisplev(x[order[0]], y[order[1]], whole), grid.shape)
-        return grid
+        found = np.empty((x.size, y.size))
+        u, v, factors = told["tck"]
+        whole = _spline(path, u, v, factors, told["degrees"])
+        found[np.ix_(*order)] = np.reshape(bisplev(x[order[0]], y[order[1]], whole), found.shape)
+        return found
     x, y = x[:, None], y[None, :]
     terms = _terms(model)
     if kind == "linModel" and {"m", "x0"} <= set(terms):
@@ -170,6 +170,32 @@ def _at(path: str, model: Carrier, x: Array, y: Array) -> Array:
                 product = product * places[axis] ** int(power or 1)
             total = total + factor * product
     return total
+
+
+def _spline(path: str, u: Any, v: Any, factors: Any, degrees: Any) -> tuple[Any, ...]:
+    """A spline as SciPy takes it, which does not look whether it has all factors.
+
+    Raises
+    ------
+    DamagedStoreError : where it has not
+    """
+    try:
+        knots = [np.asarray(each, np.float64).reshape(-1) for each in (u, v)]
+        values = np.asarray(factors, np.float64).reshape(-1)
+        orders = [int(each) for each in degrees]
+        counts = [each.size - order - 1 for each, order in zip(knots, orders, strict=True)]
+    except (TypeError, ValueError) as error:
+        raise DamagedStoreError(f"a spline of {path!r} has no numbers ({error})") from error
+    whole = all(
+        1 <= order <= 5 and count > order and np.all(np.diff(each) >= 0)
+        for order, count, each in zip(orders, counts, knots)
+    )
+    if not whole or values.size < counts[0] * counts[1]:
+        raise DamagedStoreError(
+            f"a spline of {path!r} has {values.size} factors, {knots[0].size} and {knots[1].size} "
+            f"knots and the degrees {orders}, which do not fit each other"
+        )
+    return (*knots, values, *orders)
 
 
 READERS = (
