@@ -18,14 +18,14 @@ from usidx.demo.wording import as_json, by_sign, in_bytes, in_time
 if TYPE_CHECKING:
     import xarray as xr
 
-EXAMPLES = r"""\b
+EXAMPLES = """\b
 Examples:
   usidx stack map out.zarr --size Y=20 --size X=25 --filter gaussian:sigma=10
-  usidx stack map out.zarr --pattern '(?P<Y>\d+)_(?P<X>\d+)' --spacing X=0.5 --units X=um
+  usidx stack map out.zarr --pattern '(?P<Y>\\d+)_(?P<X>\\d+)' --spacing X=0.5 --units X=um
   usidx stack 'map/*.tif' out.h5 --size Y=20 --size X=25 --order snake --missing nan
   usidx stack map out.zarr --positions stage.csv --overwrite
   usidx stack map out.zarr --metadata X=stage_x --metadata Y=stage_y
-  usidx stack map out.zarr --pattern '(?P<Y>\d+)_(?P<X>\d+)' --missing cut --extend
+  usidx stack map out.zarr --pattern '(?P<Y>\\d+)_(?P<X>\\d+)' --size X=25 --missing cut --extend
 """
 
 
