@@ -257,7 +257,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "leaves open when refused": (leaves_open_when_refused, "stay open after a file"),
     "no pickle": (of(NoPickle), "does not pickle"),
     "only here": (only_here, "another process cannot read it"),
-    "other dtype": (of(OtherDtype), "dtype float64"),
+    "other dtype": (of(OtherDtype), "gives dtype float64 and says"),
     "says other dtype": (says_other_dtype, "dtype float64, expected float32"),
     "no steps": (of(NoSteps), "of the block"),
     "struct.error": (struct_error, "error.*which is no UsidError"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from usidx.cli.readers import opened_with, reader_options
+from usidx.cli.readers import reader_options
 from usidx.cli.selecting import Held, selected
 from usidx.cli.storage import storage_options
 from usidx.demo.folder import size_on_disk
@@ -76,8 +76,7 @@ def convert(
     zarr_format: str | None,
     overwrite: bool,
     compression: str | None,
-    reader: str | None,
-    settings: tuple[str, ...],
+    how: dict[str, Any],
 ) -> None:
     """Write what IN holds to OUT: h5USID, Zarr, netCDF, HyperSpy's .hspy or NSID (.nsid.h5), as the
     ending of OUT says.
@@ -98,7 +97,7 @@ def convert(
     if zarr_format is not None and suffix != ".zarr":
         raise click.UsageError(f"--zarr-format {zarr_format} is for OUT that ends in .zarr")
     start = time.perf_counter()
-    held = _held(source, mains, opened_with(reader, settings))
+    held = _held(source, mains, how)
     if labels or numbers:
         held = selected(held, labels, numbers)
     chosen: dict[str, Any] = {"overwrite": overwrite, "progress": True}

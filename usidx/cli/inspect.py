@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from usidx.cli.readers import opened_with, reader_options
+from usidx.cli.readers import reader_options
 from usidx.cli.storage import storage_options
 from usidx.demo.wording import as_json, by_sign, in_bytes
 
@@ -35,23 +35,21 @@ Examples:
 @click.option("--json", "machine", is_flag=True, help="Report as JSON.")
 @reader_options
 @storage_options
-def info(
-    file: str, main: str | None, machine: bool, reader: str | None, settings: tuple[str, ...]
-) -> None:
+def info(file: str, main: str | None, machine: bool, how: dict[str, Any]) -> None:
     """Which Mains FILE holds, or what one MAIN is and which results it has.
 
     MAIN is the path of a Main, or any unique ending of it.
     """
     import usidx
 
-    how = opened_with(reader, settings)
     mains = usidx.list_mains(file, **how)
     if main is None:
         click.echo(as_json([_entry(each) for each in mains]) if machine else str(mains))
         return
     from usidx.opening import resolve, store_of
 
-    store = store_of(file, (), how.pop("reader", None), how)
+    external = how.pop("allow_external", ())
+    store = store_of(file, external, how.pop("reader", None), how)
     path = resolve(mains, main, store.path).path
     stored, results = store.open_main(path), store.results(path)
     if not machine:
@@ -65,11 +63,11 @@ def info(
 @click.option("--json", "machine", is_flag=True, help="Report as JSON.")
 @reader_options
 @storage_options
-def tree(file: str, machine: bool, reader: str | None, settings: tuple[str, ...]) -> None:
+def tree(file: str, machine: bool, how: dict[str, Any]) -> None:
     """The groups and Mains of FILE as a tree."""
     import usidx
 
-    mains = usidx.list_mains(file, **opened_with(reader, settings))
+    mains = usidx.list_mains(file, **how)
     nested: dict[str, Any] = {}
     for each in mains:
         node = nested

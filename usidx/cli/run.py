@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from usidx.cli.parsing import parsed
+from usidx.cli.readers import reader_options
 from usidx.cli.storage import storage_options
 from usidx.cli.where import Where, going_on, placed, report
 from usidx.demo.wording import as_json, in_time
@@ -57,6 +58,7 @@ Examples:
 )  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Compute anew even where the same result exists.")
 @click.option("--json", "machine", is_flag=True, help="Report as JSON.")
+@reader_options
 @placed
 @storage_options
 def run(
@@ -71,6 +73,7 @@ def run(
     fresh: bool,
     machine: bool,
     where: Where,
+    how: dict[str, Any],
 ) -> None:
     """Run STEP on MAIN of FILE, block by block, into a result group.
 
@@ -95,10 +98,10 @@ def run(
             raise click.UsageError(
                 "a recipe says parameters and sources itself: no --set, --source"
             )
-        reports = recipe_ran(file, chosen, step, target)
+        reports = recipe_ran(file, chosen, step, target, how)
     else:
-        parameters = parsed(settings) | opened(file, sources)
-        process = usidx.open(file, chosen).usid.process(found(step), **parameters)
+        parameters = parsed(settings, "--set") | opened(file, sources)
+        process = usidx.open(file, chosen, **how).usid.process(found(step), **parameters)
         with where.options() as options:
             reports = [ran(process, target, options, step)]
     if machine:
@@ -171,15 +174,22 @@ def ran(
     return Ran(result, not reused, time.perf_counter() - start, result.record.failed)
 
 
-def recipe_ran(file: str, main: str | None, path: str, target: Target) -> list[Ran]:
-    """The results of the steps of a recipe, in their order."""
+def recipe_ran(
+    file: str, main: str | None, path: str, target: Target, how: Mapping[str, Any]
+) -> list[Ran]:
+    """The results of the steps of a recipe, in their order.
+
+    Parameters
+    ----------
+    how : keyword arguments of `usidx.open`, before those of the recipe
+    """
     import usidx
     from usidx.process.recipe import run_recipe
 
     recipe = usidx.read_recipe(path)
     at = recipe.source
     chosen = main or (at.main if at else None)
-    source = usidx.open(file, chosen, **(at.options if at else {}))
+    source = usidx.open(file, chosen, **{**(at.options if at else {}), **how})
     reports: list[Ran] = []
     with target.where.options() as options:
 
@@ -193,24 +203,6 @@ def recipe_ran(file: str, main: str | None, path: str, target: Target) -> list[R
 
 def _is_recipe(step: str) -> bool:
     return step.lower().endswith((".yaml", ".yml"))
-
-
-def parsed(settings: tuple[str, ...]) -> dict[str, Any]:
-    """Parameters of a step from NAME=VALUE texts."""
-    parameters: dict[str, Any] = {}
-    for each in settings:
-        name, equals, value = each.partition("=")
-        if not equals or not name.isidentifier():
-            raise click.BadParameter(
-                f"{each!r} is not NAME=VALUE, such as along=Frequency", param_hint="'--set'"
-            )
-        if name in parameters:
-            raise click.BadParameter(f"{name!r} is set twice", param_hint="'--set'")
-        try:
-            parameters[name] = json.loads(value)
-        except ValueError:
-            parameters[name] = value
-    return parameters
 
 
 def opened(file: str, sources: tuple[str, ...]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class FrameArray:
 
     Parameters
     ----------
-    read : numbers of frames -> the frames, one after the other; picklable, such as a
+    frames : numbers of frames -> the frames, one after the other; picklable, such as a
         `functools.partial` of a function and a path
     shape : (number of frames, ...)
     dtype : of the values
@@ -27,7 +27,8 @@ class FrameArray:
         file is read only while it is untouched
     """
 
-    read: Callable[[Sequence[int]], Iterable[Array]]
+    # not called "read": an array with a method of that name reads into memory that it is given
+    frames: Callable[[Sequence[int]], Iterable[Array]]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     token: Any
@@ -54,7 +55,7 @@ class FrameArray:
         inner = tuple(parts[1:])
         sample = np.broadcast_to(np.False_, self.shape[1:])[inner].shape
         out = np.empty((len(numbers), *sample), self.dtype)
-        for place, values in enumerate(self.read(numbers) if out.size else ()):
+        for place, values in enumerate(self.frames(numbers) if out.size else ()):
             if values.shape != self.shape[1:]:
                 raise SourceChangedError(
                     f"frame {numbers[place]} of {self.token!r} has shape {values.shape} now, and "

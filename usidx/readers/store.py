@@ -213,6 +213,8 @@ class ForeignStore(TakesNoResults):
     def _stored(self, main: Foreign) -> StoredMain:
         order, spec = _order(main), _spec(main)
         as_it_is = order == tuple(range(main.array.ndim)) and main.array.dtype == spec.dtype
+        # methods of arrays of plug-ins may have the names of those that ours have, such as "read"
+        as_it_is = as_it_is and type(main.array).__module__.startswith("usidx.")
         n_position = sum(each.role == "position" for each in main.axes)
         if main.chunks is None:
             itemsize = spec.dtype.itemsize
@@ -306,10 +308,12 @@ def _texts(main: Foreign) -> dict[str, xr.DataArray]:
 
 def _entry(main: Foreign) -> MainEntry:
     spec = _spec(main)
+    # of a side without dimensions, nothing is shown
+    shown = [place for place, axis in enumerate(_order(main)) if axis is not None]
     return MainEntry(
         path=spec.path,
-        dims=spec.dims,
-        shape=spec.shape,
+        dims=tuple(spec.dims[place] for place in shown),
+        shape=tuple(spec.shape[place] for place in shown),
         quantity=spec.quantity,
         units=spec.units,
         dtype=spec.dtype,

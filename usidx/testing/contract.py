@@ -128,7 +128,7 @@ def check_reader(
         if expected is None:
             _check_without_array(case)
         else:
-            _check_pickles(store)
+            _check_arrays(store)
             _check_values(case)
             _check_places(case)
             if client is not None:
@@ -163,14 +163,18 @@ def _check_without_array(case: _Case) -> None:
     raise AssertionError("no values are expected, and there are Mains")
 
 
-def _check_pickles(store: ForeignStore) -> None:
-    """Check that arrays pickle, without which a Main cannot be opened at all."""
+def _check_arrays(store: ForeignStore) -> None:
+    """Check that arrays pickle, without which no Main opens, and give what they say."""
     for each in store._found():
         try:
             pickle.dumps(each.array)
         except Exception as error:  # of any kind, from anywhere in the array
-            said = f"{type(error).__name__}: {error}"
-            raise AssertionError(f"{each.name!r} does not pickle: {said}") from error
+            told = f"{type(error).__name__}: {error}"
+            raise AssertionError(f"{each.name!r} does not pickle: {told}") from error
+        said = each.array.dtype.newbyteorder("=")
+        block = np.asarray(each.array[(slice(0, 1),) * each.array.ndim])
+        found = block.dtype.newbyteorder("=")
+        assert found == said, f"the array of {each.name!r} gives dtype {found} and says {said}"
 
 
 def _check_values(case: _Case) -> None:

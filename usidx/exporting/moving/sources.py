@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from usidx.arrays.labels import Origin
-from usidx.arrays.views import Readable, boxes_of
+from usidx.arrays.views import FieldView, Readable, boxes_of
 from usidx.model.dimension import Array
 from usidx.readers import store_behind
 from usidx.stores.base import StoredMain
@@ -119,7 +119,8 @@ def source_of(array: xr.DataArray, origin: Origin | None, n_position: int) -> So
     if stored is not None and origin is not None:
         values: Any = stored.array
         if origin.field is not None and stored.spec.dtype.names:
-            values = values.only(origin.field)
+            only = getattr(values, "only", None)
+            values = FieldView(values, origin.field) if only is None else only(origin.field)
         if values.dtype == array.dtype:
             return Source(values, n_position, _grain_of(values, stored))
     if array.chunks is None and isinstance(array.variable._data, np.ndarray):
