@@ -74,6 +74,22 @@ def test_missing_frames_as_a_given_value(frames: tuple[pathlib.Path, Any]) -> No
         usidx.open(path, sync_offset=50, **options)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("dtype", "O"), ("dtype", "u1,u2"), ("dtype", "M8[s]"), ("dtype", "S4"),
+        ("sig_shape", (2.5,)), ("sig_shape", "ab"), ("sig_shape", ()), ("sig_shape", 0),
+        ("sync_offset", 1.5), ("sync_offset", "a"), ("sync_offset", 10), ("nav_shape", (3, 4.0)),
+        ("fill_value", 70_000), ("fill_value", -1), ("fill_value", 1.5), ("fill_value", "x"),
+        ("file_header", -6), ("frame_footer", -2), ("frame_header", -1), ("something", 1),
+    ],
+)  # fmt: skip
+def test_options_that_cannot_be(frames: tuple[pathlib.Path, Any], option: str, value: Any) -> None:
+    options: dict[str, Any] = {"dtype": "<u2", "sig_shape": (2, 3), "nav_shape": (3, 4)}
+    with pytest.raises(OptionError, match=option):
+        usidx.open(frames[0], reader="raw", **{**options, option: value})
+
+
 def test_headers_between_frames(tmp_path: pathlib.Path) -> None:
     values = np.random.default_rng(0).integers(0, 999, (5, 4, 3)).astype(">i4")
     with open(tmp_path / "a.bin", "wb") as file:

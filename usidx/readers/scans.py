@@ -116,6 +116,8 @@ def scan(
     OptionError : for a shape that is none, or that the frames do not come near
     """
     count = int(frames.shape[0])
+    if not isinstance(sync_offset, (int, np.integer)):
+        raise OptionError(f"sync_offset={sync_offset!r} is no whole number of frames")
     shape = _shape(nav_shape, count, sync_offset, positions)
     total = math.prod(shape)
     first, last = max(0, -sync_offset), min(total, count - sync_offset)
@@ -131,7 +133,7 @@ def scan(
         if fill is None:
             fill = np.nan
             dtype = dtype if dtype.kind in "fc" else np.result_type(dtype, np.float32)
-        elif not np.can_cast(np.min_scalar_type(fill), dtype, "same_kind"):
+        elif not _is_value(fill, dtype):
             raise OptionError(f"fill_value={fill!r} is no value of {dtype}, which {name!r} has")
         dims = tuple(axis.dimension.name for axis in axes)
         mask = np.zeros(total, np.uint8)
@@ -139,6 +141,15 @@ def scan(
         coordinates = (Coordinate("measured", "", dims, mask.reshape(shape)),)
     array = SyncedArray(frames, shape, sync_offset, 0 if fill is None else fill, dtype)
     return Foreign(name, array, (*axes, *signal), coordinates=coordinates, **told)
+
+
+def _is_value(fill: Any, dtype: np.dtype[Any]) -> bool:
+    """Whether values of a dtype can be `fill`."""
+    if not np.can_cast(np.min_scalar_type(fill), dtype, "same_kind"):
+        return False
+    if dtype.kind not in "iu":
+        return True
+    return bool(np.iinfo(dtype).min <= fill <= np.iinfo(dtype).max)
 
 
 def _shape(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,9 +55,11 @@ def read(
         kind = np.dtype(dtype)
     except TypeError as error:
         raise OptionError(f"dtype={dtype!r} is no dtype of NumPy") from error
-    given = (sig_shape,) if isinstance(sig_shape, int) else tuple(int(n) for n in sig_shape)
-    if not given or any(n < 1 for n in given):
-        raise OptionError(f"sig_shape={sig_shape!r} is no shape: give sizes of at least 1")
+    if kind.kind not in "biufc":
+        raise OptionError(f"dtype={dtype!r} has no numbers; give one such as '<u2' or '>f4'")
+    given = _sizes(sig_shape)
+    if min(file_header, frame_header, frame_footer) < 0:
+        raise OptionError("file_header, frame_header and frame_footer are numbers of bytes, from 0")
     values = math.prod(given) * kind.itemsize
     stride = frame_header + values + frame_footer
     size = os.path.getsize(path) - file_header
@@ -84,6 +86,14 @@ def read(
             units="counts",
         )
     ]
+
+
+def _sizes(sig_shape: Sequence[int] | int) -> tuple[int, ...]:
+    """Of a frame."""
+    sizes: list[Any] = list(sig_shape) if isinstance(sig_shape, Iterable) else [sig_shape]
+    if not sizes or any(not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
+        raise OptionError(f"sig_shape={sig_shape!r} is no shape: give sizes of at least 1")
+    return tuple(int(n) for n in sizes)
 
 
 READERS = (
