@@ -19,6 +19,7 @@ from scipy.interpolate import SmoothBivariateSpline
 
 import usidx
 from usidx.errors import DamagedStoreError, NotUsidError
+from usidx.readers.formats.pzf import HEADER
 from usidx.readers.pickles import unpickled
 from usidx.testing import check_reader
 
@@ -284,6 +285,61 @@ def test_broken_codes(samples: pathlib.Path, tmp_path: pathlib.Path) -> None:
     # one value alone is a tree of nine bits, of which the last byte has one
     (tmp_path / "a.pzf").write_bytes(whole[:64] + np.packbits([1, *[0] * 7, 1]).tobytes()[:1])
     with pytest.raises(DamagedStoreError, match="ends too early"):
+        usidx.open(tmp_path / "a.pzf").compute()
+
+
+def pzf(version: int, compression: int, body: bytes, shape: tuple[int, int], **told: Any) -> bytes:
+    head = np.zeros(1, HEADER)
+    head["id"], head["version"], head["compression"] = b"BD", version, compression
+    head["format"], head["width"], head["height"], head["depth"] = 1, *shape, 1
+    head["start"] = 64
+    for name, value in told.items():
+        head[name] = value
+    return bytes(head.tobytes()[: 64 if version > 2 else 48]) + body
+
+
+def coded(data: bytes) -> bytes:
+    """By a code in which each byte stands for itself: a tree of which all leaves are as deep."""
+
+    def tree(first: int, depth: int) -> list[int]:
+        if depth == 8:
+            return [1, *(int(bit) for bit in f"{first:08b}")]
+        return [0, *tree(first, depth + 1), *tree(first + (1 << (7 - depth)), depth + 1)]
+
+    bits = np.concatenate([tree(0, 0), np.unpackbits(np.frombuffer(data, np.uint8))])
+    return bytes(np.packbits(bits.astype(np.uint8)).tobytes())
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("compression", ["plain", "huffman", "chunks of bytes", "chunks of rows"])
+def test_frames_of_every_version(tmp_path: pathlib.Path, version: int, compression: str) -> None:
+    values = np.random.default_rng(0).integers(0, 60_000, (6, 5)).astype("<u2")
+    raw, halves = values.tobytes(), (values[:3].tobytes(), values[3:].tobytes())
+    lengths = (3, 3) if "rows" in compression else tuple(map(len, halves))
+    chunks = (2).to_bytes(2, "little")
+    for half, length in zip(halves, lengths, strict=True):
+        packed = coded(half)
+        chunks += len(packed).to_bytes(4, "little") + length.to_bytes(4, "little") + packed
+    bodies = {"plain": (0, raw), "huffman": (1, coded(raw))}
+    kind, body = bodies.get(compression, (2, chunks))
+    path = tmp_path / "a.pzf"
+    path.write_bytes(pzf(version, kind, body, (6, 5), timestamp=7))
+    opened = usidx.open(path)
+    np.testing.assert_array_equal(opened, values)
+    assert opened.attrs["FrameTimestamp"] == 7
+    path.write_bytes(pzf(version, kind, body[:-1], (6, 5)))
+    with pytest.raises(DamagedStoreError):
+        usidx.open(path).compute()
+
+
+def test_frames_that_say_that_they_are_quantised_and_are_not(tmp_path: pathlib.Path) -> None:
+    """As PYME writes them where it does not compress."""
+    raw = np.arange(30, dtype="<u2").tobytes()
+    (tmp_path / "a.pzf").write_bytes(pzf(3, 0, raw, (6, 5), quantization=1, scale=1))
+    with pytest.raises(DamagedStoreError, match="without quantising"):
+        usidx.open(tmp_path / "a.pzf").compute()
+    (tmp_path / "a.pzf").write_bytes(pzf(3, 2, raw, (6, 5), quantization=1, scale=1))
+    with pytest.raises(NotUsidError, match="does not know"):
         usidx.open(tmp_path / "a.pzf").compute()
 
 

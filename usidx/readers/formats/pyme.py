@@ -29,7 +29,7 @@ from usidx.readers.base import (
 from usidx.readers.flat import FlatTable
 from usidx.readers.formats import pyme_metadata, pyme_pickles
 from usidx.readers.formats.pyme_metadata import metadata_beside
-from usidx.readers.formats.pzf import HEADER, MAGIC, Head, frame_of, head_of
+from usidx.readers.formats.pzf import HEADER, MAGIC, SHORTEST, Head, frame_of, head_of
 from usidx.readers.hierarchies import HDF5_SIGNATURE, flattened, hdf5, hdf5_array
 from usidx.readers.raw import FileIdentity, LoadedArray
 from usidx.stores.base import BlockArray
@@ -203,6 +203,8 @@ def read_frame(path: str) -> Sequence[Foreign]:
     dtype = head.dtype.newbyteorder("=")
     array = LoadedArray(load, head.shape, dtype, (path, FileIdentity.of(path)))
     attrs = {"SequenceID": head.sequence, "FrameNum": head.frame, **metadata_beside(path)}
+    if head.timestamp:
+        attrs["FrameTimestamp"] = head.timestamp
     units = str(attrs.get("voxelsize.units", "um")) if "voxelsize.x" in attrs else ""
     axes = tuple(
         spectroscopic(name, units, _pixels(attrs, name, size) if units else None, size=size)
@@ -210,6 +212,11 @@ def read_frame(path: str) -> Sequence[Foreign]:
     )
     name = os.path.splitext(os.path.basename(path))[0]
     return [Foreign(name, array, axes, "Intensity", "counts", attrs, head.shape)]
+
+
+def _claims_frame(path: str, head: bytes) -> bool:
+    """By the mark, and by a version and kinds that there are: the mark has two letters alone."""
+    return head.startswith(MAGIC) and len(head) >= SHORTEST and 0 < head[2] < 16 and head[3] < 16
 
 
 def _frame(path: str) -> Array:
@@ -229,7 +236,7 @@ READERS = (
         name="pzf",
         title="frames of PYME (.pzf)",
         extensions=(".pzf",),
-        claims=lambda path, head: head.startswith(MAGIC) and len(head) >= HEADER.itemsize,
+        claims=_claims_frame,
         read=read_frame,
         is_lazy=False,
     ),

@@ -1,4 +1,4 @@
-"""PYME's compressed frames (.pzf): a header of 64 bytes, then the values, plain or by Huffman.
+"""PYME's compressed frames (.pzf): a header, then the values, plain or by Huffman.
 
 Values that were quantised by their square root come back as PYME gives them.
 """
@@ -24,7 +24,9 @@ HEADER = np.dtype(
     ]
 )  # fmt: skip
 _TYPES = {0: "u1", 1: "<u2", 2: "<f4"}
-_PLAIN, _HUFFMAN = 0, 1
+_PLAIN, _HUFFMAN, _CHUNKS = 0, 1, 2
+# Versions 1 and 2 have a header without what comes behind "scale".
+SHORTEST = 48
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Head:
     offset, scale : of quantised values
     start : bytes before the values
     sequence, frame : numbers that PYME gave the frame
+    timestamp : of the camera, 0 where it has none
     """
 
     shape: tuple[int, ...]
@@ -51,6 +54,7 @@ class Head:
     start: int
     sequence: int
     frame: int
+    timestamp: int = 0
 
 
 def head_of(raw: bytes, place: str) -> Head:
@@ -60,21 +64,20 @@ def head_of(raw: bytes, place: str) -> Head:
     ------
     DamagedStoreError, NotUsidError : where there is none, or one of another kind
     """
-    if len(raw) < HEADER.itemsize or not raw.startswith(MAGIC):
+    version = raw[2] if len(raw) > 2 else 0
+    whole = HEADER.itemsize if version > 2 else SHORTEST
+    if len(raw) < whole or not raw.startswith(MAGIC):
         raise DamagedStoreError(f"{place!r} is no whole frame of PYME: {len(raw)} bytes")
-    told = np.frombuffer(raw, HEADER, 1)[0]
+    told = np.frombuffer(raw[:whole].ljust(HEADER.itemsize, b"\0"), HEADER)[0]
     kind = int(told["format"])
     if kind not in _TYPES:
         raise NotUsidError(f"{place!r} has values of kind {kind}, known are {list(_TYPES)}")
     shape = tuple(int(told[name]) for name in ("width", "height", "depth"))
-    if int(told["version"]) < 3:
-        start = HEADER.itemsize
-    else:
-        start = int(told["start"])
+    start = int(told["start"]) if version > 2 else SHORTEST
     return Head(
         shape=shape[:2] if shape[2] <= 1 else shape,
         dtype=np.dtype(_TYPES[kind]),
-        order="F" if told["order"] == b"F" else "C",
+        order="F" if told["order"] == b"F" and version > 1 else "C",
         compression=int(told["compression"]),
         quantization=int(told["quantization"]),
         offset=float(told["offset"]),
@@ -82,6 +85,7 @@ def head_of(raw: bytes, place: str) -> Head:
         start=start,
         sequence=int(told["sequence"]),
         frame=int(told["frame"]),
+        timestamp=int(told["timestamp"]),
     )
 
 
@@ -98,6 +102,8 @@ def frame_of(raw: bytes, place: str) -> Array:
     body = raw[head.start :]
     if head.compression == _HUFFMAN:
         body = _huffman(body, size, place)
+    elif head.compression == _CHUNKS and not head.quantization:
+        body = _chunked(body, size, place)
     elif head.compression != _PLAIN:
         raise NotUsidError(
             f"{place!r} is compressed in a way of PYME that usidx does not know "
@@ -105,11 +111,36 @@ def frame_of(raw: bytes, place: str) -> Array:
         )
     if len(body) < size:
         raise DamagedStoreError(f"{place!r} is cut short: {len(body)} of {size} bytes of values")
+    if len(body) > size and head.quantization:
+        raise DamagedStoreError(
+            f"{place!r} says that its values are quantised to {size} bytes, and has {len(body)}; "
+            "PYME writes this for frames that it does not compress, without quantising them"
+        )
     values: Array = np.frombuffer(body[:size], stored).reshape(head.shape, order=head.order)  # type: ignore[call-overload]
     if head.quantization:
         roots = values.astype(np.float32) * head.scale
         values = (roots * roots + head.offset).astype(head.dtype)
     return values.astype(head.dtype.newbyteorder("="))
+
+
+def _chunked(data: bytes, size: int, place: str) -> bytes:
+    """Chunks, each coded by itself.
+
+    The length of one is told in bytes, or, of a frame of rows, in rows.
+    """
+    count = int.from_bytes(data[:2], "little")
+    at, parts = 2, []
+    for _ in range(count):
+        coded, length = (int.from_bytes(data[at + n : at + n + 4], "little") for n in (0, 4))
+        at += 8
+        parts.append((data[at : at + coded], length))
+        at += coded
+    total = sum(length for _, length in parts)
+    if at > len(data) or not total or size % total:
+        raise DamagedStoreError(
+            f"{place!r} is cut short, or its {count} chunks of {total} do not make {size} bytes"
+        )
+    return b"".join(_huffman(part, length * (size // total), place) for part, length in parts)
 
 
 def _huffman(data: bytes, size: int, place: str) -> bytes:
