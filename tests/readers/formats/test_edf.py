@@ -181,7 +181,7 @@ def test_images_of_two_sizes(tmp_path: pathlib.Path) -> None:
     both = tmp_path / "both.edf"
     both.write_bytes(small.read_bytes() + large.read_bytes() + small.read_bytes())
     mains = usidx.list_mains(both)
-    assert [each.shape for each in mains] == [(2, 2, 2), (1, 2, 3)]
+    assert [each.shape for each in mains] == [(2, 2, 2), (2, 3)]
     first = usidx.open(both, "Raw_Data")
     np.testing.assert_array_equal(first.frame, [0, 2])
     np.testing.assert_array_equal(first.values[1], [[97, 98], [99, 100]])
@@ -194,6 +194,14 @@ def test_names_and_values_that_do_not_match(tmp_path: pathlib.Path) -> None:
     assert not [name for name in opened.attrs if name.startswith("motors.")]
     assert opened.attrs["motor_mne"] == "two theta x"
     assert opened.attrs["motor_pos"] == "1 2"
+
+
+def test_compressed_files_that_are_cut_short(samples: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    for name in ("single.edf.gz", "single.edf.bz2"):
+        whole = (samples / "peers" / "silx_fabio" / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(DamagedStoreError):
+            usidx.open(tmp_path / name)
 
 
 def test_what_is_refused(tmp_path: pathlib.Path) -> None:

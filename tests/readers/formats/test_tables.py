@@ -171,7 +171,7 @@ def test_tables_that_are_compressed(tmp_path: pathlib.Path, how: str) -> None:
     check_long(path)
     check_reader(path, usidx.open(path).values, cut_short=False)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(UsidError):
+    with pytest.raises(DamagedStoreError):
         usidx.open(path)
 
 

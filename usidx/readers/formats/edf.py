@@ -7,7 +7,6 @@ headers are coordinates of it where they vary, else attributes. A file that is c
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 import re
@@ -206,8 +205,11 @@ def _claims(path: str, head: bytes) -> bool:
     if head.startswith((GZIP, BZIP2)):
         if not path.lower().endswith(_ENDINGS):
             return False
-        with contextlib.suppress(OSError, EOFError, zlib.error), opened(path) as file:
-            head = file.read(4096)
+        try:
+            with opened(path) as file:
+                head = file.read(4096)
+        except (OSError, EOFError, zlib.error):
+            return True  # its ending says what it was, and reading it that it is damaged
     start = head.lstrip()
     return start.startswith(b"{") and _KEYS.search(start) is not None
 

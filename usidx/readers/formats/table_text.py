@@ -74,14 +74,19 @@ def is_packed(head: bytes) -> bool:
     return head.startswith((*_PACKED, _ZIP))
 
 
-def first_lines(path: str, head: bytes) -> list[str]:
-    """Lines at the beginning of a file that are no comments; [] of one that is no text."""
+def first_lines(path: str, head: bytes) -> list[str] | None:
+    """Lines at the beginning of a file that are no comments; [] of one that is no text.
+
+    None where it cannot be unpacked.
+    """
     if is_packed(head):
         try:
             with _bytes(path) as file:
                 head = file.read(_HEAD)
-        except (*_BROKEN, NotUsidError):
+        except NotUsidError:
             return []
+        except _BROKEN:
+            return None
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = head.decode("utf-16", "replace")
     elif b"\0" in head:

@@ -52,8 +52,8 @@ def _claims(path: str, head: bytes) -> bool:
     lower = path.lower()
     called = lower.endswith(_PACKED_ENDINGS if is_packed(head) else _ENDINGS)
     lines = first_lines(path, head) if called or not is_packed(head) else []
-    if len(lines) < 2:
-        return False
+    if lines is None or len(lines) < 2:
+        return lines is None
     cells = [line.replace('"', "").replace(",", " ").replace(";", " ").split() for line in lines]
     if called:
         below = [row for row in cells[2:4] if row and all(map(is_number, row))]
