@@ -171,3 +171,21 @@ def test_other_data_items(
         if len(shape) > named:
             assert opened.dims[-1] == "channel"
             assert opened.attrs["channel_names"][:3] == ["blue", "green", "red"]
+
+
+def test_exported_sequences_of_colours_and_of_small_images(tmp_path: pathlib.Path) -> None:
+    """Exports may leave out that they are sequences; colours have no calibration."""
+    for name, shape, calibrated, dims in (
+        ("colours", (2, 4, 5, 4), 3, ("frame", "v", "u", "channel")),
+        ("narrow", (2, 4, 3), 3, ("frame", "v", "u")),
+        ("picture", (4, 5, 3), 2, ("v", "u", "channel")),
+    ):
+        values = np.random.default_rng(3).integers(0, 255, shape).astype("u1")
+        np.save(tmp_path / f"{name}.npy", values)
+        calibrations = [{"offset": 0.0, "scale": 1.0, "units": ""}] * calibrated
+        said = {"spatial_calibrations": calibrations, "datum_dimension_count": 2}
+        (tmp_path / f"{name}.json").write_text(json.dumps(said))
+        opened = usidx.open(tmp_path / f"{name}.npy")
+        assert opened.dims == dims
+        assert opened.usid.position_dims == dims[: "frame" in dims]
+        np.testing.assert_array_equal(opened, values)

@@ -123,10 +123,13 @@ def _main(path: str, name: str, array: BlockArray, said: Mapping[str, Any]) -> F
     datum = int(said.get("datum_dimension_count") or array.ndim)
     sequence = bool(said.get("is_sequence"))
     collection = int(said.get("collection_dimension_count") or 0)
+    further = array.ndim - collection - datum - sequence
+    # of colours there is no calibration
+    is_alone = "is_sequence" in said or len(calibrations) in (0, array.ndim - 1)
     is_colour = array.dtype == np.uint8 and array.shape[-1] in _COLOURS
-    colours = int(is_colour and array.ndim == sequence + collection + datum + 1)
-    if not said.get("is_sequence") and array.ndim == datum + collection + colours + 1:
-        sequence = True  # exports do not say it
+    colours = int(is_colour and is_alone and further > 0)
+    if not sequence and further - colours == 1:
+        sequence = True  # exports do not always say it
     if array.ndim != sequence + collection + datum + colours:
         raise DamagedStoreError(
             f"{path!r} has values of {array.ndim} dimensions, and says that {int(sequence)} are of "
