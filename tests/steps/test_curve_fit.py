@@ -222,22 +222,6 @@ def test_a_function_ends_where_the_name_does_from_hard_starts() -> None:
     assert same.sum() >= 999
 
 
-def test_spectra_fitted_alone_end_where_they_do_among_others() -> None:
-    rng = np.random.default_rng(8)
-    truth, values = peaks(60, 0.3)
-    start = truth + rng.normal(size=truth.shape) * (0.6, 0.3, 0.2, 0.6)
-    p0 = xr.Dataset({name: ("X", start[:, i]) for i, name in enumerate("acwo")})
-    whole = fit(values, lorentz, p0=p0, compiled=False)
-    parts = [fit(values[i : i + 1], lorentz, p0=p0.isel(X=[i]), compiled=False) for i in range(60)]
-    alone = xr.concat(parts, "X")
-    np.testing.assert_array_equal(alone["status"], whole["status"])
-    usable = whole["status"] == 0
-    assert usable.sum() > 50
-    for name in "acwo":
-        away = abs(alone[name] - whole[name])[usable]
-        assert (away < 1e-4 * whole[name + "_error"][usable]).all()
-
-
 def test_a_complex_function_fits_both_parts() -> None:
     def turning(t, a=1.0, rate=0.9):  # type: ignore[no-untyped-def]
         return a * np.exp(1j * rate * t)

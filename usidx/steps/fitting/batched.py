@@ -22,6 +22,7 @@ from usidx.steps.fitting.problem import (
     EXACT,
     EXHAUSTED,
     FACTOR,
+    FADED,
     GAIN,
     NEAR,
     NO_START,
@@ -350,6 +351,9 @@ def _concluded(xp: Any, problem: Problem, state: State, y: Any, w: Any) -> tuple
         for part in parts_of(xp, y)
     ]
     count, spread = (xp.concat(each) for each in zip(*pieces, strict=True))
+    # nothing is there: what is left of a peak is rounding, and its place that of nothing
+    faded = xp.any(~held & (squares < FADED * state.longest**2), axis=-1)
+    regular = regular & ~(faded & (spread <= state.exact))
     noise = state.squares / xp.maximum(count - free.shape[0], xp.ones_like(count))
     noise = xp.where(regular, noise, nothing)
     errors = [xp.sqrt(each * noise) for each in variances]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
 import inspect
 import logging
@@ -13,11 +14,12 @@ import numpy as np
 
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
-from usidx.steps.fitting import equations, estimates, loops, shapes, sums
+from usidx.steps.fitting import equations, estimates, loops, problem, shapes, sums
 from usidx.steps.fitting.models import Function, Sum, name_of
 from usidx.steps.fitting.problem import LOSSES, Problem
 
 _log = logging.getLogger("usidx")
+_COMPILED = (sums, shapes, equations, loops, estimates)
 # Leave to reorder sums. Not for NaN and infinity: that of a model out of its range is found by them
 _FAST = {"contract", "reassoc", "arcp", "nsz"}
 # Values from which on it pays to compile a Python function, which takes some ten seconds.
@@ -116,31 +118,21 @@ def guess_compiled(model: Sum, x: Array, distances: Array, spectra: Array) -> Ar
     return found
 
 
-def _guessed(codes: Array, x: Array, distances: Array, spectra: Array, found: Array) -> None:
-    estimates.guess_many(codes, x, distances, spectra, found)
-
-
 @functools.cache
 def _of_guesses() -> Callable[..., None]:
     """`estimates.guess_many`; other sessions take it from the disk."""
     import numba
 
     _register()
-    made: Callable[..., None] = numba.njit(
-        cache=True, nogil=True, fastmath={"contract"}, error_model="numpy"
-    )(_guessed)
+    text = _text()
+
+    @numba.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+    def guessed(codes, x, distances, spectra, found):  # type: ignore[no-untyped-def]
+        if text >= 0:
+            estimates.guess_many(codes, x, distances, spectra, found)
+
+    made: Callable[..., None] = guessed
     return made
-
-
-def _named(
-    codes: Array, x: Array, spectra: Array, weights: Array, start: Array, free: Array, link: Array,
-    box: Array, plain: bool, linked: bool, loss: int, scale: float, iterations: int, width: int,
-    out: Array, status: Array,
-) -> None:  # fmt: skip
-    loops.fit_many(
-        shapes.terms, codes, x, spectra, weights, start, free, link, box, plain, linked, loss,
-        scale, iterations, width, out, status,
-    )  # fmt: skip
 
 
 @functools.cache
@@ -149,10 +141,32 @@ def _of_terms() -> Callable[..., None]:
     import numba
 
     _register()
-    made: Callable[..., None] = numba.njit(
-        cache=True, nogil=True, fastmath={"contract"}, error_model="numpy"
-    )(_named)
+    text = _text()
+
+    @numba.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+    def named(  # type: ignore[no-untyped-def]
+        codes, x, spectra, weights, start, free, link, box, plain, linked, loss, scale, iterations,
+        width, out, status,
+    ):  # fmt: skip
+        if text >= 0:
+            loops.fit_many(
+                shapes.terms, codes, x, spectra, weights, start, free, link, box, plain, linked,
+                loss, scale, iterations, width, out, status,
+            )  # fmt: skip
+
+    made: Callable[..., None] = named
     return made
+
+
+@functools.cache
+def _text() -> int:
+    """What tells the text of all that is compiled from any other.
+
+    Numba looks at the file of a function only, not at those that it calls: what is on the disk is
+    known by this number as well, which the function refers to.
+    """
+    text = "".join(inspect.getsource(each) for each in (*_COMPILED, problem))
+    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16)
 
 
 @functools.lru_cache(maxsize=32)
@@ -237,7 +251,7 @@ def _register() -> None:
     """Make the functions of five files known to Numba."""
     from numba.extending import register_jitable
 
-    for module in (sums, shapes, equations, loops, estimates):
+    for module in _COMPILED:
         for name, function in vars(module).items():
             if inspect.isfunction(function) and function.__module__ == module.__name__:
                 reorder = module in (sums, shapes, estimates) and name != "exponentials"

@@ -34,6 +34,7 @@ from usidx.steps.fitting.problem import (
     EXACT,
     EXHAUSTED,
     FACTOR,
+    FADED,
     GAIN,
     NEAR,
     NO_START,
@@ -228,6 +229,11 @@ def _concluded(
             worst += out[k + free[j], row] * a[here, j, j]
     regular = regular and worst < 1 / CONDITION
     count, spread = spread_of(y, w, width)
+    if spread <= EXACT * weighted_squares(y, w):
+        # nothing is there: what is left of a peak is rounding, and its place that of nothing
+        for j in range(q):
+            faded = a[here, j, j] < FADED * small[LONGEST, j] ** 2
+            regular = regular and not (faded and small[INVERSE, j] > 0)
     noise = squares / max(count - q, 1) if regular else np.nan
     for t in range(k):
         out[k + t, row] = math.sqrt(out[k + t, row] * noise)

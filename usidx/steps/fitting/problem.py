@@ -19,6 +19,7 @@ EDGE = 1e-8  # of the parameters, scaled: SciPy's xtol
 ANGLE = 1e-9  # cosine between residuals and derivatives at which they are orthogonal
 EXACT = 1e-28  # of the squares of the values: what remains is rounding
 CONDITION = 1e-13  # smallest eigenvalue of the normal equations, scaled to a diagonal of ones
+FADED = 1e-16  # of the square of the longest derivative: one that went with what was fitted
 NEAR = 1e-2  # of the parameters, scaled: steps shorter than that hold no surprise
 TINY = 1e-300  # rather than 0, to divide by
 FACTOR = 100.0  # the first step is at most so many times as long as the parameters are
