@@ -309,3 +309,21 @@ def test_files_of_matlab(tmp_path: pathlib.Path) -> None:
         raw.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512))
     assert usidx.list_mains(path).paths == ("/a",)
     check_reader(path, values)
+
+
+def test_any_dataset_of_a_nexus_file(tmp_path: pathlib.Path) -> None:
+    frames = np.arange(24).reshape(2, 3, 4)
+    with h5py.File(tmp_path / "a.nxs", "w") as file:
+        nxdata(file, ["x"], signal=np.arange(4.0), x=np.arange(4))
+        file["entry/instrument/detector/data"] = frames
+        file["entry/measurement/detector"] = h5py.SoftLink("/entry/instrument/detector/data")
+    assert usidx.list_mains(tmp_path / "a.nxs").paths == ("/entry/data",)
+    for name in ("entry/instrument/detector/data", "/entry/measurement/detector"):
+        opened = usidx.open(tmp_path / "a.nxs", dataset=name)
+        np.testing.assert_array_equal(opened, frames)
+    with pytest.raises(OptionError, match="no dataset 'entry/data'"):
+        usidx.open(tmp_path / "a.nxs", dataset="entry/data")
+    assert (
+        "/entry/instrument/detector/data"
+        in usidx.list_mains(tmp_path / "a.nxs", reader="hdf5").paths
+    )

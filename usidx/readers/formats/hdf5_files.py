@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from usidx.errors import NotUsidError, OptionError
@@ -54,10 +54,8 @@ def read(
     described: list[Any] = []
     others: list[str] = []
     with hdf5(path, allow_external) as root:
-        for where, each in objects(root, allow_external):
+        for where, each in _asked_for(root, dataset, allow_external):
             if not isinstance(each, h5py.Dataset):
-                continue
-            if dataset is not None and where.strip("/") != dataset.strip("/"):
                 continue
             why = _why_not(each)
             if why:
@@ -79,6 +77,19 @@ def read(
         f"{listed or 'only groups, and scales of axes'}. Read it with h5py, and make a Main of an "
         "array by usidx.from_array"
     )
+
+
+def _asked_for(
+    root: Any, dataset: str | None, allow_external: Sequence[str]
+) -> Iterable[tuple[str, Any]]:
+    """(path, object) of every object, or of the one asked for, whatever links lead there."""
+    from usidx.stores.hdf5.objects.walk import find
+
+    if dataset is None:
+        return objects(root, allow_external)
+    where = "/" + dataset.strip("/")
+    found = find(root, where)
+    return [] if found is None else [(where, found)]
 
 
 def _why_not(each: Any) -> str:

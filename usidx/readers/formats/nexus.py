@@ -77,7 +77,11 @@ def _texts(value: Any) -> list[str]:
 
 
 def read(
-    path: str, *, n_position: int | None = None, allow_external: Sequence[str] = ()
+    path: str,
+    *,
+    n_position: int | None = None,
+    dataset: str | None = None,
+    allow_external: Sequence[str] = (),
 ) -> Sequence[Foreign]:
     """The NXdata groups of a file: their signals, with their axes.
 
@@ -88,8 +92,15 @@ def read(
     ----------
     n_position : how many of the axes, the first ones, are positions; else what `interpretation`
         leaves over
+    dataset : path of a dataset that is wanted instead, in an NXdata group or not
     allow_external : folders with the other files that links and virtual datasets may lead to
     """
+    if dataset is not None:
+        from usidx.readers.formats import hdf5_files
+
+        return hdf5_files.read(
+            path, dataset=dataset, n_position=n_position, allow_external=allow_external
+        )
     described: list[dict[str, Any]] = []
     with hdf5(path, allow_external) as root:
         for where, group in objects(root, allow_external):
