@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import tomllib
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 import usidx
 from tests.readers.made import MADE
-from usidx.readers import readers
+from usidx.errors import MissingDependencyError
+from usidx.readers import Reader, finding, readers
 from usidx.testing import check_reader
 from usidx.testing.contract import TELLING
 
@@ -46,7 +48,7 @@ SAMPLES: dict[str, tuple[str, str | None, dict[str, Any]]] = {
 # Files are made of at least 4 MiB, which tells whether one block reads one block. Texts of numbers
 # are many times as long in memory.
 LARGE = (20, 256, 512)
-LARGE_FOR = {"empad": (70, 1, 1), "spec": (4, 256, 512)}
+LARGE_FOR = {"blo": (40, 256, 1), "empad": (70, 1, 1), "spec": (4, 256, 512)}
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,26 @@ def skip_without(name: str) -> None:
     reader = readers()[name.partition(",")[0]]
     if reader.missing:
         pytest.skip(f"{name} needs {', '.join(reader.missing)}")
+
+
+def test_a_module_that_is_missing_is_no_damage(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    def read(path: str) -> Any:
+        import no_such_module  # type: ignore[import-not-found]  # noqa: F401
+
+    reader = Reader("mine", "Mine", (), lambda path, head: head == b"mine", read)
+    monkeypatch.setattr(finding, "readers", lambda: {"mine": reader})
+    (tmp_path / "a").write_bytes(b"mine")
+    with pytest.raises(MissingDependencyError, match="pip install no_such_module"):
+        usidx.open(tmp_path / "a")
+
+
+def test_what_core_formats_need_is_installed_with_usidx() -> None:
+    """xarray reads netCDF-4 by h5netcdf, which nothing else brings along."""
+    text = (pathlib.Path(__file__).parents[2] / "pyproject.toml").read_text()
+    needed = tomllib.loads(text)["project"]["dependencies"]
+    assert any(each.startswith("h5netcdf") for each in needed)
 
 
 def test_every_reader_is_checked() -> None:

@@ -19,6 +19,7 @@ from usidx.arrays.roles import ROLES
 from usidx.errors import (
     DamagedStoreError,
     MainNotFoundError,
+    MissingDependencyError,
     OptionError,
     UsidError,
     did_you_mean,
@@ -194,6 +195,11 @@ class ForeignStore(TakesNoResults):
             found = self.reader.read(self.path, **self.options, **reach)
         except UsidError:
             raise
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"{self.path!r} cannot be read by the reader {self.reader.name!r} ({error}); "
+                f"install it: pip install {error.name or '...'}"
+            ) from error
         except Exception as error:
             raise _damaged(self, error) from error
         if not found:
