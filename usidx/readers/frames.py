@@ -53,6 +53,11 @@ def tiff_frames(path: str) -> Iterator[Frames]:
         if not file.series:
             raise DamagedStoreError(f"{path!r} is a TIFF without an image; leave it out")
         series: Any = file.series[0]
+        if file.is_imagej and series.kind in ("generic", "uniform"):
+            # the library takes the pages that are left as what they are
+            raise DamagedStoreError(
+                f"{path!r} is too short for the images of ImageJ that it describes; it was cut short"
+            )
         first: Any = series.keyframe
         shape, dtype = tuple(first.shape), np.dtype(first.dtype).newbyteorder("=")
         each = int(np.prod(shape))

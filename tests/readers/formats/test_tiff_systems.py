@@ -13,6 +13,7 @@ import tifffile
 
 import usidx
 from usidx.errors import DamagedStoreError, NotUsidError
+from usidx.readers.frames import tiff_frames
 
 GREY: Any = {"photometric": "minisblack"}
 OME = '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
@@ -66,6 +67,8 @@ def test_images_of_imagej_that_one_page_describes(tmp_path: pathlib.Path) -> Non
     path.write_bytes(whole[:-100])
     with pytest.raises(DamagedStoreError, match="describes 6 images of ImageJ"):
         usidx.open(path)
+    with pytest.raises(DamagedStoreError, match="too short"), tiff_frames(str(path)):
+        pass
 
 
 def test_metadata_that_tifffile_writes(tmp_path: pathlib.Path) -> None:
