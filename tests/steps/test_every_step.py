@@ -347,3 +347,31 @@ def test_a_process_and_the_command_line_reach_it(
     # the same parameters name the same result, which is there already
     assert json.loads(told.stdout)["computed"] is False, told.stdout
     assert json.loads(told.stdout)["group"] == result.path
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("Derivative", {"order": 1.5}),
+        ("Savgol", {"window": 3.0}),
+        ("Savgol", {"window": 5, "order": True}),
+        ("Smooth", {"width": np.inf}),
+        ("Peaks", {"most": 2.5}),
+        ("Peaks", {"height": "3"}),
+        ("PCA", {"n_components": True}),
+        ("SVD", {"seed": "0"}),
+        ("Denoise", {"n_components": 2.5}),
+        ("NMF", {"n_components": 2, "passes": 1.5}),
+        ("ICA", {"n_components": 2, "seed": 0.5}),
+        ("Cluster", {"n_clusters": 2.0}),
+        ("Gaussian_Filter", {"sigma": 1e9}),
+        ("Gaussian_Filter", {"sigma": 0.2, "truncate": np.inf}),
+    ],
+)
+def test_numbers_of_the_wrong_kind_are_refused_before_anything_runs(
+    name: str, parameters: dict[str, Any]
+) -> None:
+    if name in ("NMF", "ICA", "Cluster"):
+        pytest.importorskip("sklearn")
+    with pytest.raises(PlanError, match="whole number|must be|reach over"):
+        steps.find(name)(source_of("spectra").chunk(), **parameters)

@@ -12,6 +12,8 @@ from usidx.errors import RecipeError
 Spot = tuple[str | int, ...]
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+# Whole numbers to the base of 8 or 60 for YAML, which few who write them mean.
+_OTHER_BASE = re.compile(r"[-+]?(0[0-7_]+|\d[\d_]*(:[0-5]?\d)+(\.\d*)?)")
 
 
 @dataclass
@@ -90,6 +92,21 @@ def _walk(node: Any, spot: Spot, found: Lined) -> None:
         number = yaml.safe_dump(float(node.value)).split("\n", 1)[0]
         text = f"YAML takes {node.value} for text; write {number}, or quote it where it is text"
         found.faults.append((line, text))
+    elif node.style is None and node.tag.endswith((":bool", ":int", ":float")):
+        _check_plain(node, line, found)
+
+
+def _check_plain(node: Any, line: int, found: Lined) -> None:
+    """That a value without quotes is what it looks like."""
+    value = node.value
+    if node.tag.endswith(":bool") and value.lower() not in ("true", "false"):
+        meant = "true" if value.lower() in ("yes", "on") else "false"
+        text = f"YAML takes {value} for {meant}; write {meant}, or quote it where it is text"
+    elif _OTHER_BASE.fullmatch(value):
+        text = f"YAML takes {value} for a number to another base than 10; quote it, or write it out"
+    else:
+        return
+    found.faults.append((line, text))
 
 
 def _walk_pair(key: Any, value: Any, spot: Spot, found: Lined) -> None:

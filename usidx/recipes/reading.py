@@ -85,7 +85,8 @@ class _Reader:
     def recipe(self) -> Recipe:
         """What the text says; of no use where it has faults."""
         told = self._mapping(self._text_of.told, (), _WHOLE)
-        if told.get("usidx_recipe") != VERSION:
+        version = told.get("usidx_recipe")
+        if version != VERSION or type(version) is not int:
             found = told.get("usidx_recipe", "nothing")
             self._text_of.fault(
                 ("usidx_recipe",), f"expected 'usidx_recipe: {VERSION}', found {found!r}"

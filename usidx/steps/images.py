@@ -15,6 +15,8 @@ from usidx.errors import OptionError, PlanError
 from usidx.model.dimension import Array
 from usidx.step import register, step
 
+# How many times as far as a dimension is long a Gaussian may reach.
+_FURTHEST = 100
 Over = Sequence[str] | None
 
 
@@ -68,6 +70,11 @@ def gaussian_filter(
                 f"sigma={sigma!r} along {dim!r} and truncate={truncate} must be above 0"
             )
         samples[dim] = each / spacing(data, dim)
+        if not truncate * samples[dim] <= _FURTHEST * max(1, data.sizes[dim]):
+            raise PlanError(
+                f"sigma={sigma!r} and truncate={truncate} reach over {truncate * samples[dim]:.3g} "
+                f"samples of {dim!r}, which has {data.sizes[dim]}; take the mean over it instead"
+            )
     reach = {dim: int(truncate * each + 0.5) for dim, each in samples.items()}
     return overlapping(
         data, _gaussian, reach, sigma=tuple(samples.values()), truncate=float(truncate)

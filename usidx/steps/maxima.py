@@ -9,6 +9,7 @@ from usidx.arrays.apply import apply_over, real, spectral_dim, units_along, valu
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
 from usidx.step import register, step
+from usidx.steps.spectra import check_whole
 
 FIELDS = ("Position", "Height", "Width", "Prominence")
 
@@ -63,6 +64,10 @@ def peaks(
     steps = np.diff(x)
     if x.size < 3 or not (np.all(steps > 0) or np.all(steps < 0)):
         raise PlanError(f"{dim!r} must have 3 values or more that go up or down throughout")
+    check_whole(most=most)
+    for name, value in (("height", height), ("prominence", prominence)):
+        if value is not None and not isinstance(value, (int, float, np.number)):
+            raise PlanError(f"{name}={value!r} must be a number, in units of the source")
     if most < 1 or (distance is not None and not distance > 0):
         raise PlanError(f"most={most} must be 1 or more, distance={distance} above 0")
     samples = None if distance is None else max(1.0, distance / float(np.abs(steps).mean()))

@@ -11,7 +11,7 @@ from usidx.arrays.apply import spacing, spectral_dim, values_along
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
 from usidx.step import register, step
-from usidx.steps.spectra import along_spectra, check_known, units_per
+from usidx.steps.spectra import along_spectra, check_known, check_whole, units_per
 
 
 @register
@@ -54,6 +54,7 @@ def savgol(
     array([[0., 2., 4., 6., 8.]])
     """
     dim = spectral_dim(spectra, along)
+    check_whole(window=window, order=order, derivative=derivative)
     size = spectra.sizes[dim]
     wrong = []
     if window % 2 == 0 or not 0 < window <= size:
@@ -145,7 +146,7 @@ def smooth(
     check_known(kind, "kind", ("gaussian", "mean", "median"))
     if spectra.dtype.kind == "c":
         raise PlanError("smooth is for real values; take it of .real and .imag")
-    if not width > 0:
+    if not 0 < width < np.inf:
         raise PlanError(f"width={width} must be above 0, in units of {dim!r}")
     samples = width / spacing(spectra, dim)
     if kind != "gaussian":

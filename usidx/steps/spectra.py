@@ -119,6 +119,7 @@ def derivative(spectra: xr.DataArray, *, order: int = 1, along: str | None = Non
     array([[1., 2., 6., 7.]])
     """
     dim = spectral_dim(spectra, along)
+    check_whole(order=order)
     x = values_along(spectra, dim)
     if order < 1 or x.size < 2 or (np.diff(x) == 0).any():
         raise PlanError(
@@ -254,6 +255,13 @@ def units_per(spectra: xr.DataArray, dim: str, order: int) -> str:
     if not order or not per:
         return unit
     return f"{unit or '1'}/{per}" + (f"^{order}" if order > 1 else "")
+
+
+def check_whole(**numbers: object) -> None:
+    """Nothing, for whole numbers by the name of their parameter; PlanError for others."""
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise PlanError(f"{name}={value!r} must be a whole number")
 
 
 def check_known(value: str, name: str, known: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from usidx.model.dimension import Array
 from usidx.step import register, step
 from usidx.steps.decomposition.learning import learning
 from usidx.steps.decomposition.matrix import added, check_finite, matrix_of, pieces
+from usidx.steps.spectra import check_whole
 
 _Sums = tuple[Array, Array, Array]
 
@@ -58,6 +59,7 @@ def kmeans(
     import dask.array as da
     from dask.delayed import delayed
 
+    check_whole(passes=passes, seed=seed)
     learning("cluster")
     if passes < 1:
         raise PlanError(f"passes={passes} over the data must be 1 or more")

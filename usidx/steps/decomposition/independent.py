@@ -15,6 +15,7 @@ from usidx.step import register, step
 from usidx.steps.decomposition.learning import learning
 from usidx.steps.decomposition.matrix import decomposed, matrix_of, signed
 from usidx.steps.decomposition.subspace import Subspace, project, subspace_of
+from usidx.steps.spectra import check_whole
 
 
 @register
@@ -66,6 +67,7 @@ def ica(
     """
     from dask.delayed import delayed
 
+    check_whole(seed=seed)
     learning("decomposition")
     if of not in ("spectra", "maps"):
         raise OptionError(f"of={of!r} must be 'spectra' or 'maps'")

@@ -16,6 +16,7 @@ from usidx.arrays.apply import floating
 from usidx.arrays.roles import dims_by_role
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
+from usidx.steps.spectra import check_whole
 
 # Values that are converted at once.
 _AT_ONCE = 2**20
@@ -149,6 +150,7 @@ def matrix_of(data: xr.DataArray, parts: int, name: str = "n_components") -> Mat
     ------
     PlanError : where they do not fit, or there are no positions, or no spectra
     """
+    check_whole(**{name: parts})
     position, spectral = dims_by_role(data)
     n, d = (math.prod(data.sizes[dim] for dim in side) for side in (position, spectral))
     most = min(n, d) if name == "n_components" else n

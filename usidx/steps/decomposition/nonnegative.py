@@ -20,6 +20,7 @@ from usidx.steps.decomposition.matrix import (
     matrix_of,
     pieces,
 )
+from usidx.steps.spectra import check_whole
 
 _SWEEPS = 20  # over the components of one pass, which costs nothing beside the pass
 _Sums = tuple[Array, Array, Array]
@@ -67,6 +68,7 @@ def nmf(data: xr.DataArray, *, n_components: int = 8, passes: int = 4, seed: int
     """
     from dask.delayed import delayed
 
+    check_whole(passes=passes, seed=seed)
     learning("decomposition")
     if data.dtype.kind == "c" or passes < 1:
         raise PlanError(

@@ -13,6 +13,7 @@ from usidx.model.dimension import Array
 from usidx.step import register, step
 from usidx.steps.decomposition.matrix import Matrix, decomposed, matrix_of
 from usidx.steps.decomposition.subspace import Subspace, project, subspace_of
+from usidx.steps.spectra import check_whole
 
 
 @register
@@ -112,6 +113,7 @@ def svd(data: xr.DataArray, *, n_components: int = 8, seed: int = 0) -> xr.Datas
     """
     import dask.array as da
 
+    check_whole(seed=seed)
     matrix, dtype = matrix_of(data, n_components), floating(data.dtype)
     found = subspace_of(matrix, n_components, centre=False, poisson=False, seed=seed)
     number = {"Component": np.arange(n_components)}
@@ -181,6 +183,7 @@ def _left(values: Array, *, found: Subspace) -> Array:
 def _found(
     data: xr.DataArray, matrix: Matrix, k: int, centre: bool | None, poisson: bool, seed: int
 ) -> Any:
+    check_whole(seed=seed)
     if poisson and centre:
         raise PlanError("counts over their noise have no mean to take away; leave centre out")
     if poisson and data.dtype.kind == "c":
