@@ -21,6 +21,7 @@ from usidx.model.dimension import Dimension
 from usidx.model.layout import Coordinate, Grid, Layout, Points
 from usidx.model.main import MainSpec
 from usidx.stores import store_at
+from usidx.testing import make_main
 
 CHAIN = (to_h5usid, to_zarr, to_h5usid, to_netcdf, to_h5usid)
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=8)
@@ -214,3 +215,28 @@ def test_an_array_of_records_is_a_compound_main(
     for name in ("a", "n"):
         np.testing.assert_array_equal(found[name].values, values[name])
         assert found[name].dtype == values[name].dtype
+
+
+def test_names_that_netcdf_keeps_for_itself(tmp_path: pathlib.Path) -> None:
+    names = (
+        "CLASS",
+        "NAME",
+        "DIMENSION_LIST",
+        "REFERENCE_LIST",
+        "a ",
+        "ü",
+        "1",
+        "x\n",
+        "_x",
+        "a/b",
+    )
+    main = make_main((2, 3, 4)).assign_attrs({name: "GROUP" for name in names})
+    tree = xr.DataTree.from_dict({"Measurement_000": xr.Dataset(attrs=dict.fromkeys(names, 3))})
+    tree["Measurement_000/Channel_000"] = xr.DataTree(main.to_dataset())
+    path = to_netcdf(tree, str(tmp_path / "scan.nc"))
+    found = usidx.open_tree(path)
+    again: Any = usidx.open(path)
+    assert {name: again.attrs[name] for name in names} == dict.fromkeys(names, "GROUP")
+    assert {name: found["Measurement_000"].attrs[name] for name in names} == dict.fromkeys(names, 3)
+    with xr.open_dataset(path, group=usidx.list_mains(path)[0].path) as plain:
+        np.testing.assert_array_equal(plain["Raw_Data"].values, main.values)

@@ -339,7 +339,10 @@ def _set_attrs(target: Any, attrs: Mapping[str, Any]) -> None:
         known = _known_to_netcdf(value)
         if known is None or "/" in name or name.startswith("_") or not name:
             continue
-        target.setncattr(name, known)
+        # names that netCDF keeps for itself (CLASS, NAME, ...) or does not take; usidx has all of
+        # them in the attribute "usid"
+        with contextlib.suppress(AttributeError):
+            target.setncattr(name, known)
 
 
 def _known_to_netcdf(value: Any) -> Any:
