@@ -77,6 +77,19 @@ def test_order_of_bytes(tmp_path: pathlib.Path) -> None:
         usidx.open(written(tmp_path / "b.mrc", w3=16))
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_files_of_before_the_mark(tmp_path: pathlib.Path, order: str) -> None:
+    """Their name and their length tell; a longer file is of nobody."""
+    path = written(tmp_path / "a.st", order)
+    content = bytearray(path.read_bytes())
+    content[208:216] = bytes(8)
+    path.write_bytes(content)
+    np.testing.assert_array_equal(usidx.open(path), VALUES)
+    path.write_bytes(content + b"more")
+    with pytest.raises(NotUsidError):
+        usidx.open(path)
+
+
 def test_headers_of_fei(tmp_path: pathlib.Path) -> None:
     """Pixels in meters and tilts in degrees, for each of 1024 frames."""
     numbers = np.zeros((1024, 32), "<f4")

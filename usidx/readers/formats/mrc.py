@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from usidx.readers.raw import RawArray
 from usidx.readers.scans import scan
 
 _TYPES = {0: "i1", 1: "i2", 2: "f4", 4: "c8", 6: "u2", 12: "f2"}
+_EXTENSIONS = (".mrc", ".mrcs", ".map", ".ccp4", ".rec", ".st", ".ali")
 _HEADER = 1024
 # Space groups from this one on are stacks of volumes (MRC2014).
 _VOLUMES = 401
@@ -103,6 +106,19 @@ def _head(path: str) -> _Head:
         is_unsigned=imod == _IMOD and not flags & _SIGNED,
         attrs={name: each for name, each in attrs.items() if each not in ("", [])},
     )
+
+
+def _claims(path: str, head: bytes) -> bool:
+    """Whether a file has the mark of MRC2014; older ones have a name and as many bytes as said."""
+    if len(head) < _HEADER or head[208:211] == b"MAP":
+        return len(head) >= _HEADER
+    if not path.lower().endswith(_EXTENSIONS) or not any(_is_sensible(head, o) for o in "<>"):
+        return False
+    said = _head(path)
+    if said.mode not in _TYPES:
+        return False
+    size = math.prod(said.shape) * np.dtype(_TYPES[said.mode]).itemsize
+    return os.path.getsize(path) == _HEADER + said.extended + size
 
 
 def _is_sensible(said: bytes, order: str) -> bool:
@@ -192,8 +208,8 @@ READERS = (
     Reader(
         name="mrc",
         title="MRC, CCP4, IMOD (.mrc)",
-        extensions=(".mrc", ".mrcs", ".map", ".ccp4", ".rec", ".st", ".ali"),
-        claims=lambda path, head: len(head) >= _HEADER and head[208:211] == b"MAP",
+        extensions=_EXTENSIONS,
+        claims=_claims,
         read=read,
     ),
 )
