@@ -320,3 +320,13 @@ def test_a_frame_goes_out_and_comes_back(tmp_path: pathlib.Path) -> None:
     for name in main.dims:
         np.testing.assert_allclose(again[name], main[name])
     np.testing.assert_allclose(again.transpose(*main.dims), main)
+
+
+def test_a_frame_in_memory() -> None:
+    frame = pd.DataFrame({"y": [0, 0, 1, 1], "x": [0, 1, 0, 1], "I": np.arange(4.0)})
+    with pytest.raises(OptionError, match="becomes a Main by frame.set_index") as refused:
+        usidx.open(frame)  # type: ignore[arg-type]
+    advice = str(refused.value).partition("becomes a Main by ")[2]
+    main = eval(advice, {"frame": frame, "places": ["y", "x"], "column": "I"})
+    assert main.usid.position_dims == ("y", "x")
+    np.testing.assert_array_equal(main, [[0, 1], [2, 3]])

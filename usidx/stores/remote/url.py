@@ -91,10 +91,14 @@ def located(
         no path at all, such as the store of a library
     """
     if not isinstance(path, (str, os.PathLike)):
-        raise OptionError(
-            f"a path or URL is expected, got {type(path).__name__}; of a store of obstore, fsspec "
-            "or zarr give the URL, with what it was made with as storage_options"
+        advice = (
+            "a table of pandas becomes a Main by frame.set_index(places)[column].to_xarray()"
+            ".usid.assign_roles(position=places)"
+            if hasattr(path, "to_xarray")
+            else "of a store of obstore, fsspec or zarr give the URL, with what it was made with as "
+            "storage_options"
         )
+        raise OptionError(f"a path or URL is expected, got {type(path).__name__}; {advice}")
     if isinstance(path, str) and path.startswith(_LOCAL):
         path = path.partition("://")[2]
     if not is_url(path):
