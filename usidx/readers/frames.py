@@ -56,7 +56,7 @@ def tiff_frames(path: str) -> Iterator[Frames]:
         if file.is_imagej and series.kind in ("generic", "uniform"):
             # the library takes the pages that are left as what they are
             raise DamagedStoreError(
-                f"{path!r} is too short for the images of ImageJ that it describes; it was cut short"
+                f"{path!r} is too short for the images of ImageJ that it describes; write it again"
             )
         first: Any = series.keyframe
         shape, dtype = tuple(first.shape), np.dtype(first.dtype).newbyteorder("=")
