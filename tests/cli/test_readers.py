@@ -23,7 +23,10 @@ def test_every_reader_is_listed(call: Any) -> None:
     rows = {row["name"]: row for row in json.loads(call("readers", "--json").stdout)}
     assert {"h5usid", "zarr", "netcdf", "numpy"} <= set(rows)
     assert rows["numpy"]["extensions"] == [".npy", ".npz"]
-    assert ".npy" in call("readers").stdout
+    said = call("readers").stdout
+    assert "block by block: .npy" in said
+    assert "as a whole: .png" in said
+    assert max(map(len, said.splitlines())) <= 120
 
 
 def test_commands_take_the_options_of_a_reader(call: Any, path: str) -> None:

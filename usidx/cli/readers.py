@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -79,9 +80,13 @@ def readers(machine: bool) -> None:
     if machine:
         click.echo(as_json(rows))
         return
-    wide = max(len(str(row["name"])) for row in rows)
+    wide = 2 + max(len(str(row["name"])) for row in rows)
     for row in rows:
-        state = "" if row["lazy"] else ", as a whole"
-        missing = f"; needs {', '.join(row['missing'])}: {row['install']}" if row["missing"] else ""
-        ends = " ".join(row["extensions"])
-        click.echo(f"{row['name']:<{wide}}  {row['title']} [{ends}]{state}{missing}")
+        click.echo(f"{row['name']:<{wide}}{row['title']}")
+        if row["missing"]:
+            needed = ", ".join(row["missing"])
+            click.echo(f"{'':<{wide}}not installed, needs {needed}: {row['install']}")
+        how = "block by block: " if row["lazy"] else "as a whole: "
+        ends = how + " ".join(row["extensions"])
+        indent = " " * wide
+        click.echo(textwrap.fill(ends, 98, initial_indent=indent, subsequent_indent=indent))
