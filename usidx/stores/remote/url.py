@@ -80,6 +80,18 @@ def is_versioned(url: str) -> bool:
     return url.startswith(("icechunk://", "icechunk+s3://"))
 
 
+def _instead(given: object) -> str:
+    if hasattr(given, "to_xarray"):
+        return (
+            "a table of pandas becomes a Main by frame.set_index(places)[column].to_xarray()"
+            ".usid.assign_roles(position=places)"
+        )
+    return (
+        "of a store of obstore, fsspec or zarr give the URL, with what it was made with as "
+        "storage_options"
+    )
+
+
 def located(
     path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None
 ) -> str | os.PathLike[str]:
@@ -91,14 +103,7 @@ def located(
         no path at all, such as the store of a library
     """
     if not isinstance(path, (str, os.PathLike)):
-        advice = (
-            "a table of pandas becomes a Main by frame.set_index(places)[column].to_xarray()"
-            ".usid.assign_roles(position=places)"
-            if hasattr(path, "to_xarray")
-            else "of a store of obstore, fsspec or zarr give the URL, with what it was made with as "
-            "storage_options"
-        )
-        raise OptionError(f"a path or URL is expected, got {type(path).__name__}; {advice}")
+        raise OptionError(f"a path or URL is expected, got {type(path).__name__}; {_instead(path)}")
     if isinstance(path, str) and path.startswith(_LOCAL):
         path = path.partition("://")[2]
     if not is_url(path):
