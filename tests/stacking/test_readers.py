@@ -278,3 +278,17 @@ def test_real_files(samples, path, options):
     assert hashlib.sha256(values.tobytes()).hexdigest() == entry["sha256"]
     if "metadata" in options:
         np.testing.assert_allclose(da.sx, entry["positioners"]["sx"])
+
+
+def test_colours_that_lie_apart_are_channels(tmp_path):
+    """Planar TIFF has all red pixels first; its frames are as those of any other."""
+    values = np.random.default_rng(0).integers(0, 255, (4, 20, 30, 3)).astype("u1")
+    for number, each in enumerate(values):
+        planes = np.moveaxis(each, -1, 0)
+        path = tmp_path / f"frame_{number}.tif"
+        tifffile.imwrite(path, planes, photometric="rgb", planarconfig="separate")
+    found = usidx.stack(tmp_path, sizes={"Y": 2, "X": 2})
+    assert dict(found.sizes) == {"Y": 2, "X": 2, "v": 20, "u": 30, "channel": 3}
+    np.testing.assert_array_equal(found.values.reshape(values.shape), values)
+    one = found.isel(Y=1, X=0, v=slice(3, 5), channel=2)
+    np.testing.assert_array_equal(one, values[2, 3:5, :, 2])

@@ -62,6 +62,8 @@ def tiff_frames(path: str) -> Iterator[Frames]:
         shape, dtype = tuple(first.shape), np.dtype(first.dtype).newbyteorder("=")
         each = int(np.prod(shape))
         count = int(np.prod(series.shape)) // each if each else 0
+        # colours that lie one after the other are channels of pixels like any others
+        apart = len(shape) == 3 and str(first.axes).startswith("S")
 
         def read(number: int) -> Array:
             if len(series.pages) == count:
@@ -71,14 +73,15 @@ def tiff_frames(path: str) -> Iterator[Frames]:
                 handle = file.filehandle
                 handle.seek(series.dataoffset + number * each * dtype.itemsize)
                 values = handle.read_array(file.byteorder + dtype.char, each).reshape(shape)
-            return np.asarray(values)
+            return np.moveaxis(values, 0, -1) if apart else np.asarray(values)
 
         if len(series.pages) != count and series.dataoffset is None:
             raise DamagedStoreError(
                 f"{path!r} describes {count} images but has {len(series.pages)} pages; it may be "
                 "written only in part"
             )
-        yield Frames(shape, dtype, count, read, lambda: tags(file))
+        own = (*shape[1:], shape[0]) if apart else shape
+        yield Frames(own, dtype, count, read, lambda: tags(file))
 
 
 def tags(file: Any) -> dict[str, Any]:
