@@ -86,26 +86,14 @@ ALL = CASES + WAYS
 # No formula says more about these, and nobody found them first.
 PLAIN = {"Crop", "Pick", "Point_Detector", "Align"}
 ELEMENTARY = {
-    "Bin",
-    "Combine",
-    "Destripe",
-    "Disk_Detector",
-    "Flat_Field",
-    "Integrate",
-    "Mean",
-    "Peak_Response",
-    "Radial_Profile",
-    "Reconstruct",
-    "Reduce",
-    "Ring_Detector",
-    "Statistics",
-    "Stddev",
-    "Sum",
-    "Denoise",
-    "SVD",
-}
+    "Bin", "Combine", "Denoise", "Destripe", "Disk_Detector", "Flat_Field", "Integrate", "Mean",
+    "Peak_Response", "Radial_Profile", "Reconstruct", "Reduce", "Ring_Detector", "SVD",
+    "Statistics", "Stddev", "Sum",
+}  # fmt: skip
 # Those with neighbours.
 OF_GRIDS = {"Gaussian_Filter", "Median_Filter", "Bin", "Destripe", "Drift", "Align"}
+# Images at other values are taken together, and spectra along several dimensions.
+TOGETHER = {"Drift", "Align", "PCA", "SVD", "Denoise", "NMF", "ICA", "Cluster"}
 # A status says why there is no fit.
 FITS = {"Curve_Fit", "SHO_Fit", "SHO_Guess"}
 
@@ -291,6 +279,32 @@ def test_positions_that_are_no_grid(name: str, parameters: dict[str, Any]) -> No
             expected = expected.reshape(-1, *expected.shape[2:])
             got = each.transpose("position", ...).values
             np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-9, err_msg=key)
+
+
+@every
+def test_further_dimensions_are_done_one_by_one(name: str, parameters: dict[str, Any]) -> None:
+    data = source_of(kind_of(name))
+    cycles = xr.concat([data, data[::-1].assign_coords(Y=data.Y)], "Cycle")
+    role = {"usid_role": "spectroscopic", "units": ""}
+    cycles = cycles.assign_coords(Cycle=("Cycle", [0, 1], role)).transpose(*data.dims, "Cycle")
+    taken = steps.find(name).signature.parameters
+    if "along" in taken and "along" not in parameters:
+        parameters = {**parameters, "along": "Frequency"}
+    elif name in FRAMES:
+        parameters = {**parameters, "over": ["ky", "kx"]}
+    found = made_by(name, cycles.chunk(dict.fromkeys(cycles.dims, 2)), parameters)
+    if name in TOGETHER:
+        found[next(iter(found))].compute()
+        return
+    for number in (0, 1):
+        whole = made_by(name, cycles.isel(Cycle=number, drop=True), parameters)
+        for key, each in whole.items():
+            if "Cycle" not in found[key].dims:  # reduced with all that is spectroscopic
+                continue
+            got = found[key].isel(Cycle=number).transpose(*each.dims).values
+            np.testing.assert_allclose(got, each.values, rtol=1e-6, atol=1e-9, err_msg=key)
+    if "along" in parameters:
+        assert all("Cycle" in each.dims for each in found.values())
 
 
 @every
