@@ -148,7 +148,8 @@ def _add(group: Any, values: Mapping[str, Any]) -> None:
     import h5py
 
     for key, value in values.items():
-        name = str(key).replace("/", "-") or "value"
+        # this mark is of groups that are signals
+        name = str(key).replace("/", "-").removeprefix("_sig_") or "value"
         if isinstance(value, Mapping):
             _add(group.require_group(name), value)
             continue

@@ -120,6 +120,27 @@ def test_signals_of_one_title(samples: pathlib.Path, tmp_path: pathlib.Path) -> 
     assert len(names["EELS SI test"].attrs["metadata.many"]) == 100
 
 
+def test_signals_among_metadata(samples: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A variance is its values, here and in what is written again."""
+    path = shutil.copy(samples / "peers" / "hyperspy" / "eels_si.hspy", tmp_path / "a.hspy")
+    variance = np.random.default_rng(0).random((4, 5, 9))
+    with h5py.File(path, "r+") as file:
+        place = file["Experiments/EELS SI test/metadata/Signal"]
+        kept = place.create_group("Noise_properties/_sig_variance")
+        kept["data"] = variance
+        kept.create_group("metadata/General").attrs["title"] = "of the noise"
+    opened = usidx.open(path)
+    np.testing.assert_array_equal(
+        opened.attrs["metadata.Signal.Noise_properties.variance"], variance
+    )
+    assert "of the noise" not in map(str, opened.attrs.values())
+    with h5py.File(opened.usid.to_hspy(tmp_path / "b.hspy")) as file:
+        (group,) = file["Experiments"].values()
+        again = group["metadata/Signal/Noise_properties"]
+        assert list(again) == ["variance"]
+        np.testing.assert_array_equal(again["variance"], variance)
+
+
 def test_first_files(tmp_path: pathlib.Path) -> None:
     """Those of before version 1.1 of the format, which did not say what they are."""
     values = np.arange(12.0).reshape(3, 4)

@@ -39,6 +39,7 @@ _OWN_ATTRIBUTES = "usid.attributes."
 # What they were called until version 1.2 of the format.
 _METADATA = ("metadata", "mapped_parameters")
 _ORIGINAL = ("original_metadata", "original_parameters")
+_SIGNAL = "._sig_"
 _OLD_TITLES = ("metadata.title", "metadata.name")
 
 
@@ -100,6 +101,19 @@ def _check_equal(path: str, name: str, group: Any) -> None:
         )
 
 
+def _of_signals(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata, where a signal among them, such as a variance, is its values."""
+    found = {}
+    for key, value in attrs.items():
+        before, mark, rest = key.partition(_SIGNAL)
+        name, _, part = rest.partition(".")
+        if not mark:
+            found[key] = value
+        elif part == "data":
+            found[f"{before}.{name}"] = value
+    return found
+
+
 def _is_none(value: Any) -> bool:
     return isinstance(value, str) and value == "_None_"
 
@@ -108,8 +122,9 @@ def _described(path: str, group: Any) -> tuple[list[Axis], dict[str, Any], tuple
     """(axes, metadata, further coordinates) of one signal."""
     attrs: dict[str, Any] = {}
     for name in (each for each in _METADATA if each in group):
-        attrs = {f"metadata.{key}": value for key, value in flattened(group[name]).items()}
+        attrs = {f"metadata.{key}": each for key, each in flattened(group[name]).items()}
         attrs = {key: each for key, each in attrs.items() if not _is_none(each)}
+        attrs = _of_signals(attrs)
     for name in (each for each in _ORIGINAL if each in group):
         original = flattened(group[name])
         # what usidx wrote, which HyperSpy has no place for, is restored
