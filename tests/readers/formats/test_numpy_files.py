@@ -129,10 +129,12 @@ def test_what_lies_beside_arrays(tmp_path: pathlib.Path, save: Any) -> None:
     """Single values are attributes; what is no number is left out, and named."""
     values = np.arange(6.0).reshape(2, 3)
     told = {"operator": np.array({"name": "A"}), "labels": np.array(["a", "b"])}
-    save(tmp_path / "a.npz", data=values, step=0.5, title="T", none=np.zeros((0, 3)), **told)
+    single = {"step": 0.5, "title": "T", "units": "nm"}
+    save(tmp_path / "a.npz", data=values, none=np.zeros((0, 3)), **single, **told)
     opened = usidx.open(tmp_path / "a.npz")
     np.testing.assert_array_equal(opened, values)
     assert (opened.attrs["step"], opened.attrs["title"]) == (0.5, "T")
+    assert opened.attrs["metadata.units"] == "nm"
     assert opened.attrs["left_out"] == ["labels", "none", "operator"]
     save(tmp_path / "b.npz", step=0.5)
     assert float(usidx.open(tmp_path / "b.npz")) == 0.5

@@ -32,6 +32,7 @@ _LOCAL_HEADER = 30  # bytes of a member's header before its name
 _LONGEST_HEADER = 10_000
 # Attribute with the names of what an archive holds besides numbers.
 _LEFT_OUT = "left_out"
+_OWN = ("units", "quantity", "long_name")
 _SPARSE = {"format", "shape", "data"}
 
 _Stored = RawArray | LoadedArray
@@ -103,6 +104,8 @@ def read(
         sync_offset,
         fill_value,
     )
+    # what usidx says itself of values has other names
+    attrs = {f"metadata.{k}" if k in _OWN else k: each for k, each in attrs.items()}
     return [replace(each, attrs={**each.attrs, **attrs}) for each in mains]
 
 
