@@ -3,6 +3,7 @@
     python benchmarks/fitting.py                       # 128 and 512 points, all who are there
     python benchmarks/fitting.py --small               # does it run at all, and right
     python benchmarks/fitting.py --threads 1 2 4       # the same fits on several cores
+    python benchmarks/fitting.py --functions           # Python functions on NumPy, beside SciPy
 
 Everybody begins at the same parameters and fits the same model, amplitude, center, width and
 offset; SciPy by the method that it takes by itself. usidx also guesses where to begin, in lines of
@@ -44,6 +45,35 @@ SLOW = {"SciPy": 1024, "xarray": 256, "HyperSpy": 128, "pyUSID": 256}  # spectra
 def lorentz(x: Any, amplitude: Any, center: Any, width: Any, offset: Any) -> Any:
     """The model of everybody."""
     return amplitude / (1 + (2 * (x - center) / width) ** 2) + offset
+
+
+def decaying(x: Any, a: Any = 2.0, t: Any = 3.0, o: Any = 0.5) -> Any:
+    return a * np.exp(-x / t) + o
+
+
+def rising(x: Any, a: Any = 2.0, c: Any = 5.0, w: Any = 1.0, o: Any = 0.5) -> Any:
+    return a / (1 + np.exp(-(x - c) / w)) + o
+
+
+def peaking(
+    x: Any, a: Any = 3.0, c: Any = 5.0, w: Any = 1.0, slope: Any = 0.2, o: Any = 0.5
+) -> Any:
+    return a * np.exp(-(((x - c) / w) ** 2)) + slope * x + o
+
+
+def ringing(x: Any, a: Any = 2.0, t: Any = 4.0, w: Any = 3.0, f: Any = 0.4) -> Any:
+    return a * np.exp(-x / t) * np.sin(w * x + f)
+
+
+def stepping(x: Any, a: Any = 2.0, c: Any = 4.0, k: Any = 0.3, o: Any = 0.5) -> Any:
+    return np.where(x < c, o, o + a * (1 - np.exp(-k * (x - c))))
+
+
+def answering(x: Any, a: Any = 2.0, f: Any = 5.0, q: Any = 8.0, phi: Any = 0.6) -> Any:
+    return a * np.exp(1j * phi) * f**2 / (x**2 - 1j * x * f / q - f**2)
+
+
+FUNCTIONS = (decaying, rising, peaking, ringing, stepping, answering)
 
 
 def make(folder: pathlib.Path, rows: int, points: int) -> pathlib.Path:
@@ -185,6 +215,49 @@ def on_threads(path: pathlib.Path, counts: list[int], rounds: int) -> None:
         print(f"| {count} | {best[0]:.3f} | {best[1]:.3f} | {best[1] / best[0]:.2f} |", flush=True)
 
 
+def of_functions(points: int, rows: int, rounds: int) -> None:
+    """Print how fast Python functions on NumPy are, beside SciPy in turns, and how alike."""
+    import inspect
+
+    import xarray as xr
+    from scipy.optimize import curve_fit as scipy_fit
+
+    from usidx.steps import curve_fit
+
+    print("| | usidx, us | SciPy, us | times faster | alike |\n|---|---|---|---|---|")
+    x = np.linspace(0.1, 10, points)
+    for function in FUNCTIONS:
+        names = list(inspect.signature(function).parameters)[1:]
+        begin = np.array([inspect.signature(function).parameters[n].default for n in names])
+        rng = np.random.default_rng(0)
+        truth = begin * (1 + 0.1 * rng.normal(size=(rows, begin.size)))
+        spectra = function(x, *(truth[:, [i]] for i in range(begin.size)))
+        is_complex = spectra.dtype.kind == "c"
+        spectra = spectra + 0.05 * rng.normal(size=spectra.shape)
+        data = xr.DataArray(spectra, dims=("X", "E"), coords={"E": x})
+
+        def split(x: Any, *p: Any, of: Any = function) -> Any:
+            made = of(x, *p)
+            return np.concatenate([made.real, made.imag])
+
+        theirs = split if is_complex else function
+        values = np.concatenate([spectra.real, spectra.imag], 1) if is_complex else spectra
+        few, best = min(rows, 512), [np.inf, np.inf]
+        for _ in range(rounds + 1):
+            started = time.process_time()
+            found = curve_fit(data, function, along="E", compiled=False)
+            best[0] = min(best[0], (time.process_time() - started) / rows)
+            started = time.process_time()
+            told = [scipy_fit(theirs, x, each, begin, maxfev=5000) for each in values[:few]]
+            best[1] = min(best[1], (time.process_time() - started) / few)
+        p, errors = (np.array(each) for each in zip(*((p, np.sqrt(c.diagonal())) for p, c in told)))
+        ours = np.stack([found[name].values[:few] for name in names], axis=-1)
+        alike = (np.abs(ours - p) <= 0.01 * errors).all(-1).mean()
+        one, other = (1e6 * each for each in best)
+        told_as = f"| {function.__name__} | {one:.1f} | {other:.1f} | {other / one:.1f} |"
+        print(f"{told_as} {alike:.4f} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--points", type=int, nargs="+", default=[128, 512])
@@ -192,6 +265,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--who", nargs="+", default=list(WHO), choices=WHO)
     parser.add_argument("--threads", type=int, nargs="+", help="how many, of usidx alone")
+    parser.add_argument("--functions", action="store_true", help="other Python functions")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -204,6 +278,10 @@ def main() -> None:
     who = ["SciPy", *(each for each in options.who if each != "SciPy")]
     with tempfile.TemporaryDirectory() as folder:
         for points in options.points:
+            if options.functions:
+                print(f"\n{points} points, {rows} spectra\n")
+                of_functions(points, rows, rounds)
+                continue
             path = make(pathlib.Path(folder), rows, points)
             if options.threads:
                 print(f"\n{points} points, {rows} spectra\n")

@@ -126,7 +126,9 @@ def _adapted(array: Any) -> Any:
 
 def _twice(xp: Any, w: Any, y: Any) -> Any:
     """Weights for what `real_parts` makes of y."""
-    return xp.concat([w, w], axis=-1) if xp.isdtype(y.dtype, "complex floating") else w
+    if not xp.isdtype(y.dtype, "complex floating"):
+        return w
+    return np.repeat(w, 2, axis=-1) if xp is np else xp.concat([w, w], axis=-1)
 
 
 def _fitted(xp: Any, problem: Problem, y: Any, w: Any, start: Any) -> tuple[Any, Any]:
@@ -371,8 +373,10 @@ def _spread(xp: Any, y: Any, w: Any, parts: int) -> tuple[Any, Any]:
     count = xp.sum(xp.astype(w != 0, y.dtype), axis=-1)
     count = xp.broadcast_to(count, (y.shape[0],))
     spread, size = xp.zeros((y.shape[0],), dtype=y.dtype), y.shape[1] // parts
-    for first in range(0, y.shape[1], size):
-        mine, weight = y[:, first : first + size], w[:, first : first + size]
+    for part in range(parts):
+        # where `real_parts` has put them
+        own = slice(part, None, parts) if xp is np else slice(part * size, (part + 1) * size)
+        mine, weight = y[:, own], w[:, own]
         square = weight * weight
         mean = xp.sum(square * mine, axis=-1) / xp.sum(square, axis=-1)
         away = (mine - mean[:, None]) * weight

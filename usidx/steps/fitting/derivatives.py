@@ -140,6 +140,13 @@ def _beside(angle: Traced, value: Traced) -> Traced:
     return angle.tape.note("beside", beside, (angle, value))
 
 
+def _by_divisor(a: Any, b: Any, r: Any) -> tuple[Any, ...]:
+    if is_short(b):
+        return -1 / b, r
+    # the inverse is there already where the dividend has a derivative
+    return -1.0, r * (1 / b) if isinstance(a, Traced) and a.node.moves else r / b
+
+
 # Angles up to here lose too few digits to be in the wrong quarter
 _FAR = 1e6
 # By each argument, of the arguments and the value, in factors
@@ -147,10 +154,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "add": (lambda a, b, r: (), lambda a, b, r: ()),
     "subtract": (lambda a, b, r: (), lambda a, b, r: (-1.0,)),
     "multiply": (lambda a, b, r: (b,), lambda a, b, r: (a,)),
-    "divide": (
-        lambda a, b, r: (1 / b,),
-        lambda a, b, r: (-1 / b, r) if is_short(b) else (-1.0, r / b),
-    ),
+    "divide": (lambda a, b, r: (1 / b,), _by_divisor),
     "power": (lambda a, b, r: (b, a ** (b - 1)), lambda a, b, r: (r, np.log(a))),
     "maximum": (lambda a, b, r: (1.0 * (a >= b),), lambda a, b, r: (1.0 * (b > a),)),
     "minimum": (lambda a, b, r: (1.0 * (a <= b),), lambda a, b, r: (1.0 * (b < a),)),

@@ -17,7 +17,12 @@ _AT_ONCE_ELSEWHERE = 2**24
 
 
 def real_parts(xp: Any, values: Any) -> Any:
-    """Complex values as their real parts, followed by the imaginary ones."""
+    """Complex values as real and imaginary parts, which alternate on NumPy, else follow each other.
+
+    For the sums that are made of them any order will do, and on NumPy this one is there already.
+    """
+    if xp is np:
+        return np.ascontiguousarray(values).view(float) if values.dtype.kind == "c" else values
     if not xp.isdtype(values.dtype, "complex floating"):
         return values
     return xp.concat([xp.real(values), xp.imag(values)], axis=-1)
