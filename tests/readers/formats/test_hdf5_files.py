@@ -327,3 +327,17 @@ def test_any_dataset_of_a_nexus_file(tmp_path: pathlib.Path) -> None:
         "/entry/instrument/detector/data"
         in usidx.list_mains(tmp_path / "a.nxs", reader="hdf5").paths
     )
+
+
+def test_entries_behind_links(tmp_path: pathlib.Path) -> None:
+    """A file of scans, each of which is in a file of its own."""
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        nxdata(file, ["x"], signal=np.arange(4.0), x=np.arange(4) * 2)
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        file["1.1"] = h5py.ExternalLink("scan.h5", "/entry")
+    opened = usidx.open(tmp_path / "all.h5", reader="nexus", allow_external=[tmp_path])
+    np.testing.assert_array_equal(opened, np.arange(4))
+    np.testing.assert_array_equal(opened.x, np.arange(4) * 2)
+    assert opened.attrs["sample.name"] == "gold"
+    with pytest.raises(UnsafeStoreError):
+        usidx.open(tmp_path / "all.h5", reader="nexus")
