@@ -14,7 +14,7 @@ import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
@@ -31,7 +31,11 @@ _COMMENTS = ("#", "%")
 # Bytes at the end of a file by which one that was cut short is known.
 _TAIL = 2**16
 _HEAD = 8192
-_PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+_PACKED: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+}
 _ZIP = b"PK\x03\x04"
 _BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile)
 # Excel may say in a first line what separates the cells.
@@ -209,9 +213,9 @@ def _form(path: str, encoding: str, separator: str | None, skip: int) -> _Form:
     if not lines:
         raise NotUsidError(f"{path!r} is a table without rows")
     (start, first), *below = lines
-    tried = [separator] if separator is not None else list(_SEPARATORS)
+    tried: tuple[str | None, ...] = _SEPARATORS if separator is None else (separator,)
     if separator is None and _is_of_blanks(first):
-        tried = [None]
+        tried = (None,)
     for each in tried:
         if len(_cells(first, each)) > 1:
             break
