@@ -167,6 +167,7 @@ def test_what_cannot_be_run_again_has_no_recipe(folder: pathlib.Path) -> None:
 
 
 def _weighted(spectra: xr.DataArray, *, weights: np.ndarray, along: str) -> xr.DataArray:
+    """Spectra times weights."""
     return spectra * xr.DataArray(weights, dims=along)
 
 
@@ -188,7 +189,11 @@ class TestCommandLine:
     def test_steps_of_ones_own(self, folder: pathlib.Path) -> None:
         (folder / "own_steps.py").write_text(
             "import usidx\n"
-            "usidx.steps.register(usidx.step('Own_Double', lambda data: 2 * data, version='1'))\n"
+            "@usidx.steps.register\n"
+            "@usidx.step('Own_Double', version='1')\n"
+            "def double(data):\n"
+            "    '''All values twice.'''\n"
+            "    return 2 * data\n"
         )
         (folder / "own.yaml").write_text("usidx_recipe: 1\nsteps:\n- step: Own_Double\n")
         line = ["run", folder / "scan.h5", folder / "own.yaml"]
