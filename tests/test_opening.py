@@ -185,7 +185,7 @@ def test_files_that_are_no_stores(tmp_path):
     with h5py.File(plain, "w") as file:
         file["x"] = "no numbers"
     for call in (usidx.open, usidx.open_tree):
-        with pytest.raises(NotUsidError, match=r"without any Main"):
+        with pytest.raises(NotUsidError, match=r"without a dataset of numbers"):
             call(plain)
 
 

@@ -28,6 +28,12 @@ class Served:
         self.lock = threading.Lock()
 
 
+class Server(ThreadingHTTPServer):
+    """One that takes as many connections at once as clients make: the sixth may be forgotten."""
+
+    request_queue_size = 256
+
+
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[Served]:
     """The folder behind a URL inside the `with` block."""
@@ -79,7 +85,7 @@ def serving(folder: Path) -> Iterator[Served]:
                 self.close_connection = state.cut
             return None
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     state.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
