@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from usidx.arrays.ancillaries import Sides
+    from usidx.explore.figure import Explorer
     from usidx.explore.history import History
     from usidx.explore.regions import Selections
     from usidx.model.main import MainSpec
@@ -226,6 +227,12 @@ class UsidAccessor(Generic[Labelled]):
         from usidx.explore.regions import regions_of
 
         return regions_of(self._obj)
+
+    def explore(self, **options: Any) -> Explorer:
+        """Linked map and spectrum, to click in; options of `usidx.explore.figure.explore`."""
+        from usidx.explore.figure import explore
+
+        return explore(self._obj, **options)
 
     def process(self, step: Step[..., Any], **parameters: Any) -> Process:
         """A step bound to this Main; nothing runs before `.preview()` or `.run()`."""

@@ -6,6 +6,7 @@ import click
 
 from usidx.cli.convert import convert
 from usidx.cli.demo import demo
+from usidx.cli.explore import explore
 from usidx.cli.history import history
 from usidx.cli.inspect import info, tree
 from usidx.cli.readers import readers
@@ -20,6 +21,7 @@ EPILOG = """\b
 Examples:
   usidx demo                         see what usidx does, on made-up data
   usidx info scan.h5                 which Mains a file holds
+  usidx explore scan.h5              a map and a spectrum, to click in
   usidx run scan.h5 Raw_Data sho_guess
   usidx convert scan.h5 scan.zarr
   usidx stack map out.zarr           a folder of images as one measurement
@@ -50,5 +52,7 @@ def main() -> None:
     """Spectra and images in the USID model: look at them, run steps on them, convert them."""
 
 
-for command in (demo, info, tree, history, validate, run, resume, convert, stack, readers, steps):
+for command in (
+    demo, info, tree, explore, history, validate, run, resume, convert, stack, readers, steps,
+):  # fmt: skip
     main.add_command(command)

@@ -19,10 +19,9 @@ from usidx.demo.pictures import (
     mark_points,
     new_figure,
     placed,
-    pretty,
-    scaled,
 )
 from usidx.demo.places import place_of, telling_places
+from usidx.explore.units import pretty, scaled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from usidx.errors import MissingDependencyError
+from usidx.explore.units import pretty, scaled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
-SCALABLE = ("m", "V", "A", "Hz", "s", "N", "F", "W", "eV", "Pa")
 SLIDE = (13.333, 7.5)  # inches: 16:9, the size of a slide
 
 
@@ -106,30 +105,6 @@ def new_figure(
     figure.text(left, top, title, size=17, weight="bold", va="center")
     figure.text(left, top - 0.32 / size[1], subtitle, size=10.5, color=theme.quiet, va="center")
     return figure
-
-
-def pretty(units: str) -> str:
-    """Units as they are typeset: "um" is "µm", "a. u." and the like stay."""
-    return (
-        "µ" + units[1:] if len(units) > 1 and units[0] == "u" and units[1:] in SCALABLE else units
-    )
-
-
-def scaled(values: Array, units: str) -> tuple[float, str]:
-    """Factor and typeset units that bring values near 1 .. 1000: 3e5 Hz are 300 kHz."""
-    base, power = units, 0
-    by_letter = {letter: exponent for exponent, letter in PREFIXES.items()} | {"u": -6}
-    if units not in SCALABLE:
-        if units[1:] not in SCALABLE or units[:1] not in by_letter:
-            return 1.0, pretty(units)
-        base, power = units[1:], by_letter[units[:1]]
-    finite = np.abs(values[np.isfinite(values)])
-    largest = float(finite.max()) if finite.size else 0.0
-    if largest == 0:
-        return 1.0, pretty(units)
-    steps = 3 * int(np.floor((np.log10(largest) + 1e-9) / 3))
-    target = min(max(power + steps, min(PREFIXES)), max(PREFIXES))
-    return 10.0 ** (power - target), PREFIXES[target] + base
 
 
 def draw_map(axes: Axes, drawn: Map, theme: Theme) -> None:

@@ -19,9 +19,9 @@ from usidx.demo.pictures import (
     mark_points,
     new_figure,
     placed,
-    scaled,
 )
 from usidx.demo.places import clear_of, eroded, place_of
+from usidx.explore.units import scaled
 from usidx.steps.sho import sho_response
 
 if TYPE_CHECKING:
