@@ -50,6 +50,28 @@ def test_they_come_back(tmp_path: pathlib.Path, kind: str, chunks: Any) -> None:
     assert "temperature" not in flat.coords  # its dimension is none of the 2-D form
 
 
+@pytest.mark.parametrize("kind", ["h5", "zarr", "nc"])
+def test_text_and_times_along_a_dimension_of_a_role(tmp_path: pathlib.Path, kind: str) -> None:
+    days = np.array(["2020-01-01", "2020-01-02", "2020-01-05"], "M8[ns]")
+    array = xr.DataArray(
+        np.random.default_rng(0).random((3, 2, 4)),
+        dims=("Y", "X", "V"),
+        coords={"Y": [0.0, 0.5, 1.0], "site": ("Y", ["a", "b", "c"]), "when": ("Y", days)},
+        name="Current",
+    ).assign_coords(cell=(("Y", "X"), np.arange(6).astype(str).astype(object).reshape(3, 2)))
+    array = array.usid.assign_roles(position=["Y", "X"], spectroscopic=["V"])
+    path = tmp_path / f"a.{kind}"
+    to = {"h5": "to_h5usid", "zarr": "to_zarr", "nc": "to_netcdf"}[kind]
+    for form in (array, array.usid.to_2d()):
+        path.unlink() if path.is_file() else None
+        getattr(form.usid, to)(path, **({"overwrite": True} if kind == "zarr" else {}))
+        found = usidx.open(path)
+        assert found.dims == ("Y", "X", "V")
+        for name in ("site", "when", "cell"):
+            assert found[name].dims == array[name].dims
+            assert found[name].values.tolist() == array[name].values.tolist()
+
+
 def test_results_have_those_of_their_step(tmp_path: pathlib.Path) -> None:
     labelled(make_main((4, 5, 8))).usid.to_h5usid(tmp_path / "a.h5")
     raw = usidx.open(tmp_path / "a.h5")

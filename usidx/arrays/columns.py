@@ -233,6 +233,8 @@ def _dependents(
         held = {ORDER, INDEX_OF} & set(each.attrs)
         if name in dims or not each.dims or held or role_of(each) != role:
             continue
+        if each.dtype.kind not in "biuf":  # text and times: USID has numbers along its dimensions
+            continue
         if set(each.dims) <= set(dims):
             over = tuple(dim for dim in dims if dim in each.dims)
             each = each.transpose(*over)
