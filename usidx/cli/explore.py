@@ -69,6 +69,8 @@ def explore(
     from usidx.explore.figure import explore as explored
     from usidx.explore.figure import has_window, require_matplotlib
 
+    if overwrite and save is None:
+        raise click.UsageError("--overwrite is for --save")
     at = _labels(places)
     require_matplotlib()
     if save is None and not has_window():
@@ -76,8 +78,6 @@ def explore(
             "matplotlib opens no window here (there is no display, or no toolkit such as "
             "python3-tk); write a picture with --save picture.png"
         )
-    if overwrite and save is None:
-        raise click.UsageError("--overwrite is for --save")
     if save is not None and os.path.exists(save) and not overwrite:
         raise Refusal(f"{save!r} is there already; --overwrite replaces it")
     obj = usidx.open(file, main, **how)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -146,6 +147,11 @@ class Explorer:
         """The spectrum or frame that is shown, in memory; None where a position has one value."""
         return self._spectrum
 
+    @property
+    def sliders(self) -> Mapping[str, Any]:
+        """The sliders of matplotlib along what is drawn nowhere, by dimension."""
+        return MappingProxyType(self._sliders)
+
     def __repr__(self) -> str:
         shown = " and ".join(
             f"a {what} over {', '.join(dims)}"
@@ -226,6 +232,10 @@ class Explorer:
             except UsidError:
                 self._place = before
                 raise
+            finally:
+                for dim, slider in self._sliders.items():
+                    if slider.val != self._place[dim]:
+                        slider.set_val(self._place[dim])
 
     def _read(self, changed: Sequence[str]) -> None:
         """Read the map and the spectrum where they depend on what changed, and draw."""

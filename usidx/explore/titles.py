@@ -11,7 +11,8 @@ from usidx.explore.places import in_words
 
 def over_all(array: xr.DataArray, label: str) -> str:
     """The name of the Main and what its values are."""
-    return f"{array.name}: {label}" if array.name and str(array.name) != label else label
+    name = str(array.name or "")
+    return f"{name}: {label}" if name and label not in name else name or label
 
 
 def map_title(
