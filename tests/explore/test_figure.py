@@ -273,6 +273,21 @@ def test_steps_that_are_not_even_are_drawn_where_they_are() -> None:
     np.testing.assert_allclose(line(shown, 1), values[2, 3])
 
 
+def test_axes_of_the_same_units_are_drawn_in_the_same() -> None:
+    axes = [
+        usidx.Dimension("Y", "m", np.arange(3) * 1e-6),
+        usidx.Dimension("X", "m", np.arange(9) * 1e-7),
+    ]
+    spectral = [usidx.Dimension("F", "Hz", np.arange(5.0))]
+    da = usidx.from_array(
+        RNG.random((3, 9, 5)), "I", "counts", position=axes, spectroscopic=spectral
+    )
+    drawn = explore(da).figure.axes[0]
+    assert (drawn.get_xlabel(), drawn.get_ylabel()) == ("X (µm)", "Y (µm)")
+    assert drawn.get_aspect() == 1.0
+    np.testing.assert_allclose(drawn.images[0].get_extent(), (-0.05, 0.85, -0.5, 2.5))
+
+
 def test_descending_labels_and_rows_from_the_top() -> None:
     da = make_main((6, 8, 32)).isel(Y=slice(None, None, -1))
     shown = explore(da)

@@ -10,7 +10,7 @@ import xarray as xr
 from usidx.explore.drawing import QUIET, STYLE, Curve, Picture
 from usidx.explore.linked import Panels, thinning
 from usidx.explore.places import label_in_words
-from usidx.explore.rulers import along, ruler_of
+from usidx.explore.rulers import along, in_the_same_units, ruler_of
 
 # Backends of matplotlib that only write files.
 _ON_PAPER = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
@@ -88,12 +88,13 @@ def _panel(
 ) -> Picture | Curve:
     steps = thinning(array, dims)
     if points is not None:
-        rulers = (along(array, dims[0], points[1]), along(array, dims[0], points[0]))
-        return Picture(axes, rulers, (steps[dims[0]], steps[dims[0]]), upper)
+        up, across = (along(array, dims[0], name) for name in reversed(points))
+        return Picture(axes, in_the_same_units(up, across), (steps[dims[0]], steps[dims[0]]), upper)
     if len(dims) == 1:
         return Curve(axes, ruler_of(array, dims[0]), steps[dims[0]])
     y, x = dims
-    return Picture(axes, (ruler_of(array, y), ruler_of(array, x)), (steps[y], steps[x]), upper)
+    rulers = in_the_same_units(ruler_of(array, y), ruler_of(array, x))
+    return Picture(axes, rulers, (steps[y], steps[x]), upper)
 
 
 def sliders_in(

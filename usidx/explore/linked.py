@@ -98,7 +98,7 @@ def panels_of(
         tuple(dim for dim in side if array.sizes[dim] > 1) for side in dims_by_role(array)
     )
     long = [dim for dim in spectral if array.sizes[dim] >= _LONG]
-    drawn = tuple(long[-2:]) or spectral[-1:]
+    drawn = _x_across(tuple(long[-2:]) or spectral[-1:])
     if spectrum is not None:
         drawn = _asked(array, spectrum, "spectrum")
     mapped = tuple(dim for dim in position if dim not in drawn)[-2:]
@@ -109,8 +109,7 @@ def panels_of(
     else:
         scattered = [dim for dim in mapped if _points(array, dim)]
         mapped = (scattered[-1],) if scattered else mapped
-        if [dim.lower() for dim in mapped] == ["x", "y"]:
-            mapped = mapped[::-1]  # x goes across, whatever is slower
+        mapped = _x_across(mapped)
     if len(mapped) == 1:
         points = _points(array, mapped[0])
     if map is None and len(mapped) == len(drawn) == 1 and points is None:
@@ -120,6 +119,11 @@ def panels_of(
         raise LayoutError(f"map={mapped} and spectrum={drawn} share a dimension; draw it in one")
     left = tuple(str(dim) for dim in array.dims if array.sizes[dim] > 1)
     return Panels(mapped, drawn, tuple(d for d in left if d not in mapped + drawn), points)
+
+
+def _x_across(dims: tuple[str, ...]) -> tuple[str, ...]:
+    """Two dimensions in the order in which they are drawn: x goes across, whatever is slower."""
+    return dims[::-1] if [dim.lower() for dim in dims] == ["x", "y"] else dims
 
 
 def _asked(array: xr.DataArray, names: Sequence[str], option: str) -> tuple[str, ...]:

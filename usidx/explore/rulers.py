@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,15 +24,24 @@ class Ruler:
     ----------
     dim : name of the dimension
     at : shape (size,): where each is drawn; its label in the units of the axis, or its number
-    label : of the axis, with units
+    name : of the axis
+    units : typeset, of what is drawn
+    base, factor : units of the labels, and what they are multiplied by
     words : labels that are text; () for numbers
     """
 
     dim: str
     at: Array
-    label: str
+    name: str
     units: str = ""
+    base: str = ""
+    factor: float = 1.0
     words: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What is written along the axis, with units."""
+        return f"{self.name} ({self.units})" if self.units else self.name
 
     def nearest(self, where: float) -> int:
         """The number of what is drawn nearest to a place."""
@@ -71,27 +80,32 @@ def ruler_of(array: xr.DataArray, dim: str) -> Ruler:
             continue
         steps = np.diff(values.astype(float))
         if (steps > 0).all() or (steps < 0).all():
-            shown = _shown_name(array[name], name)
-            factor, units = scaled(values.astype(float), str(array[name].attrs.get("units", "")))
-            label = f"{shown} ({units})" if units else shown
-            return Ruler(dim, values.astype(float) * factor, label, units)
+            return along(array, dim, name)
     words: tuple[str, ...] = ()
     if names and array[names[0]].dtype.kind in "OUSTMm" and size <= _MOST_WORDS:
         words = tuple(str(each) for each in array[names[0]].values)
     counted = f"{dim} (counted)" if names and not words else dim
-    return Ruler(dim, np.arange(size, dtype=float), counted, "", words)
+    return Ruler(dim, np.arange(size, dtype=float), counted, words=words)
 
 
 def along(array: xr.DataArray, dim: str, name: str) -> Ruler:
-    """Where points are drawn by one of their coordinates."""
-    values = np.asarray(array[name].values, float)
-    factor, units = scaled(values, str(array[name].attrs.get("units", "")))
-    shown = _shown_name(array[name], name)
-    return Ruler(dim, values * factor, f"{shown} ({units})" if units else shown, units)
+    """Where the values along a dimension are drawn by one of their coordinates."""
+    values, base = np.asarray(array[name].values, float), str(array[name].attrs.get("units", ""))
+    factor, units = scaled(values, base)
+    shown = str(array[name].attrs.get("usid_label") or name)
+    return Ruler(dim, values * factor, shown, units, base, factor)
 
 
-def _shown_name(axis: xr.DataArray, name: str) -> str:
-    return str(axis.attrs.get("usid_label") or name)
+def in_the_same_units(first: Ruler, second: Ruler) -> tuple[Ruler, Ruler]:
+    """Two rulers whose labels have the same units, drawn in the same: both in µm, not one in nm."""
+    if first.base != second.base or first.units == second.units:
+        return first, second
+    like = max(first, second, key=lambda each: float(np.nanmax(np.abs(each.at))) / each.factor)
+    changed = [
+        replace(each, at=each.at / each.factor * like.factor, units=like.units, factor=like.factor)
+        for each in (first, second)
+    ]
+    return changed[0], changed[1]
 
 
 def is_formula(words: str) -> bool:
