@@ -344,6 +344,28 @@ def test_decades_of_what_is_nowhere_above_zero_are_drawn_as_ever() -> None:
     shown.figure.canvas.draw()
 
 
+def test_the_form_of_the_file_is_folded_where_it_is_drawn(tmp_path: pathlib.Path) -> None:
+    da = make_main((6, 8, 32))
+    da.usid.to_h5usid(str(tmp_path / "scan.h5"))
+    shown = usidx.open(tmp_path / "scan.h5", form="2d").usid.explore()
+    np.testing.assert_allclose(image(shown, 0), da.mean("Frequency").values * 1e3, rtol=1e-5)
+    shown.select(X=da.X.values[2], Y=da.Y.values[4], Frequency=330e3)
+    np.testing.assert_allclose(line(shown, 1), da.values[4, 2] * 1e3, rtol=1e-6)
+    assert shown.figure.axes[0].get_title(loc="left") == "At Frequency 330.5 kHz"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, -1.0])
+@pytest.mark.parametrize("log", [False, True])
+def test_values_that_say_nothing_are_drawn(value: float, log: bool) -> None:
+    da = make_main((4, 5, 8)).copy(data=np.full((4, 5, 8), value, "f4"))
+    shown = explore(da, log=log)
+    shown.select(Frequency=310e3)
+    shown.figure.canvas.draw()
+    assert (
+        shown.figure.axes[0].images[0].get_clim()[1] > shown.figure.axes[0].images[0].get_clim()[0]
+    )
+
+
 def test_a_compound_main_and_its_fields(samples: pathlib.Path) -> None:
     ds = usidx.open(samples / "h5usid/pyusid/07_compound_sho_V20.h5")
     first = str(next(iter(ds.data_vars)))

@@ -85,6 +85,7 @@ class Picture:
         self.axes, self.rulers, self.steps = axes, rulers, steps
         self.points = rulers[0].dim == rulers[1].dim
         self.artist: Any = None
+        self.scale = (1.0, "")
         self.bar: Any = None
         self._cells: Cells | None = None
         if self.points:
@@ -154,7 +155,7 @@ class Picture:
         from matplotlib import colormaps
         from matplotlib.colors import LogNorm, Normalize
 
-        factor, units = scale_of(values)
+        self.scale = factor, units = scale_of(values)
         drawn = np.asarray(values.values, float) * factor
         low, high = (-180.0, 180.0) if cyclic else limits_of(drawn)
         above = drawn[np.isfinite(drawn) & (drawn > 0)]
@@ -249,6 +250,7 @@ class Curve:
 
     def __init__(self, axes: Axes, ruler: Ruler, step: int) -> None:
         self.axes, self.ruler, self.step = axes, ruler, step
+        self.scale = (1.0, "")
         at = ruler.at[::step]
         few = "o-" if at.size <= 40 else "-"
         self.line = axes.plot(at, np.full(at.size, np.nan), few, color=LINE, lw=1.3, ms=3.5)[0]
@@ -266,7 +268,7 @@ class Curve:
         cyclic: bool = False,
     ) -> None:
         """Draw other values at the same places; see `Picture.show`."""
-        factor, units = scale_of(values)
+        self.scale = factor, units = scale_of(values)
         drawn = np.asarray(values.values, float) * factor
         self.line.set_ydata(drawn)
         finite = drawn[np.isfinite(drawn)]
@@ -307,7 +309,7 @@ def _room(values: Array, decades: bool) -> tuple[float, float]:
     return low - room, high + room
 
 
-def value_in_words(value: Any, values: xr.DataArray) -> str:
-    """One value with its units, as it is drawn."""
-    factor, units = scale_of(values)
-    return f"{float(value) * factor:.4g} {units}".rstrip().replace(" °", "°")
+def value_in_words(value: float, scale: tuple[float, str]) -> str:
+    """One value with its units, as it is drawn: with the factor and units of `scale_of`."""
+    factor, units = scale
+    return f"{value * factor:.4g} {units}".rstrip().replace(" °", "°")

@@ -278,7 +278,9 @@ class Explorer:
 
         def words(x: float, y: float) -> str:
             values = self._map if panel is self._left else self._spectrum
-            return "" if values is None else value_at(self._array, panel.numbers_at(x, y), values)
+            if values is None:
+                return ""
+            return value_at(self._array, panel.numbers_at(x, y), values, panel.scale)
 
         return words
 

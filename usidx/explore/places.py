@@ -102,7 +102,7 @@ def in_words(array: xr.DataArray, place: Mapping[str, int], dims: Sequence[str])
         if array.sizes[dim] < 2:
             continue
         names = _names_along(array, dim)
-        for name in names[1:4] if len(names) > 2 else names[:1]:
+        for name in names[1:4] or names:
             words.append(f"{name} {label_in_words(array, name, place[dim])}")
     return ", ".join(words)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-from usidx.explore.drawing import value_in_words
+from usidx.explore.drawing import scale_of, value_in_words
 from usidx.explore.linked import Panels, Place
 from usidx.explore.places import in_words
 
@@ -43,15 +43,20 @@ def spectrum_title(array: xr.DataArray, panels: Panels, place: Place, values: xr
     )
 
 
-def value_at(array: xr.DataArray, place: Place, values: xr.DataArray) -> str:
+def value_at(
+    array: xr.DataArray, place: Place, values: xr.DataArray, scale: tuple[float, str] | None = None
+) -> str:
     """A place within a map or spectrum that was read, and the value there.
 
     Parameters
     ----------
     place : numbers along the dimensions of `values`, as in the whole array
     values : what was read; of a large array every n-th only
+    scale : factor and units that values are drawn with, where they are known already
     """
     steps = {dim: -(-array.sizes[dim] // values.sizes[dim]) for dim in place}
     number = {dim: min(at // steps[dim], values.sizes[dim] - 1) for dim, at in place.items()}
     value = float(values.isel(number).values)
-    return f"{in_words(array, place, list(place))}: {value_in_words(value, values)}"
+    return (
+        f"{in_words(array, place, list(place))}: {value_in_words(value, scale or scale_of(values))}"
+    )
