@@ -8,11 +8,11 @@ import numpy as np
 
 from usidx.model.dimension import Array
 
-# Pairs of words in a row: what a row is added to stays in the cache.
-_ROW = 2**13
+# Words in a row: what a row is added to stays in the cache, and threads that check one chunk each
+# seldom wait for each other, as they would between many short calls of NumPy.
+_ROW = 2**15
 # Rows whose sums of sums, row after row, stay below 2**32.
 _ROWS = 256
-_LOWER, _WORD = np.uint32(0xFFFF), np.uint32(16)
 _PLACES = np.arange(_ROW, dtype=np.uint64)
 
 
@@ -33,26 +33,24 @@ def fletcher32(data: Any) -> int:
     """
     octets = np.frombuffer(data, np.uint8)
     behind = (octets.size + 1) // 2
-    pairs = octets[: octets.size // 4 * 4].view("<u4")
+    words = octets[: octets.size // 2 * 2].view("<u2")
     first = second = 0
-    for start in range(0, pairs.size, _ROW * _ROWS):
-        part = pairs[start : start + _ROW * _ROWS]
-        behind -= 2 * part.size
+    for start in range(0, words.size, _ROW * _ROWS):
+        part = words[start : start + _ROW * _ROWS]
+        behind -= part.size
         plain, weighted = _sums(part)
         first += plain
         second += weighted + behind * plain
     # The bytes of every word were taken in the other order: modulo 65535, 256 turns them around.
     first, second = 256 * first, 256 * second
-    rest = octets[4 * pairs.size :].tobytes()
-    for place in range(0, len(rest), 2):
-        word = int.from_bytes(rest[place : place + 2].ljust(2, b"\0"), "big")
+    if octets.size % 2:
+        word = 256 * int(octets[-1])
         first += word
-        second += word * behind
-        behind -= 1
+        second += word
     return _folded(second) << 16 | _folded(first) if first else 0
 
 
-def _sums(pairs: Array) -> tuple[int, int]:
+def _sums(words: Array) -> tuple[int, int]:
     """The sum of some words, and that in which the n-th last word counts n times.
 
     The words lie in rows. What the words at one place of all rows sum up to, and those sums row
@@ -60,26 +58,22 @@ def _sums(pairs: Array) -> tuple[int, int]:
 
     Parameters
     ----------
-    pairs : array of uint32, each of two words, the lower one first
+    words : array of uint16
     """
-    width = min(_ROW, pairs.size)
-    height = -(-pairs.size // width)
-    sums = np.zeros((2, width), np.uint32)
-    sums_of_sums = np.zeros((2, width), np.uint32)
-    words = np.empty((2, width), np.uint32)
+    width = min(_ROW, words.size)
+    height = -(-words.size // width)
+    sums = np.zeros(width, np.uint32)
+    sums_of_sums = np.zeros(width, np.uint32)
     for row in range(height):
-        given = pairs[row * width : (row + 1) * width]
+        given = words[row * width : (row + 1) * width]
         if given.size < width:
             given = np.concatenate([given, np.zeros(width - given.size, given.dtype)])
-        np.bitwise_and(given, _LOWER, out=words[0])
-        np.right_shift(given, _WORD, out=words[1])
-        sums += words
+        sums += given
         sums_of_sums += sums
-    lower, upper = (int(each) for each in sums.sum(axis=1, dtype=np.uint64))
-    total = lower + upper
-    at_places = int(np.dot(sums[0] + sums[1].astype(np.uint64), _PLACES[:width]))
-    weighted = 2 * width * int(sums_of_sums.sum(dtype=np.uint64)) - 2 * at_places - upper
-    return total, weighted - 2 * (height * width - pairs.size) * total
+    total = int(sums.sum(dtype=np.uint64))
+    at_places = int(np.dot(sums.astype(np.uint64), _PLACES[:width]))
+    weighted = width * int(sums_of_sums.sum(dtype=np.uint64)) - at_places
+    return total, weighted - (height * width - words.size) * total
 
 
 def _folded(total: int) -> int:
