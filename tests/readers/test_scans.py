@@ -90,6 +90,24 @@ def test_options_that_cannot_be(frames: tuple[pathlib.Path, Any], option: str, v
         usidx.open(frames[0], reader="raw", **{**options, option: value})
 
 
+@pytest.mark.parametrize("dtype", ["<i8", "<u8"])
+def test_whole_numbers_beside_missing_frames_are_never_rounded(
+    tmp_path: pathlib.Path, dtype: str
+) -> None:
+    values = np.arange(18, dtype=dtype).reshape(3, 2, 3)
+    values[1] += 2**53
+    values.tofile(tmp_path / "frames.raw")
+    options: Any = {"reader": "raw", "dtype": dtype, "sig_shape": (2, 3), "nav_shape": 4}
+    lossy = usidx.open(tmp_path / "frames.raw", **options)
+    np.testing.assert_array_equal(lossy[0].values, values[0])
+    with pytest.raises(OptionError, match="fill_value="):
+        lossy.compute()
+    exact = usidx.open(tmp_path / "frames.raw", fill_value=0, **options)
+    np.testing.assert_array_equal(exact[:3].values, values)
+    assert exact.dtype == np.dtype(dtype)
+    assert not exact[3].any()
+
+
 def test_headers_between_frames(tmp_path: pathlib.Path) -> None:
     values = np.random.default_rng(0).integers(0, 999, (5, 4, 3)).astype(">i4")
     with open(tmp_path / "a.bin", "wb") as file:

@@ -73,9 +73,27 @@ class SyncedArray:
         out = np.full((flat.size, *sample), self.fill, self.dtype)
         for start, stop in _runs(flat, self.frames.shape[0]):
             first, last = int(flat[start]), int(flat[stop - 1]) + 1
-            out[start:stop] = self.frames[(slice(first, last), *inner)]
+            out[start:stop] = _exact(self.frames[(slice(first, last), *inner)], self.dtype)
         found: Array = out.reshape(numbers.shape + sample)
         return found
+
+
+def _exact(values: Array, dtype: np.dtype[Any]) -> Array:
+    """The values, which `dtype` holds as they are.
+
+    Raises
+    ------
+    OptionError : for whole numbers that a float rounds, where NaN is to stand beside them
+    """
+    if dtype.kind == "f" and values.dtype.kind in "iu" and values.dtype.itemsize == 8:
+        most = 2**53
+        beyond = (values > most) | (values < -most) if values.dtype.kind == "i" else values > most
+        if beyond.any():
+            raise OptionError(
+                "some frames are missing, and others have whole numbers over 2**53, which no float "
+                "beside NaN holds; give fill_value=, a whole number for the frames that are missing"
+            )
+    return values
 
 
 def _runs(numbers: Array, count: int) -> list[tuple[int, int]]:
