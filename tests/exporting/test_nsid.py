@@ -38,7 +38,7 @@ def labelled() -> xr.DataArray:
         label=("Frequency", [f"f{number}" for number in range(16)]),
     )
     main["Frequency"] = ("Frequency", np.sin(np.arange(16.0)), main["Frequency"].attrs)
-    main.attrs |= {"names": ["a", "b"], "metadata.General.authors": "A. Nonymous", "gain": 2.5}
+    main.attrs |= {"names": ["a", "b"], "metadata.General.authors": "unknown", "gain": 2.5}
     return main
 
 
@@ -102,7 +102,7 @@ def test_pynsid_opens_it(tmp_path: pathlib.Path) -> None:
     path = main.usid.to_nsid(tmp_path / "a.h5")
     told = subprocess.run([python, "-c", PYNSID, path], capture_output=True, text=True, check=False)
     assert told.stdout.splitlines() == [
-        "Cantilever Vertical Deflection V SPECTRAL_IMAGE A. Nonymous",
+        "Cantilever Vertical Deflection V SPECTRAL_IMAGE unknown",
         "Y um SPATIAL 1.5",
         "X um SPATIAL 2.0",
         f"Frequency Hz SPECTRAL {np.sin(15.0)}",

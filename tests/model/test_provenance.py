@@ -25,7 +25,7 @@ from usidx.model.provenance import (
 )
 
 
-def _print(**parameters: Any) -> str:
+def _digest(**parameters: Any) -> str:
     return fingerprint("Fit", "1", parameters, ["source"])
 
 
@@ -62,7 +62,7 @@ def test_parameters_come_back_and_keep_their_fingerprint(parameters: dict[str, A
     plain = canonical(parameters)
     again = load_parameters(dump_parameters(parameters))
     assert _same(plain, again)
-    assert _print(**{"all": again}) == _print(**{"all": parameters})
+    assert _digest(**{"all": again}) == _digest(**{"all": parameters})
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_parameters_come_back_and_keep_their_fingerprint(parameters: dict[str, A
     ],
 )
 def test_equal_values_have_the_same_fingerprint(left: Any, right: Any) -> None:
-    assert _print(value=left) == _print(value=right)
+    assert _digest(value=left) == _digest(value=right)
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ def test_equal_values_have_the_same_fingerprint(left: Any, right: Any) -> None:
     ],
 )
 def test_different_values_have_another_fingerprint(left: Any, right: Any) -> None:
-    assert _print(value=left) != _print(value=right)
+    assert _digest(value=left) != _digest(value=right)
 
 
 def test_everything_counts_but_the_order_of_parameters() -> None:
-    assert _print(a=1, b=2) == _print(b=2, a=1)
+    assert _digest(a=1, b=2) == _digest(b=2, a=1)
     parameters = {"a": 1}
     different = {
         fingerprint("Fit", "1", parameters, ["x", "y"]),
