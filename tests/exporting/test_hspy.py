@@ -56,7 +56,7 @@ def test_rosettasciio_reads_it(tmp_path: pathlib.Path, lazy: bool) -> None:
     steps = np.geomspace(1.0, 50.0, 16)
     main = make_main((4, 5, 16)).assign_coords(temperature=(("Y", "X"), np.ones((4, 5))))
     main["Frequency"] = ("Frequency", steps, main["Frequency"].attrs)
-    main.attrs |= {"names": ["a", "b"], "metadata.General.authors": "A. Nonymous"}
+    main.attrs |= {"names": ["a", "b"], "metadata.General.authors": "unknown"}
     (signal,) = hspy.file_reader(str(main.usid.to_hspy(tmp_path / "a.hspy")), lazy=lazy)
     np.testing.assert_array_equal(np.asarray(signal["data"]), main.values)
     y, x, frequency = signal["axes"]
@@ -65,7 +65,7 @@ def test_rosettasciio_reads_it(tmp_path: pathlib.Path, lazy: bool) -> None:
     assert frequency["_type"] == "DataAxis"
     assert frequency["navigate"] is False
     np.testing.assert_array_equal(frequency["axis"], steps)
-    assert signal["metadata"]["General"]["authors"] == "A. Nonymous"
+    assert signal["metadata"]["General"]["authors"] == "unknown"
     assert signal["metadata"]["Signal"]["quantity"] == "Cantilever Vertical Deflection (V)"
     told = signal["original_metadata"]["usid"]
     assert told["attributes"]["names"] == ["a", "b"]
@@ -99,12 +99,12 @@ def test_what_hyperspy_has_no_place_for_comes_back(tmp_path: pathlib.Path) -> No
         height=(("Y", "X"), heights, {"units": "nm", "usid_role": "position"}),
         Frequency=("Frequency", ["real", "imag"], {"usid_role": "spectroscopic"}),
     )
-    main.attrs |= {"operator": "A. Nonymous", "gains": [1.0, 2.0]}
+    main.attrs |= {"operator": "unknown", "gains": [1.0, 2.0]}
     back = usidx.open(main.usid.to_hspy(tmp_path / "a.hspy"))
     np.testing.assert_array_equal(back["height"], heights)
     assert back["height"].attrs["units"] == "nm"
     assert list(back["Frequency"].values) == ["real", "imag"]
-    assert back.attrs["operator"] == "A. Nonymous"
+    assert back.attrs["operator"] == "unknown"
     assert list(back.attrs["gains"]) == [1.0, 2.0]
     assert "original_metadata" not in back.attrs
 
