@@ -151,6 +151,19 @@ def test_on_workers(tmp_path: pathlib.Path) -> None:
         np.testing.assert_array_equal(c.compute(c.persist(found)).result(), values.mean(1))
 
 
+def test_pieces_of_other_dtypes_are_not_rounded() -> None:
+    stored = Numbers((64, 65536))
+
+    def firsts(block: Any) -> Any:
+        first = block[:, 0].astype("i8")
+        return first if first[0] == 0 else first + 0.5
+
+    made = InPieces(stored, 1, firsts).box((slice(0, 64),))
+    expected = stored.values[:, 0].astype("f8")
+    np.testing.assert_array_equal(made[:1], expected[:1])
+    np.testing.assert_array_equal(made[8:], expected[8:] + 0.5)
+
+
 def test_what_fails_in_a_piece_says_so(tmp_path: pathlib.Path) -> None:
     array = main_of(tmp_path / "plain.h5", np.ones((20, 3)))
 

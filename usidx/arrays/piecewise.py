@@ -129,6 +129,8 @@ class InPieces:
             made = np.asarray(self.function(values))
             if found is None:
                 found = np.empty(shape + made.shape[self.n_position :], made.dtype)
+            elif made.dtype != found.dtype:  # as dask has it, where blocks differ
+                found = found.astype(np.result_type(found, made))
             found[within(key, where)] = made
         assert found is not None
         return found
