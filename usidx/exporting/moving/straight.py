@@ -5,6 +5,7 @@ One thread reads a few MiB, encodes and writes them, in memory that it uses agai
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,7 +42,7 @@ class Transfer:
     target: Any
     boxes: tuple[Box, ...]
 
-    @property
+    @functools.cached_property
     def most(self) -> int:
         """Bytes of the largest box."""
         return max(map(self._nbytes, self.boxes), default=0)

@@ -17,6 +17,7 @@ from usidx.stores.hdf5.file import SIGNATURE, FileIdentity, raised_by_h5py
 from usidx.stores.hdf5.objects.heaps import starts_endless_heap
 from usidx.stores.hdf5.objects.walk import find
 from usidx.stores.hdf5.values.bytes import HDF5Array, Reading
+from usidx.stores.hdf5.values.chunked import chunks_of
 from usidx.stores.hdf5.values.copying import Rows, copy_through_hdf5, rows_of
 from usidx.stores.hdf5.values.selection import Selection, as_rows
 from usidx.stores.remote.objects import Version, near, read_ranges, version_of
@@ -135,7 +136,9 @@ class FarArray(HDF5Array):
         version = Version(self.identity.size, self.identity.inode)
         if self.place.offset is None:
             with open_afar(url, version) as file:
-                copy_through_hdf5(find(file, self.dataset), self.folds, selection, self.field, out)
+                dataset = find(file, self.dataset)
+                chunks = chunks_of(dataset)
+                copy_through_hdf5(dataset, chunks, self.folds, selection, self.field, out)
             return
         rows = rows_of(selection.ranges, self.folds)
         try:

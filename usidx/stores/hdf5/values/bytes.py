@@ -25,6 +25,7 @@ from usidx.stores import guard
 from usidx.stores.hdf5.file import FileIdentity, open_file, understandable
 from usidx.stores.hdf5.objects.place import Place, find_place
 from usidx.stores.hdf5.objects.walk import find
+from usidx.stores.hdf5.values.chunked import chunks_of
 from usidx.stores.hdf5.values.copying import copy_by_offset, copy_through_hdf5, read_run
 from usidx.stores.hdf5.values.known import KnownPlace, known_place, remember
 from usidx.stores.hdf5.values.selection import Fold, Selection, select
@@ -290,10 +291,11 @@ class HDF5Array:
         done = 0
         if self._current().offset is None:
             with contextlib.suppress(_MovedError), self._dataset() as dataset:
+                chunks = chunks_of(dataset)
                 for key in keys:
                     selection = select(key, self.shape)
                     out = self._within(memory, selection)
-                    copy_through_hdf5(dataset, self.folds, selection, self.field, out)
+                    copy_through_hdf5(dataset, chunks, self.folds, selection, self.field, out)
                     yield out[selection.finish]
                     done += 1
         for key in keys[done:]:
@@ -308,7 +310,8 @@ class HDF5Array:
 
     def _fill_through_hdf5(self, selection: Selection, out: Array) -> None:
         with self._dataset() as dataset:
-            copy_through_hdf5(dataset, self.folds, selection, self.field, out)
+            chunks = chunks_of(dataset)
+            copy_through_hdf5(dataset, chunks, self.folds, selection, self.field, out)
 
     @contextlib.contextmanager
     def _dataset(self) -> Iterator[h5py.Dataset]:

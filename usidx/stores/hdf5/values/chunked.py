@@ -14,7 +14,7 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -25,6 +25,9 @@ from usidx.stores.hdf5.objects.place import is_plain
 from usidx.stores.hdf5.values.fletcher import agrees
 from usidx.stores.hdf5.values.selection import Comb, as_rows
 from usidx.stores.remote.objects import read_ranges
+
+if TYPE_CHECKING:
+    from usidx.stores.remote.ranged import RangedFile
 
 _DEFLATE = h5py.h5z.FILTER_DEFLATE
 _SHUFFLE = h5py.h5z.FILTER_SHUFFLE
@@ -132,56 +135,122 @@ def _unshuffled(data: Bytes, width: int) -> Bytes:
     return found.data
 
 
-def copy_chunks(
-    dataset: h5py.Dataset, rows: Sequence[slice | Comb | Array], field: str | None, out: Array
-) -> bool:
-    """Fill `out` with the given rows along each axis, or say that only HDF5 can.
-
-    That is so for other filters than gzip, shuffle and fletcher32, for types that HDF5 converts,
-    and where chunks were never written.
+@dataclass(frozen=True, eq=False)
+class Chunks:
+    """The chunks of a dataset of an open file, for as long as it is open.
 
     Parameters
     ----------
-    dataset : of an open file
-    out : array, one axis for each axis of the dataset
-
-    Raises
-    ------
-    DamagedStoreError : where a chunk is not what its filters made
+    dataset : that they are of
+    pipeline : the filters that they went through
+    shape : of a chunk
+    dtype : of the values
+    raw : the object behind a URL that the file is; None for a file of this machine
     """
-    pipeline = _pipeline_of(dataset)
-    if pipeline is None:
-        return False
-    chunk: tuple[int, ...] = dataset.chunks
-    parts = [list(_parts(as_rows(each), size)) for each, size in zip(rows, chunk, strict=True)]
-    if pipeline.nbytes < _SMALL and math.prod(map(len, parts)) > _MANY:
-        return False
-    touched = [
-        tuple(part.number * size for part, size in zip(each, chunk, strict=True))
-        for each in itertools.product(*parts)
-    ]
-    places = _places(dataset, touched)
-    if places is None:
-        return False
-    wanted = [
-        _Wanted(where, place, _index([part.target for part in each]), [p.inside for p in each])
-        for each, where, place in zip(itertools.product(*parts), touched, places, strict=True)
-    ]
-    if pipeline.filters == (_FLETCHER,) and field is None and out.dtype == dataset.dtype:
-        wanted = _read_in_place(dataset, wanted, out)
-    most = 2 * pipeline.nbytes + _CLUTTER_BYTES
-    dtype, contents = dataset.dtype, _contents(dataset, [each.place for each in wanted], most)
-    for each in wanted:
-        try:
-            if each.place.nbytes > most:
-                raise ValueError(f"it is said to take {each.place.nbytes} bytes")
-            raw = next(contents)
-            values = np.frombuffer(pipeline.decode(raw, each.place.skipped), dtype).reshape(chunk)
-        except ValueError as error:
-            raise _damaged(dataset, each, error) from error
-        found = values if field is None else values[field]
-        out[each.target] = found[_index(each.inside)]
-    return True
+
+    dataset: h5py.Dataset
+    pipeline: Pipeline
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    raw: RangedFile | None
+
+    @functools.cached_property
+    def descriptor(self) -> int:
+        """Of the open file."""
+        return int(self.dataset.file.id.get_vfd_handle())
+
+    def copy(self, rows: Sequence[slice | Comb | Array], field: str | None, out: Array) -> bool:
+        """Fill `out` with the given rows along each axis, or say that HDF5 should.
+
+        That is so where chunks were never written, and of very many small ones.
+
+        Parameters
+        ----------
+        out : array, one axis for each axis of the dataset
+
+        Raises
+        ------
+        DamagedStoreError : where a chunk is not what its filters made
+        """
+        pipeline = self.pipeline
+        parts = [_parts(each, size) for each, size in zip(rows, self.shape, strict=True)]
+        if pipeline.nbytes < _SMALL and math.prod(map(len, parts)) > _MANY:
+            return False
+        touched = [
+            tuple(part.number * size for part, size in zip(each, self.shape, strict=True))
+            for each in itertools.product(*parts)
+        ]
+        places = _places(self.dataset, touched)
+        if places is None:
+            return False
+        wanted = [
+            _Wanted(where, place, _index([part.target for part in each]), [p.inside for p in each])
+            for each, where, place in zip(itertools.product(*parts), touched, places, strict=True)
+        ]
+        if pipeline.filters == (_FLETCHER,) and field is None and out.dtype == self.dtype:
+            wanted = self._read_in_place(wanted, out)
+        most = 2 * pipeline.nbytes + _CLUTTER_BYTES
+        contents = self._contents([each.place for each in wanted], most)
+        for each in wanted:
+            try:
+                if each.place.nbytes > most:
+                    raise ValueError(f"it is said to take {each.place.nbytes} bytes")
+                decoded = pipeline.decode(next(contents), each.place.skipped)
+                values = np.frombuffer(decoded, self.dtype).reshape(self.shape)
+            except ValueError as error:
+                raise self._damaged(each, error) from error
+            found = values if field is None else values[field]
+            out[each.target] = found[_index(each.inside)]
+        return True
+
+    def _damaged(self, chunk: _Wanted, error: Exception) -> DamagedStoreError:
+        dataset = self.dataset
+        return DamagedStoreError(
+            f"the chunk at {chunk.where} of {dataset.name!r} in {dataset.file.filename!r} is "
+            f"damaged: {error}; get the original file again"
+        )
+
+    def _read_in_place(self, wanted: list[_Wanted], out: Array) -> list[_Wanted]:
+        """Read whole chunks that have nothing but a checksum to where they go; give the others."""
+        if self.raw is not None or not hasattr(os, "preadv"):
+            return wanted
+        left, check = [], bytearray(_CHECKSUM_BYTES)
+        for each in wanted:
+            sliced = all(isinstance(part, slice) for part in (*each.target, *each.inside))
+            target = out[each.target] if sliced else out[:0]
+            stored = target.nbytes + _CHECKSUM_BYTES
+            whole = target.shape == self.shape and target.flags.c_contiguous
+            if not whole or each.place.skipped or each.place.nbytes != stored:
+                left.append(each)
+                continue
+            content = target.reshape(-1).view(np.uint8)
+            count = os.preadv(self.descriptor, [content.data, check], each.place.offset)
+            if count != stored or not agrees(content, int.from_bytes(check, "little")):
+                raise self._damaged(each, ValueError("its checksum (fletcher32) is wrong"))
+        return left
+
+    def _contents(self, places: Sequence[Stored], most: int) -> Iterator[bytes]:
+        """The bytes of each chunk as they are stored, none of which has more than `most`."""
+        if self.raw is None:
+            for place in places:
+                yield os.pread(self.descriptor, place.nbytes, place.offset)
+            return
+        bounds = [0]
+        size = 0
+        for number, place in enumerate(places):
+            size += place.nbytes
+            if place.nbytes > most:
+                bounds.append(number)
+                break  # nobody asks for it
+            if size > _AT_ONCE:
+                bounds.append(number + 1)
+                size = 0
+        else:
+            bounds.append(len(places))
+        for start, stop in itertools.pairwise(bounds):
+            ranges = [(each.offset, each.offset + each.nbytes) for each in places[start:stop]]
+            if ranges:
+                yield from map(bytes, read_ranges(self.raw.url, ranges))
 
 
 class _Wanted(NamedTuple):
@@ -193,62 +262,18 @@ class _Wanted(NamedTuple):
     inside: list[slice | Array]
 
 
-def _damaged(dataset: h5py.Dataset, chunk: _Wanted, error: Exception) -> DamagedStoreError:
-    return DamagedStoreError(
-        f"the chunk at {chunk.where} of {dataset.name!r} in {dataset.file.filename!r} is damaged: "
-        f"{error}; get the original file again"
-    )
+def chunks_of(dataset: h5py.Dataset) -> Chunks | None:
+    """The Chunks of a dataset of an open file; None where only HDF5 can read them.
 
-
-def _read_in_place(dataset: h5py.Dataset, wanted: list[_Wanted], out: Array) -> list[_Wanted]:
-    """Read whole chunks that have nothing but a checksum to where they belong; give the others."""
+    That is so for other filters than gzip, shuffle and fletcher32, and for types that HDF5
+    converts.
+    """
     from usidx.stores.hdf5.values.afar import raw_of
 
-    if raw_of(dataset) is not None or not hasattr(os, "preadv"):
-        return wanted
-    descriptor = int(dataset.file.id.get_vfd_handle())
-    left, check = [], bytearray(_CHECKSUM_BYTES)
-    for each in wanted:
-        sliced = all(isinstance(part, slice) for part in (*each.target, *each.inside))
-        target = out[each.target] if sliced else out[:0]
-        stored = target.nbytes + _CHECKSUM_BYTES
-        whole = target.shape == dataset.chunks and target.flags.c_contiguous
-        if not whole or each.place.skipped or each.place.nbytes != stored:
-            left.append(each)
-            continue
-        content = target.reshape(-1).view(np.uint8)
-        count = os.preadv(descriptor, [content.data, check], each.place.offset)
-        if count != stored or not agrees(content, int.from_bytes(check, "little")):
-            raise _damaged(dataset, each, ValueError("its checksum (fletcher32) is wrong"))
-    return left
-
-
-def _contents(dataset: h5py.Dataset, places: Sequence[Stored], most: int) -> Iterator[bytes]:
-    """The bytes of each chunk as they are stored, none of which has more than `most`."""
-    from usidx.stores.hdf5.values.afar import raw_of
-
-    raw = raw_of(dataset)
-    if raw is None:
-        descriptor = int(dataset.file.id.get_vfd_handle())
-        for place in places:
-            yield os.pread(descriptor, place.nbytes, place.offset)
-        return
-    bounds = [0]
-    size = 0
-    for number, place in enumerate(places):
-        size += place.nbytes
-        if place.nbytes > most:
-            bounds.append(number)
-            break  # nobody asks for it
-        if size > _AT_ONCE:
-            bounds.append(number + 1)
-            size = 0
-    else:
-        bounds.append(len(places))
-    for start, stop in itertools.pairwise(bounds):
-        wanted = [(each.offset, each.offset + each.nbytes) for each in places[start:stop]]
-        if wanted:
-            yield from map(bytes, read_ranges(raw.url, wanted))
+    pipeline = _pipeline_of(dataset)
+    if pipeline is None:
+        return None
+    return Chunks(dataset, pipeline, dataset.chunks, dataset.dtype, raw_of(dataset))
 
 
 def _pipeline_of(dataset: h5py.Dataset) -> Pipeline | None:
@@ -290,8 +315,21 @@ class _Part(NamedTuple):
     inside: slice | Array
 
 
-def _parts(rows: Array, size: int) -> Iterator[_Part]:
+def _parts(rows: slice | Comb | Array, size: int) -> list[_Part]:
     """The rows, sorted by the chunk of `size` rows that they lie in."""
+    if isinstance(rows, slice):
+        return list(_parts_of_run(rows.start, rows.stop, size))
+    return list(_parts_of_any(as_rows(rows), size))
+
+
+def _parts_of_run(start: int, stop: int, size: int) -> Iterator[_Part]:
+    for number in range(start // size, -(-stop // size)):
+        first, last = max(start, number * size), min(stop, (number + 1) * size)
+        target = slice(first - start, last - start)
+        yield _Part(number, target, slice(first - number * size, last - number * size))
+
+
+def _parts_of_any(rows: Array, size: int) -> Iterator[_Part]:
     numbers = rows // size
     order = None
     if np.any(numbers[1:] < numbers[:-1]):

@@ -14,7 +14,7 @@ from usidx.model.dimension import Array
 from usidx.stores import disk
 from usidx.stores.hdf5.objects.filters import require_filters
 from usidx.stores.hdf5.objects.place import Place
-from usidx.stores.hdf5.values.chunked import copy_chunks
+from usidx.stores.hdf5.values.chunked import Chunks
 from usidx.stores.hdf5.values.mapped import mapped
 from usidx.stores.hdf5.values.selection import (
     Comb,
@@ -131,6 +131,7 @@ def _pick(values: Array, rows: Sequence[Rows], out: Array) -> None:
 
 def copy_through_hdf5(
     dataset: h5py.Dataset,
+    chunks: Chunks | None,
     folds: tuple[Fold, ...],
     selection: Selection,
     field: str | None,
@@ -142,6 +143,7 @@ def copy_through_hdf5(
 
     Parameters
     ----------
+    chunks : of the dataset; None where only HDF5 can read them
     out : array, C-contiguous, shape `selection.counts`, not empty
 
     Raises
@@ -151,7 +153,7 @@ def copy_through_hdf5(
     """
     rows = rows_of(selection.ranges, folds)
     out = out.reshape([_length(each) for each in rows])
-    if copy_chunks(dataset, rows, field, out):
+    if chunks is not None and chunks.copy(rows, field, out):
         return
     require_filters(dataset)
     source = dataset if field is None else dataset.fields(field)
