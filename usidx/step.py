@@ -30,12 +30,14 @@ class Step(Generic[P, R]):
     version : changed by its author whenever the same input would give another result
     per_position : whether each position is computed from that position alone
     function : DataArray or Dataset -> DataArray or Dataset, lazily; the source comes first
+    group : the tool that groups of its results are named after, where that is another one
     """
 
     name: str
     version: str
     per_position: bool
     function: Callable[P, R]
+    group: str = ""
 
     def __post_init__(self) -> None:
         # __wrapped__, __doc__, __module__ and so on, for help(), inspect.signature and doctest
@@ -55,7 +57,7 @@ class Step(Generic[P, R]):
         # The decorated name is the Step, so pickling the bare function by that name would fail.
         if self._is_at_its_place():
             return str(getattr(self.function, "__qualname__", ""))
-        return (Step, (self.name, self.version, self.per_position, self.function))
+        return (Step, (self.name, self.version, self.per_position, self.function, self.group))
 
     @property
     def signature(self) -> inspect.Signature:
@@ -113,11 +115,21 @@ class Step(Generic[P, R]):
 
 @overload
 def step(
-    name: str, function: None = None, *, version: str, per_position: bool = False
+    name: str,
+    function: None = None,
+    *,
+    version: str,
+    per_position: bool = False,
+    group: str = "",
 ) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 @overload
 def step(
-    name: str, function: Callable[P, R], *, version: str, per_position: bool = False
+    name: str,
+    function: Callable[P, R],
+    *,
+    version: str,
+    per_position: bool = False,
+    group: str = "",
 ) -> Step[P, R]: ...
 def step(
     name: str,
@@ -125,6 +137,7 @@ def step(
     *,
     version: str,
     per_position: bool = False,
+    group: str = "",
 ) -> Step[P, R] | Callable[[Callable[P, R]], Step[P, R]]:
     """A Step made of a function, as a decorator or as a call.
 
@@ -136,6 +149,8 @@ def step(
         version are never taken for results of this one
     per_position : promise that each position is computed from that position alone, which lets
         previews and runs hand over as few positions as they like
+    group : the tool that groups of its results are named after, where that is not `name`: one
+        that other programs know, or that of a step whose results this one's are part of
 
     Raises
     ------
@@ -160,7 +175,7 @@ def step(
 
     def make(made_of: Callable[P, R]) -> Step[P, R]:
         _check_function(tool, made_of)
-        return Step(tool, version, per_position, made_of)
+        return Step(tool, version, per_position, made_of, clean_tool(group) if group else "")
 
     return make if function is None else make(function)
 

@@ -60,7 +60,7 @@ def test_everything_lands_in_one_folder(told: tuple[pathlib.Path, str]) -> None:
 
 def test_the_story_shows_result_and_repetition(told: tuple[pathlib.Path, str]) -> None:
     _, text = told
-    assert "Raw_Data-SHO_Guess_000': complete" in text
+    assert "Raw_Data-SHO_Fit_000': complete" in text
     assert "is complete already" in text
     results = [each for each in usidx.list_mains(told[0] / "band_excitation.h5")]
     assert [each.kind for each in results] == ["raw", "result"]
@@ -68,7 +68,7 @@ def test_the_story_shows_result_and_repetition(told: tuple[pathlib.Path, str]) -
 
 def test_the_fit_finds_what_was_put_in(told: tuple[pathlib.Path, str]) -> None:
     truth = sample(SMALL)
-    fit = usidx.open(told[0] / "band_excitation.h5", "Raw_Data-SHO_Guess_000/Guess")
+    fit = usidx.open(told[0] / "band_excitation.h5", "Raw_Data-SHO_Fit_000/Guess")
     assert isinstance(fit, xr.Dataset)
     strong = np.abs(truth.response) > 1.0
     found = np.asarray(fit["Frequency [Hz]"].values).squeeze()
@@ -102,7 +102,7 @@ def test_again_in_the_same_folder(told: tuple[pathlib.Path, str]) -> None:
     folder, _ = told
     result = CliRunner().invoke(main, ["demo", "--small", "--dark", "--out", str(folder)])
     assert result.exit_code == 0, result.output
-    assert "Raw_Data-SHO_Guess_000': complete" in result.stdout
+    assert "Raw_Data-SHO_Fit_000': complete" in result.stdout
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "float32", "int16"])

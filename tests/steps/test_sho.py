@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
 import h5py
@@ -109,7 +110,7 @@ def test_a_run_stores_the_guess_as_bglib_does_and_fits_begin_there(tmp_path: pat
     main = make_main((3, 4, 48), dtype="complex64")
     stored = usidx.open(usidx.to_h5usid(main, tmp_path / "band.h5"), "Raw_Data")
     group = stored.usid.process(steps.sho_guess).run().path
-    assert group == "/Measurement_000/Channel_000/Raw_Data-SHO_Guess_000"
+    assert group == "/Measurement_000/Channel_000/Raw_Data-SHO_Fit_000"
     with h5py.File(tmp_path / "band.h5") as file:
         dtype = [(name, "<f4") for name in STORED]
         assert file[f"{group}/Guess"].dtype == np.dtype(dtype)
@@ -124,6 +125,32 @@ def test_a_run_stores_the_guess_as_bglib_does_and_fits_begin_there(tmp_path: pat
     xr.testing.assert_equal(tree["Guess"].to_dataset().drop_attrs(), guess.drop_attrs())
     fitted = steps.sho_fit(main)
     np.testing.assert_allclose(tree["Fit/Frequency [Hz]"], fitted["Frequency"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("ending", ["h5", "zarr"])
+def test_guess_and_fit_are_told_apart_in_groups_of_one_name(
+    tmp_path: pathlib.Path, ending: str
+) -> None:
+    main, path = make_main((3, 4, 48), dtype="complex64"), tmp_path / f"band.{ending}"
+    (usidx.to_zarr if ending == "zarr" else usidx.to_h5usid)(main, path)
+    stored = usidx.open(path, "Raw_Data")
+    guess, fit = (stored.usid.process(each).run() for each in (steps.sho_guess, steps.sho_fit))
+    assert [each.name for each in (guess, fit)] == ["Raw_Data-SHO_Fit_000", "Raw_Data-SHO_Fit_001"]
+    assert [each.tool for each in (guess, fit)] == ["SHO_Guess", "SHO_Fit"]
+    assert [each.path for each in stored.usid.results("SHO_Guess")] == [guess.path]
+    for each in (steps.sho_guess, steps.sho_fit):
+        assert stored.usid.process(each).run() in (guess, fit)
+    assert guess.resume() == guess  # by the name of the step, not of the group
+    assert "step: SHO_Guess" in usidx.open(path, f"{guess.path}/Guess").usid.history.to_recipe()
+    assert not usidx.validate(path).violations
+
+
+def test_a_guess_in_a_group_of_its_own_name_is_found(tmp_path: pathlib.Path) -> None:
+    path = usidx.to_h5usid(make_main((3, 4, 48), dtype="complex64"), tmp_path / "band.h5")
+    process = usidx.open(path).usid.process
+    before = process(dataclasses.replace(steps.sho_guess, group="")).run()
+    assert before.name == "Raw_Data-SHO_Guess_000"
+    assert process(steps.sho_guess).run() == before
 
 
 def test_what_is_no_oscillator_is_refused() -> None:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 EXAMPLES = """\b
 Examples:
   usidx resume scan.h5                                  the only one that is not complete
-  usidx resume scan.h5 Raw_Data-SHO_Guess_000 --memory 4GB
+  usidx resume scan.h5 Raw_Data-SHO_Fit_000 --memory 4GB
   usidx resume scan.h5 Raw_Data-Contrast_000 --step my_steps.py:contrast
-  usidx resume scan.h5 Raw_Data-SHO_Guess_000 --slurm jobs.yaml
+  usidx resume scan.h5 Raw_Data-SHO_Fit_000 --slurm jobs.yaml
   usidx resume results.zarr --storage-options s3.json   the source is in S3
 """
 

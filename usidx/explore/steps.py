@@ -149,7 +149,7 @@ def _made(
         main=main,
         sources=sources,
         group=record.group,
-        tool=record.tool,
+        tool=record.step,
         version=record.version,
         parameters=record.parameters,
         field=None if told is None else str(told),

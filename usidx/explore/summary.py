@@ -178,7 +178,7 @@ def _store_rows(obj: Labelled, origin: Origin) -> Iterator[tuple[str, tuple[str,
 def _result_line(record: ResultRecord) -> str:
     parameters = ", ".join(f"{name}={in_words(value)}" for name, value in record.parameters.items())
     version = f", version {record.version}" if record.version else ""
-    return f"{record.tool}({parameters}){version}: {progress_of(record)}"
+    return f"{record.step}({parameters}){version}: {progress_of(record)}"
 
 
 def _source_lines(record: ResultRecord) -> Sequence[str]:

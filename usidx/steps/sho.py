@@ -17,7 +17,7 @@ _BATCH = 2**17
 
 
 @register
-@step("SHO_Guess", version="2", per_position=True)
+@step("SHO_Guess", version="2", per_position=True, group="SHO_Fit")
 def sho_guess(
     spectra: xr.DataArray, *, along: str | None = None, iterations: int = 3
 ) -> xr.Dataset:
@@ -44,8 +44,8 @@ def sho_guess(
     -------
     Dataset : "Amplitude" (units of the source), "Frequency" (units of `along`), "Quality Factor",
         "Phase" (rad) and "R2 Criterion", 1 - sum |H - fit|^2 / sum |H - mean H|^2, each without
-        the dimension `along`. In `process` they become the compound Main `Guess` of BGlib, with
-        fields as "Amplitude [V]"; `sho_fit` begins there with `guess=`
+        the dimension `along`. In `process` they become the compound Main `Guess` of a group
+        SHO_Fit, as in BGlib, with fields as "Amplitude [V]"; `sho_fit` begins there with `guess=`
 
     Raises
     ------

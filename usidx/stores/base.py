@@ -104,6 +104,11 @@ class ResultRecord:
         """The last part of the group's path."""
         return self.group.rsplit("/", 1)[-1]
 
+    @property
+    def step(self) -> str:
+        """Name of the step, which is that of the tool where the group does not say another."""
+        return str(self.attrs.get("usid_step_name") or self.tool)
+
 
 @dataclass(frozen=True)
 class FurtherCoordinate:

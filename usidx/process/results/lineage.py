@@ -38,7 +38,7 @@ def results_of(obj: Labelled, tool: str | None = None) -> ResultList:
     found = (
         ResultGroup(origin.store, record.group, origin.allow_external)
         for record in store_behind(origin).results(origin.main)
-        if wanted in (None, record.tool)
+        if wanted in (None, record.tool, record.step)
     )
     return ResultList(origin.store, origin.main, found)
 

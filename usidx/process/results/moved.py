@@ -24,7 +24,7 @@ def came_along(plan: Plan, record: ResultRecord) -> bool:
     if plan.inputs or plan.further or len(record.sources) != 1:
         return False
     asked = fingerprint(plan.tool, plan.version, plan.parameters, ())
-    if asked != fingerprint(record.tool, record.version or "", record.parameters, ()):
+    if asked != fingerprint(record.step, record.version or "", record.parameters, ()):
         return False
     if described(store_behind(origin).open_main(origin.main).spec) != labels:
         return False

@@ -52,7 +52,7 @@ class ResultGroup:
     @property
     def tool(self) -> str:
         """Name of the step."""
-        return self.record.tool
+        return self.record.step
 
     @property
     def version(self) -> str | None:
@@ -186,7 +186,7 @@ class ResultGroup:
         )
         lines = [
             f"<usidx result {self.name!r}: {progress_of(record)}>",
-            f"  step     {record.tool}({parameters})"
+            f"  step     {record.step}({parameters})"
             + (f", version {record.version}" if record.version else ""),
             *(f"  source   {text}" for text in self._told_sources(record)),
             f"  in       {self.store} {self.path}",
@@ -216,24 +216,24 @@ def step_of(record: ResultRecord, step: Step[..., Any] | None) -> Step[..., Any]
     ------
     PlanError : where it is another step, or none is known
     """
-    if is_foreign(record) and step is not None and step.name == record.tool:
+    if is_foreign(record) and step is not None and step.name == record.step:
         return step
     place = record.attrs.get("usid_step")
-    wanted = f"{record.tool!r}, version {record.version!r}"
+    wanted = f"{record.step!r}, version {record.version!r}"
     if record.version is None or (place is None and step is None):
         raise PlanError(
             f"{record.name!r} does not say which step made it; resume(step=...) takes one that is "
-            f"named {record.tool!r}. A lazy result that was saved is made again and saved, which "
+            f"named {record.step!r}. A lazy result that was saved is made again and saved, which "
             "goes on with this group"
         )
     if step is not None:
-        if (step.name, step.version) != (record.tool, record.version):
+        if (step.name, step.version) != (record.step, record.version):
             raise PlanError(
                 f"{record.name!r} was begun by step {wanted}; {step.name!r}, version "
                 f"{step.version!r}, is another one, of which a run makes a group of its own"
             )
         return step
-    known = registered().get(record.tool)
+    known = registered().get(record.step)
     if known is not None and (known.version, known.place) == (record.version, place):
         return known
     raise PlanError(

@@ -158,7 +158,10 @@ def request_of(plan: Plan, target: Target) -> ResultRequest:
     """The result group that a plan needs."""
     origin = plan.source.origin
     attrs: dict[str, Any] = source_attrs(plan, target.store.path)
+    tool = plan.tool
     if plan.step is not None:
+        if plan.step.group:
+            tool, attrs["usid_step_name"] = plan.step.group, plan.tool
         attrs["usid_step"] = plan.step.place
         attrs["usid_step_code"] = code_digest(plan.step.function)
     if origin is not None and origin.field is not None:
@@ -173,7 +176,7 @@ def request_of(plan: Plan, target: Target) -> ResultRequest:
     return ResultRequest(
         parent=plan.source.parent,
         main=plan.source.name,
-        tool=plan.tool,
+        tool=tool,
         version=plan.version,
         parameters=plan.parameters,
         fingerprint=plan.fingerprint,

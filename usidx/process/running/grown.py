@@ -99,7 +99,7 @@ def earlier_of(plan: Plan, store: Store) -> Earlier | None:
 def _is_same_step(plan: Plan, record: ResultRecord) -> bool:
     assert plan.step is not None
     return (
-        (record.tool, record.version) == (plan.tool, plan.version)
+        (record.step, record.version) == (plan.tool, plan.version)
         and record.attrs.get("usid_step_code") == code_digest(plan.step.function)
         and not record.failed
         and same_parameters(plan.parameters, record.parameters)
