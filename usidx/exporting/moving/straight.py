@@ -25,6 +25,8 @@ Write = Callable[[Any, Box, Array], None]
 # Bytes that are read in a row from a file that is opened once, and at most at a time.
 _IN_A_ROW = 32 * 2**20
 _LARGEST = 64 * 2**20
+# No row is more than one of so many parts of what is left, unless it is a single box.
+_AT_LAST = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +50,15 @@ class Transfer:
         return max(map(self._nbytes, self.boxes), default=0)
 
     def rows(self) -> Iterator[tuple[Box, ...]]:
-        """The boxes, so many together as are read in a row."""
-        step = max(1, _IN_A_ROW // max(1, self.most))
-        for start in range(0, len(self.boxes), step):
+        """The boxes, so many together as are read in a row; fewer towards the end.
+
+        So that threads end at about the same time.
+        """
+        start, most = 0, max(1, _IN_A_ROW // max(1, self.most))
+        while left := len(self.boxes) - start:
+            step = min(most, max(1, left // _AT_LAST))
             yield self.boxes[start : start + step]
+            start += step
 
     def _nbytes(self, box: Box) -> int:
         size: int = math.prod(part.stop - part.start for part in box)
