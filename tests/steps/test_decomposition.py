@@ -228,6 +228,28 @@ def test_clusters_are_those_of_scikit_learn(dtype: str) -> None:
     assert list(found["Sizes"]) == sorted(found["Sizes"], reverse=True)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint16"])
+def test_clusters_far_from_zero_are_those_of_exact_arithmetic(dtype: str) -> None:
+    pytest.importorskip("sklearn")
+    rng = np.random.default_rng(1)
+    group = rng.integers(0, 3, (20, 30))
+    values = 6e4 + 20 * rng.normal(size=(3, 40))[group] + 5 * rng.normal(size=(20, 30, 40))
+    data = usidx.from_array(
+        np.round(values).astype(dtype),
+        "Intensity",
+        "counts",
+        position=[Dimension("Y", "nm", 20), Dimension("X", "nm", 30)],
+        spectroscopic=[Dimension("E", "eV", 40)],
+    )
+    found = steps.kmeans(data.chunk(Y=7), n_clusters=3).compute()
+    flat, labels = data.values.reshape(-1, 40).astype(float), found["Labels"].values.ravel()
+    means = np.stack([flat[labels == n].mean(0) for n in range(3)])
+    within = [((flat[labels == n] - means[n]) ** 2).sum() for n in range(3)]
+    np.testing.assert_allclose(found["Mean_Response"], means, rtol=2e-7)
+    np.testing.assert_allclose(found["Inertia"], within, rtol=1e-5)
+    assert {tuple(np.unique(group.ravel()[labels == n])) for n in range(3)} == {(0,), (1,), (2,)}
+
+
 @pytest.mark.parametrize("name", ["nmf", "ica", "kmeans"])
 def test_runs_in_small_blocks_are_those_in_memory(tmp_path, name: str) -> None:
     pytest.importorskip("sklearn")

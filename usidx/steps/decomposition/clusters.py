@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import xarray as xr
 
-from usidx.arrays.apply import floating
+from usidx.arrays.apply import floating, real
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
 from usidx.step import register, step
 from usidx.steps.decomposition.learning import learning
-from usidx.steps.decomposition.matrix import added, check_finite, matrix_of, pieces
+from usidx.steps.decomposition.matrix import added, check_finite, matrix_of
 from usidx.steps.spectra import check_whole
 
 _Sums = tuple[Array, Array, Array]
+# Values that are compared with the means at once, which stay in the cache.
+_AT_ONCE = 2**17
 
 
 @register
-@step("Cluster", version="1")
+@step("Cluster", version="2")
 def kmeans(
     data: xr.DataArray, *, n_clusters: int = 4, passes: int = 4, seed: int = 0
 ) -> xr.Dataset:
@@ -95,32 +99,30 @@ def kmeans(
 def begun(sample: Array, k: int, seed: int) -> Array:
     """The mean spectra of a sample, shape (k, d)."""
     check_finite(sample)
+    rows = _as_real(sample)
+    middle = rows.mean(0, dtype=float)  # without it small differences would be lost in 32 bits
     model = learning("cluster").MiniBatchKMeans(k, random_state=seed, n_init=3, batch_size=1024)
-    return np.asarray(model.fit(_as_real(sample)).cluster_centers_, float)
+    centers = model.fit(rows - middle.astype(rows.dtype)).cluster_centers_
+    return np.asarray(centers + middle, float)
 
 
 def nearest(values: Array, *, means: Array) -> Array:
     """The number of the mean nearest to each row of spectra, shape (n,)."""
-    found = np.empty(values.shape[0], np.int32)
-    for part in pieces(values):
-        found[part] = _distances(_as_real(values[part]), means).argmin(1)
-    return found
+    found = [labels for _, labels, _ in _nearest(values, means)]
+    return np.concatenate(found, dtype=np.int32) if found else np.zeros(0, np.int32)
 
 
 def sums_of(values: Array, means: Array) -> _Sums:
     """(number of rows, their sum, their sum of squared distances) for each mean, of a block."""
     k, d = means.shape
     counts, sums, within = np.zeros(k), np.zeros((k, d)), np.zeros(k)
-    for part in pieces(values):
-        rows = _as_real(values[part])
-        apart = _distances(rows, means)
-        labels = apart.argmin(1)
-        mine = (labels[:, np.newaxis] == np.arange(k)).astype(float)
-        counts += mine.sum(0)
-        sums += mine.T @ rows
-        squares = np.einsum("pd,pd->p", rows, rows) + apart[np.arange(len(rows)), labels]
-        within += mine.T @ np.maximum(squares, 0)
-    return counts, sums, within
+    for rows, labels, apart in _nearest(values, means):
+        mine = (labels == np.arange(k)[:, np.newaxis]).astype(rows.dtype)
+        counts += np.bincount(labels, minlength=k)
+        sums += mine @ rows
+        squares = np.einsum("pd,pd->p", rows, rows) + apart
+        within += np.bincount(labels, np.maximum(squares, 0), k)
+    return counts, sums + counts[:, np.newaxis] * _middle(values, means), within
 
 
 def improved(means: Array, sums: _Sums) -> Array:
@@ -138,17 +140,37 @@ def in_order(means: Array, sums: _Sums) -> tuple[Array, Array, Array]:
     return means[order], counts[order], within[order]
 
 
-def _distances(rows: Array, means: Array) -> Array:
-    """Squared distances, shape (n, k), less the squares of the rows, which move no minimum."""
-    found: Array = np.einsum("kd,kd->k", means, means) - 2 * (rows @ means.T)
-    return found
+def _nearest(values: Array, means: Array) -> Iterator[tuple[Array, Array, Array]]:
+    """Rows less the middle of all means, some at a time; the number of the mean nearest to each;
+    and its squared distance less the square of the row.
+
+    In the precision of the values, which holds what is near the middle; the rows are gone when the
+    next ones are asked for.
+    """
+    middle = _middle(values, means)
+    away = means - middle
+    turned, squares = away.astype(middle.dtype).T, np.einsum("kd,kd->k", away, away)
+    step = max(8, _AT_ONCE // middle.size)
+    rows = np.empty((min(step, len(values)), middle.size), middle.dtype)
+    for start in range(0, len(values), step):
+        part = _as_real(values[start : start + step])
+        here = np.subtract(part, middle, out=rows[: len(part)])
+        distances = squares - 2 * (here @ turned)
+        labels = distances.argmin(1)
+        yield here, labels, distances[np.arange(len(labels)), labels]
+
+
+def _middle(values: Array, means: Array) -> Array:
+    """The middle of all means in the precision of values, shape (d,)."""
+    return np.asarray(means.mean(0), real(floating(values.dtype)))
 
 
 def _as_real(values: Array) -> Array:
-    """float64, with twice the columns where values are complex."""
-    if values.dtype.kind == "c":
-        return np.ascontiguousarray(values, np.complex128).view(float)
-    return np.asarray(values, float)
+    """Floating point, with twice the columns where values are complex."""
+    kind = floating(values.dtype)
+    if kind.kind == "c":
+        return np.ascontiguousarray(values, kind).view(real(kind))
+    return np.asarray(values, kind)
 
 
 def _as_complex(values: Array) -> Array:
