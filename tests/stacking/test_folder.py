@@ -301,6 +301,15 @@ class TestDiffering:
         with pytest.raises(LayoutError, match=message + r"\(6 x 4 uint16\), 'scan_1_4.tif'"):
             usidx.stack(odd, pattern=NAMES, check="all")
 
+    def test_what_cannot_be_read_is_among_them(self, odd):
+        (odd / "scan_1_0.tif").write_bytes(b"II*\0 and then nothing more")
+        with pytest.raises(LayoutError, match=r"3 of 24 .*scan_0_2.*scan_1_0.tif' \(not read: "):
+            usidx.stack(odd, pattern=NAMES, check="all")
+        for name in ("scan_0_2.tif", "scan_1_4.tif"):
+            (odd / name).write_bytes((odd / "scan_0_0.tif").read_bytes())
+        with pytest.raises(DamagedStoreError, match=r"scan_1_0.tif' is a TIFF without"):
+            usidx.stack(odd, pattern=NAMES, check="all")
+
     def test_one_is_named_when_it_is_read(self, odd):
         da = usidx.stack(odd, pattern=NAMES, check="first", chunks={"Y": 1, "X": 1})
         assert int(da[0, 1, 0, 0]) == 1000

@@ -14,7 +14,13 @@ from PIL import Image
 
 import usidx
 from tests.stacking.frames import frame
-from usidx.errors import DamagedStoreError, LayoutError, MissingDependencyError, NotUsidError
+from usidx.errors import (
+    DamagedStoreError,
+    LayoutError,
+    MissingDependencyError,
+    NotUsidError,
+    OptionError,
+)
 
 
 class TestTiff:
@@ -236,6 +242,32 @@ def test_what_a_name_says_is_not_believed(folder):
     (folder / "0.tif").write_bytes(gzip.compress(b"x"))
     with pytest.raises(NotUsidError, match=r"0.tif' is no image that usidx stacks"):
         usidx.stack(folder)
+
+
+def test_files_of_other_kinds_in_a_list(folder):
+    """Pillow would read a TIFF, too, but not as the reader of TIFF does."""
+    image = np.arange(12, dtype="u1").reshape(3, 4)
+    tifffile.imwrite(folder / "a.tif", image)
+    Image.fromarray(image).save(folder / "b.png")
+    np.save(folder / "c.npy", image)
+    (folder / "d.json").write_text("{}  of no interest")
+    given = {name: str(folder / name) for name in ("a.tif", "b.png", "c.npy", "d.json")}
+    for first, second, message in [
+        ("a.tif", "b.png", r"b.png' is PNG or JPEG, where the frames before it are TIFF; stack"),
+        ("b.png", "a.tif", r"a.tif' is TIFF, where the frames before it are PNG or JPEG"),
+        ("a.tif", "c.npy", r"c.npy' is NumPy's .npy, where"),
+        ("c.npy", "d.json", r"d.json' starts with b'{}  of n', where"),
+    ]:
+        with pytest.raises(NotUsidError, match=message):
+            usidx.stack([given[first], given[second]])
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((3, 3)), None, 7])
+def test_what_is_no_path(folder, wrong):
+    np.save(folder / "a.npy", np.zeros((3, 3)))
+    message = rf"number 1 to stack is a {type(wrong).__name__}, not a path; .* dim='time'"
+    with pytest.raises(OptionError, match=message):
+        usidx.stack([folder / "a.npy", wrong])
 
 
 def test_files_of_instruments(samples, folder):

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from usidx.arrays.views import with_nan
-from usidx.errors import LayoutError, OptionError
+from usidx.errors import LayoutError, OptionError, UsidError
 from usidx.model.dimension import Array
 from usidx.stacking.array import FrameArray, check_alike, preprocessed, worded
 from usidx.stacking.counting import by_count, paged
@@ -111,15 +111,25 @@ def _learned(listing: Listing, reader: str, check: Check) -> Kind:
     some: Iterable[int] = range(1, last + 1)
     if check == "sample":
         some = sorted(set(np.linspace(0, last, _SAMPLE).astype(int).tolist()) - {0})
-    strange = []
+    strange: list[str] = []
+    failed: list[UsidError] = []
     for number in some:
-        with opened(listing.path(number), reader) as frames:
-            found = frames.kind
+        try:
+            with opened(listing.path(number), reader) as frames:
+                found = frames.kind
+        except UsidError as error:
+            if check == "sample":
+                raise
+            failed.append(error)
+            strange.append(f"{listing.names[number]!r} (not read: {error})")
+            continue
         if found == kind:
             continue
         if check == "sample":
             check_alike(listing.path(number), found, kind)
         strange.append(f"{listing.names[number]!r} ({worded(found)})")
+    if len(strange) == len(failed) == 1:
+        raise failed[0]
     if strange:
         more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
         raise LayoutError(

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def listed(paths: Path | Iterable[Path]) -> Listing:
     OptionError : for several kinds of images in a folder
     """
     if not isinstance(paths, (str, os.PathLike)):
-        return _given([os.fspath(each) for each in paths])
+        return _given(_texts(paths))
     path = os.path.expanduser(os.fspath(paths))
     if os.path.isdir(path):
         names, stats, strangers = _scanned(os.path.abspath(path), None)
@@ -107,6 +108,23 @@ def _globbed(pattern: str) -> Listing:
         if size:
             counted.append((size, changed))
     return _sorted(root, below, counted, {EMPTY: unused} if unused else {})
+
+
+def _texts(paths: Any) -> list[str]:
+    """Paths as text.
+
+    Raises
+    ------
+    OptionError : where something else is among them
+    """
+    given = list(paths) if isinstance(paths, Iterable) else [paths]
+    for number, each in enumerate(given):
+        if not isinstance(each, (str, os.PathLike)):
+            raise OptionError(
+                f"number {number} to stack is a {type(each).__name__}, not a path; frames are "
+                "files. To stack Mains, give dim='time'; usidx.from_array makes Mains of arrays"
+            )
+    return [os.fsdecode(each) for each in given]
 
 
 def _given(paths: Sequence[str]) -> Listing:

@@ -29,10 +29,12 @@ def opened(path: str, reader: str) -> Iterator[Frames]:
     Raises
     ------
     StoreNotFoundError : where the file is gone
+    NotUsidError : where it is of another kind than the reader is for
     DamagedStoreError : where it cannot be read as what it says it is, naming it
     MissingDependencyError : where a library is missing that its format needs
     """
     try:
+        _check_kind(path, reader)
         with READERS[reader](path) as frames:
             yield frames
     except UsidError:
@@ -56,6 +58,24 @@ def opened(path: str, reader: str) -> Iterator[Frames]:
         ) from error
 
 
+def _check_kind(path: str, reader: str) -> None:
+    """Refuse a file that another reader is for, which might read it all the same, and differently.
+
+    A file that has no beginning yet is left to the reader, which says so.
+    """
+    with open(path, "rb") as file:
+        head = file.read(16)
+    found, wanted = _signed(head), reader if reader in _SIGNATURES.values() else None
+    if found == wanted or len(head) < 4 or (found is None and not any(head)):
+        return
+    what = f"is {_CALLED[found]}" if found else f"starts with {head[:8]!r}"
+    expected = f"are {_CALLED[wanted]}" if wanted else "are of another kind"
+    raise NotUsidError(
+        f"{path!r} {what}, where the frames before it {expected}; stack files of one kind: leave "
+        "it out, or give a pattern such as 'map/*.tif'"
+    )
+
+
 def reader_of(path: str) -> str:
     """The name of the reader for a file, by its first bytes.
 
@@ -69,9 +89,8 @@ def reader_of(path: str) -> str:
             head = file.read(16)
     except FileNotFoundError as error:
         raise StoreNotFoundError(f"there is no file {path!r}") from error
-    for start, name in _SIGNATURES.items():
-        if head.startswith(start):
-            return name
+    if name := _signed(head):
+        return name
     starts = head.lstrip()[:1] == b"{" or head.startswith(_PACKED)
     if starts and ending_of(path) == ".edf":
         return "edf"
@@ -81,6 +100,11 @@ def reader_of(path: str) -> str:
         f"{path!r} is no image that usidx stacks (it starts with {head[:8]!r}); it reads "
         f"{', '.join(ENDINGS)}"
     )
+
+
+def _signed(head: bytes) -> str | None:
+    """The name of the reader that the first bytes of a file are for, None where they do not say."""
+    return next((name for start, name in _SIGNATURES.items() if head.startswith(start)), None)
 
 
 def ending_of(name: str) -> str:
@@ -154,3 +178,4 @@ _SIGNATURES = {
     b"\xff\xd8\xff": "picture",
     b"\x93NUMPY": "npy",
 }
+_CALLED = {"tiff": "TIFF", "picture": "PNG or JPEG", "npy": "NumPy's .npy"}
