@@ -63,6 +63,7 @@ CONTESTANTS = (
     Contestant("h5py", "floor:ByHDF5", works=("compressed-lazy-mean",)),
     Contestant("usidx", "ours"),
     Contestant("usidx, Zarr", "ours:ToZarr", works=STORES),
+    Contestant("usidx, Zarr lz4", "ours:ToZarrPacked", works=STORES),
     Contestant("xarray", "xarray_dask", cannot=(*CLUSTERS, *OVERLAPS)),
     Contestant("xarray, Zarr", "xarray_dask:ToZarr", works=STORES, cannot=OVERLAPS),
     Contestant("HyperSpy", "hyperspy_lazy", PEERS, cannot=BEYOND),

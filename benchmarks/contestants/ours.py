@@ -32,6 +32,7 @@ class Contestant:
     """usidx into HDF5."""
 
     ending = ".h5"
+    options = {}
 
     def __init__(self, threads, memory=0):
         self.threads, self.memory, self.client = threads, memory, False
@@ -65,7 +66,7 @@ class Contestant:
         if self.memory:
             options["memory"] = self.memory
             self.estimate = process.estimate(into=target, **options).memory
-        result = process.run(into=target, progress=False, **options)
+        result = process.run(into=target, progress=False, **options, **self.options)
 
         def read(rows):
             flat = result.open().values if step is mean else None
@@ -112,6 +113,13 @@ class Contestant:
 
 
 class ToZarr(Contestant):
-    """usidx into Zarr, compressed as it does unless told otherwise."""
+    """usidx into Zarr, uncompressed as the others are."""
 
     ending = ".zarr"
+    options = {"compression": False}
+
+
+class ToZarrPacked(ToZarr):
+    """usidx into Zarr, compressed as it does unless told otherwise."""
+
+    options = {}
