@@ -149,6 +149,26 @@ def test_archives_with_other_files(tmp_path: pathlib.Path) -> None:
     assert opened.attrs["left_out"] == ["readme.txt"]
 
 
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_flipped_bit_in_an_archive(tmp_path: pathlib.Path, save: Any) -> None:
+    values = np.random.default_rng(0).standard_normal((20, 50))
+    save(tmp_path / "a.npz", a=values)
+    raw = bytearray((tmp_path / "a.npz").read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (tmp_path / "a.npz").write_bytes(raw)
+    with pytest.raises(DamagedStoreError, match="cannot be unpacked"):
+        usidx.open(tmp_path / "a.npz").compute()
+
+
+def test_large_members_are_read_where_they_lie(tmp_path: pathlib.Path, monkeypatch: Any) -> None:
+    values = np.arange(600.0).reshape(20, 30)
+    np.savez(tmp_path / "a.npz", a=values)
+    monkeypatch.setattr("usidx.readers.formats.numpy_files._CHECKED", 1000)
+    np.testing.assert_array_equal(usidx.open(tmp_path / "a.npz"), values)
+    scan = usidx.open(tmp_path / "a.npz", nav_shape=(4, 5))
+    np.testing.assert_array_equal(scan, values.reshape(4, 5, 30))
+
+
 def test_archives_that_are_refused(tmp_path: pathlib.Path) -> None:
     scipy.sparse.save_npz(tmp_path / "sparse.npz", scipy.sparse.eye(5).tocsr())
     with pytest.raises(NotUsidError, match=r"sparse matrix of SciPy.*toarray"):

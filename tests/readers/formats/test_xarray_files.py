@@ -7,6 +7,7 @@ import hashlib
 import json
 import pathlib
 import re
+import shutil
 from typing import Any
 
 import h5py
@@ -269,6 +270,19 @@ def test_arrays_alone_in_a_zip_file(tmp_path: pathlib.Path) -> None:
     zarr.create_array(tmp_path / "text", shape=(3,), dtype="str")
     with pytest.raises(NotUsidError, match="no numbers"):
         usidx.open(tmp_path / "text")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_zip_file_of_a_folder(tmp_path: pathlib.Path, version: Any) -> None:
+    """As `zip -r` and file managers make it: the store is one folder further down."""
+    zarr.create_array(
+        tmp_path / "scan.zarr", shape=(4, 4), dtype="f4", chunks=(2, 4), zarr_format=version
+    )
+    path = shutil.make_archive(str(tmp_path / "scan.zarr"), "zip", tmp_path, "scan.zarr")
+    with pytest.raises(NotUsidError, match=r"holds the folder 'scan.zarr'.*cd scan.zarr && zip"):
+        usidx.open(path)
+    path = shutil.make_archive(str(tmp_path / "scan.zarr"), "zip", tmp_path / "scan.zarr")
+    assert usidx.open(path).shape == (4, 4)
 
 
 def test_codecs_that_are_missing(dataset: xr.Dataset, tmp_path: pathlib.Path) -> None:

@@ -1,6 +1,7 @@
 """NumPy's own files, .npy and .npz.
 
-Values are read where they lie; compressed ones as a whole. Nothing in a file is ever unpickled.
+Values are read where they lie; compressed ones as a whole, and so are small ones of archives, which
+have checksums. Nothing in a file is ever unpickled.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ NPY = b"\x93NUMPY"
 _ZIP = b"PK\x03\x04"
 _LOCAL_HEADER = 30  # bytes of a member's header before its name
 _LONGEST_HEADER = 10_000
+# Members of archives up to so many bytes are read as a whole, and their checksums compared.
+_CHECKED = 32 * 2**20
 # Attribute with the names of what an archive holds besides numbers.
 _LEFT_OUT = "left_out"
 _OWN = ("units", "quantity", "long_name")
@@ -83,7 +86,8 @@ def read(
             found: Mapping[str, _Stored] = {"Raw_Data": array_in(path, file, 0)}
             attrs: Mapping[str, Any] = {}
         else:
-            found, attrs = _members(path)
+            as_scan = nav_shape is not None or sig_shape is not None or bool(sync_offset)
+            found, attrs = _members(path, in_place=as_scan)
     arrays = {name: each for name, each in found.items() if _is_numeric(each.dtype)}
     if found and not arrays:
         kinds = ", ".join(sorted({str(each.dtype) for each in found.values()}))
@@ -222,8 +226,14 @@ def _loaded(path: str, member: str) -> Array:
         raise DamagedStoreError(f"{member!r} in {path!r} cannot be unpacked ({error})") from error
 
 
-def _members(path: str) -> tuple[Mapping[str, _Stored], Mapping[str, Any]]:
+def _members(
+    path: str, *, in_place: bool = False
+) -> tuple[Mapping[str, _Stored], Mapping[str, Any]]:
     """(the arrays of an archive by their names, single values in it as attributes).
+
+    Parameters
+    ----------
+    in_place : whether values are read where they lie, whatever that leaves unchecked
 
     Raises
     ------
@@ -246,7 +256,7 @@ def _members(path: str) -> tuple[Mapping[str, _Stored], Mapping[str, Any]]:
                 left_out.append(name)
                 continue
             try:
-                array = _member(path, archive, file, each)
+                array = _member(path, archive, file, each, in_place)
             except OptionError as error:
                 objects, left_out = error, [*left_out, name]
                 continue
@@ -260,7 +270,9 @@ def _members(path: str) -> tuple[Mapping[str, _Stored], Mapping[str, Any]]:
             singles = [
                 name for name in members if isinstance(attrs.get(name), (int, float, complex))
             ]
-            found = {name: _member(path, archive, file, members[name]) for name in singles}
+            found = {
+                name: _member(path, archive, file, members[name], in_place) for name in singles
+            }
     if objects is not None and not found:
         raise objects
     if left_out:
@@ -268,9 +280,12 @@ def _members(path: str) -> tuple[Mapping[str, _Stored], Mapping[str, Any]]:
     return found, attrs
 
 
-def _member(path: str, archive: zipfile.ZipFile, file: Any, member: zipfile.ZipInfo) -> _Stored:
-    """The array that a member is: mapped where it is stored as it is."""
-    if member.compress_type == zipfile.ZIP_STORED:
+def _member(
+    path: str, archive: zipfile.ZipFile, file: Any, member: zipfile.ZipInfo, in_place: bool
+) -> _Stored:
+    """The array that a member is: mapped where it is stored as it is, and large or `in_place`."""
+    as_it_is = member.compress_type == zipfile.ZIP_STORED
+    if as_it_is and (in_place or member.file_size > _CHECKED):
         return array_of_member(path, file, member)
     with archive.open(member) as packed:
         shape, _, dtype = _header(path, packed)

@@ -7,10 +7,11 @@ what is asked for with `position=`.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +40,7 @@ _FIRST = 32
 # What xarray says of Zarr that has no names of dimensions (in a zip file by a mistake of its own),
 # or arrays of which each has its own.
 _NO_DIMENSIONS = ("determine variable dimensions", "conflicting sizes for dimension", "'prototype'")
+_ZARR = (".zgroup", ".zarray", "zarr.json")
 _NAMELESS = "__xarray_dataarray_variable__"
 _LONGEST = 4096
 _SPATIAL = ("x", "y", "z", "row", "column", "lat", "lon", "latitude", "longitude", "position")
@@ -57,16 +59,38 @@ def _engine(path: str, head: bytes) -> str | None:
     if head.startswith(HDF5_SIGNATURE):
         return "h5netcdf" if _is_netcdf(path) else None
     if os.path.isdir(path):
-        known = (".zgroup", ".zarray", "zarr.json")
-        return "zarr" if any(os.path.isfile(os.path.join(path, each)) for each in known) else None
+        return "zarr" if any(os.path.isfile(os.path.join(path, each)) for each in _ZARR) else None
     if head.startswith(b"PK\x03\x04"):
         try:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
         except zipfile.BadZipFile:
             return "zarr" if path.lower().endswith(".zarr.zip") else None
-        return "zarr" if {".zgroup", ".zarray", "zarr.json"} & set(names) else None
+        return "zarr" if set(_ZARR) & set(names) or _folder_in(names) else None
     return None
+
+
+def _folder_in(names: Iterable[str]) -> str | None:
+    """The folder of a zip file in which a Zarr store lies, as `zip -r` puts it; None for others."""
+    tops = {each.partition("/")[0] for each in names}
+    top = tops.pop() if len(tops) == 1 else None
+    return top if top and {f"{top}/{each}" for each in _ZARR} & set(names) else None
+
+
+def _refuse_folder(path: str) -> None:
+    """Say of a zip file that it holds the folder of a store, where it ought to hold what is in it.
+
+    Raises
+    ------
+    NotUsidError : where it does
+    """
+    with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        if folder := _folder_in(archive.namelist()):
+            raise NotUsidError(
+                f"{path!r} holds the folder {folder!r}, and the Zarr store in that; zipped Zarr "
+                f"has its zarr.json (or .zgroup) at the top. Unpack it and open {folder!r}, or zip "
+                f"what is in the folder: cd {folder} && zip -0 -r ../other.zarr.zip ."
+            )
 
 
 def _is_netcdf(path: str) -> bool:
@@ -110,6 +134,8 @@ def read(
             "nccopy -k nc4 old.nc new.nc"
         )
     if engine == "zarr":
+        if os.path.isfile(path):
+            _refuse_folder(path)
         with zarr_root(path) as root:
             if not hasattr(root, "arrays"):
                 found = [main_of(path, "", root, position)]
