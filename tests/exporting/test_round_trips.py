@@ -152,6 +152,19 @@ def twice(spectra: xr.DataArray, *, factor: float = 2.0) -> xr.DataArray:
     return spectra * factor
 
 
+def test_what_is_done_of_a_partial_group_is_listed_alike(
+    samples: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """A fit that is half done beside a guess that is whole."""
+    file = samples / "h5usid" / "pyusid" / "29_bglib_fitter_status_names.h5"
+    listed = {each.path: each.status for each in usidx.list_mains(file)}
+    assert sorted(listed.values()) == ["complete", "complete", "partial (53 %)"]
+    tree = usidx.open_tree(file)
+    for export, name in ((to_zarr, "a.zarr"), (to_netcdf, "a.nc"), (to_h5usid, "a.h5")):
+        mains = usidx.list_mains(export(tree, tmp_path / name))
+        assert {each.path: each.status for each in mains} == listed
+
+
 def test_results_and_lineage(tmp_path: pathlib.Path) -> None:
     from usidx.testing import make_main
 

@@ -79,13 +79,17 @@ def status_from(attrs: Mapping[str, Any]) -> Status:
 
 
 def shown_status(status: Status, done: int, total: int, failed: int = 0) -> str:
-    """The status of a Main as lists show it.
+    """The status of a Main as lists show it, of which others in its group may know nothing.
 
     Examples
     --------
     >>> shown_status("partial", 61, 100), shown_status("complete", 100, 100, 12)
     ('partial (61 %)', 'complete, 12 failed')
+    >>> shown_status("partial", 100, 100)
+    'complete'
     """
+    if status == "partial" and done >= total > 0:
+        status = "complete"
     told = status if status != "partial" else f"partial ({100 * done // max(1, total)} %)"
     return f"{told}, {failed} failed" if failed else told
 
