@@ -31,6 +31,8 @@ class Step(Generic[P, R]):
     per_position : whether each position is computed from that position alone
     function : DataArray or Dataset -> DataArray or Dataset, lazily; the source comes first
     group : the tool that groups of its results are named after, where that is another one
+    holds : bytes that a run has in memory besides its blocks, of the same arguments as the
+        function; None where that is next to nothing
     """
 
     name: str
@@ -38,6 +40,7 @@ class Step(Generic[P, R]):
     per_position: bool
     function: Callable[P, R]
     group: str = ""
+    holds: Callable[..., int] | None = None
 
     def __post_init__(self) -> None:
         # __wrapped__, __doc__, __module__ and so on, for help(), inspect.signature and doctest
@@ -57,7 +60,8 @@ class Step(Generic[P, R]):
         # The decorated name is the Step, so pickling the bare function by that name would fail.
         if self._is_at_its_place():
             return str(getattr(self.function, "__qualname__", ""))
-        return (Step, (self.name, self.version, self.per_position, self.function, self.group))
+        told = (self.name, self.version, self.per_position, self.function, self.group, self.holds)
+        return (Step, told)
 
     @property
     def signature(self) -> inspect.Signature:
@@ -121,6 +125,7 @@ def step(
     version: str,
     per_position: bool = False,
     group: str = "",
+    holds: Callable[..., int] | None = None,
 ) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 @overload
 def step(
@@ -130,6 +135,7 @@ def step(
     version: str,
     per_position: bool = False,
     group: str = "",
+    holds: Callable[..., int] | None = None,
 ) -> Step[P, R]: ...
 def step(
     name: str,
@@ -138,6 +144,7 @@ def step(
     version: str,
     per_position: bool = False,
     group: str = "",
+    holds: Callable[..., int] | None = None,
 ) -> Step[P, R] | Callable[[Callable[P, R]], Step[P, R]]:
     """A Step made of a function, as a decorator or as a call.
 
@@ -151,6 +158,9 @@ def step(
         previews and runs hand over as few positions as they like
     group : the tool that groups of its results are named after, where that is not `name`: one
         that other programs know, or that of a step whose results this one's are part of
+    holds : bytes that a run has in memory besides its blocks, however many of these are computed
+        at once, such as a sample of the source; called like the function. `estimate()` and
+        `memory=` count it
 
     Raises
     ------
@@ -175,7 +185,7 @@ def step(
 
     def make(made_of: Callable[P, R]) -> Step[P, R]:
         _check_function(tool, made_of)
-        return Step(tool, version, per_position, made_of, clean_tool(group) if group else "")
+        return Step(tool, version, per_position, made_of, clean_tool(group) if group else "", holds)
 
     return make if function is None else make(function)
 

@@ -18,7 +18,7 @@ from usidx import steps
 from usidx.errors import OptionError, StepError
 from usidx.process.planning.bind import bind
 from usidx.process.results.target import request_of, target_of
-from usidx.process.run import plan_for
+from usidx.process.running.room import plan_for
 from usidx.process.running.runner import Threads, find_executor
 from usidx.process.running.work import count_units, graph_of, units_of, works_of
 from usidx.step import step

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import xarray as xr
 
+import usidx
 from usidx.errors import PlanError
-from usidx.process.planning.held import held_by
-from usidx.step import step
+from usidx.process.planning.budget import parse_memory
+from usidx.process.planning.held import shared_by
+from usidx.process.running.estimate import AROUND_ZARR
+from usidx.step import Step, step
 
 
 @step("Turned", version="1")
@@ -26,7 +31,7 @@ def less(spectra: xr.DataArray) -> xr.DataArray:
 
 def test_transformed_maps_are_held_together(source: xr.DataArray, truth: xr.DataArray) -> None:
     plan = source.usid.process(turned)._replan(memory=2 * 16 * truth.size, workers=1)
-    assert held_by(plan) == 16 * truth.size
+    assert shared_by(plan).nbytes == 16 * truth.size
     with pytest.raises(PlanError, match=r"array\.isel.*cluster"):
         source.usid.process(turned).run(memory=16 * truth.size - 1, workers=1)
     with pytest.raises(PlanError, match="stay in memory"):
@@ -36,6 +41,68 @@ def test_transformed_maps_are_held_together(source: xr.DataArray, truth: xr.Data
     np.testing.assert_allclose(found, np.fft.fft2(truth, axes=(0, 1)), rtol=1e-4, atol=1e-3)
 
 
+@step("Turned_Twice", version="1")
+def turned_twice(spectra: xr.DataArray) -> xr.Dataset:
+    """The same as two Mains, of which one has no spectra."""
+    maps = turned(spectra)
+    return xr.Dataset({"Turned": maps, "Sum": maps.real.sum("Frequency")})
+
+
+def of_a_sample(spectra: xr.DataArray, *, samples: int = 1000) -> int:
+    return 8 * samples
+
+
+@step("Sampled", version="1", holds=of_a_sample)
+def sampled(spectra: xr.DataArray, *, samples: int = 1000) -> xr.DataArray:
+    return spectra + samples
+
+
+@pytest.mark.parametrize("which", [turned, turned_twice])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_blocks_get_what_is_left_beside_what_they_share(
+    source: xr.DataArray,
+    path: str,
+    truth: xr.DataArray,
+    which: Step[..., object],
+    workers: int,
+) -> None:
+    process = source.usid.process(which)
+    held = 16 * truth.size
+    for memory in (held // 2, held + 1):
+        with pytest.raises(PlanError, match="With the smallest blocks") as refused:
+            process.run(memory=memory, workers=workers)
+    found = re.search(r"give memory='([^']+)'", str(refused.value))
+    assert found is not None
+    for memory in (parse_memory(found[1]) or 0, 2 * held):
+        estimate = process.estimate(memory=memory, workers=workers)
+        # what zarr's threads take comes on top, as it does without anything that is shared
+        of_zarr = estimate.in_flight * AROUND_ZARR if path.endswith(".zarr") else 0
+        assert held < estimate.memory - of_zarr <= memory
+    result = process.run(memory=found[1], workers=workers)
+    (name,) = (each for each in result.mains if each.rpartition("/")[2] == "Turned")
+    values = usidx.open(result.store, name)
+    np.testing.assert_allclose(values, np.fft.fft2(truth, axes=(0, 1)), rtol=1e-4, atol=1e-3)
+
+
+def test_what_a_step_says_it_holds_is_counted(source: xr.DataArray, path: str) -> None:
+    alone = source.usid.process(sampled, samples=0).estimate(memory=30_000, workers=2)
+    process = source.usid.process(sampled, samples=2000)
+    beside = process.estimate(memory=30_000, workers=2)
+    assert (alone.kept, beside.kept) == (0, 16_000)
+    assert beside.block_memory < alone.block_memory
+    of_zarr = 2 * AROUND_ZARR if path.endswith(".zarr") else 0
+    assert beside.memory - of_zarr <= 30_000
+    with pytest.raises(PlanError, match="'Sampled' holds 16 kB besides its blocks"):
+        process.run(memory=16_100, workers=2)
+    assert process.run(memory=30_000, workers=2).status == "complete"
+
+
+def test_what_a_step_holds_is_a_number_of_bytes(source: xr.DataArray) -> None:
+    wrong = step("Wrong", lambda spectra: spectra, version="1", holds=lambda spectra: "much")
+    with pytest.raises(PlanError, match="holds of step 'Wrong' gave 'much'"):
+        source.usid.process(wrong).estimate()
+
+
 def test_a_mean_of_all_is_next_to_nothing(source: xr.DataArray, truth: xr.DataArray) -> None:
     plan = source.usid.process(less)._replan(memory=66_000, workers=2)
-    assert 0 < held_by(plan) < truth.nbytes / 4
+    assert 0 < shared_by(plan).nbytes < truth.nbytes / 4

@@ -20,11 +20,12 @@ from usidx.process.planning.place import place_of
 from usidx.process.planning.plan import Plan
 from usidx.process.results.result import ResultGroup
 from usidx.process.results.target import Path, target_of, twins_of
-from usidx.process.run import Options, plan_for, resume_plan, run_plan
+from usidx.process.run import Options, resume_plan, run_plan
 from usidx.process.running.connect import connected
 from usidx.process.running.estimate import Estimate, estimate_of
 from usidx.process.running.events import BlockDone
 from usidx.process.running.failures import OnError
+from usidx.process.running.room import plan_for
 from usidx.process.running.runner import find_executor
 from usidx.step import Step
 from usidx.stores.compression import Compression
@@ -125,7 +126,7 @@ class Process:
         origin = plan.source.origin
         folder = os.fspath(into) if into is not None else (origin.store if origin else None)
         found = estimate_of(plan, at_once, folder, threads=threads)
-        return found if found.streamed else replace(found, kept=held_by(plan))
+        return found if found.streamed else replace(found, kept=found.kept + held_by(plan, at_once))
 
     def measure(self, into: Path | None = None, **options: Any) -> Estimate:
         """What `run` takes, with the time: one block is computed to know it, and nothing is stored.

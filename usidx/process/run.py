@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from usidx.errors import PlanError, StepError, UsidError
-from usidx.process.planning.budget import parse_memory
-from usidx.process.planning.held import check_held
 from usidx.process.planning.plan import Plan
 from usidx.process.planning.replanning import Replan
 from usidx.process.results.adopt import adopted, is_foreign
@@ -28,7 +26,6 @@ from usidx.process.results.target import (
     warn_of_changed_code,
     warn_of_failures,
 )
-from usidx.process.running.estimate import estimate_of
 from usidx.process.running.events import (
     BlockDone,
     Event,
@@ -44,15 +41,13 @@ from usidx.process.running.grown import ATTRIBUTE as FIRST_ROWS
 from usidx.process.running.grown import Earlier, earlier_of
 from usidx.process.running.mending import LocatedError, Mending, located_error
 from usidx.process.running.pace import recut
+from usidx.process.running.room import plan_for
 from usidx.process.running.runner import Executor, UnitFailedError, execute
 from usidx.process.running.work import Unit, count_pending
 from usidx.stores.base import Claim, ResultRecord, ResultRequest, Store
 from usidx.stores.compression import Compression, check_compression
 
 log = logging.getLogger("usidx")
-
-# Of a worker's memory: the rest is for the worker itself and what dask keeps.
-_SHARE_OF_WORKER = 0.6
 
 
 @dataclass(frozen=True)
@@ -137,29 +132,6 @@ def resume_plan(plan: Plan, replan: Replan, group: ResultGroup, options: Options
 
 def _is_to_retry(record: ResultRecord, options: Options) -> bool:
     return options.retry_failed and record.failed > 0
-
-
-def plan_for(
-    plan: Plan, replan: Replan, executor: Executor, memory: int | float | str | None
-) -> Plan:
-    """The plan in blocks that fit into `memory`, or into the workers of a cluster.
-
-    Raises
-    ------
-    PlanError : where not even single positions do, or what all blocks share does not
-    """
-    limit = parse_memory(memory)
-    of_worker = getattr(executor, "memory", None)
-    if limit is None and of_worker is not None:
-        usual = int(_SHARE_OF_WORKER * of_worker)
-        if estimate_of(plan, executor.workers, None).memory > usual:
-            limit = usual
-    if limit is None:
-        return plan
-    found = replan(memory=limit, workers=executor.workers)
-    if of_worker is None:  # what blocks share is spread over the workers of a cluster
-        check_held(found, limit)
-    return found
 
 
 def _run(

@@ -183,6 +183,20 @@ def finer_chunks(
     return runs_within(source, min(room, budget // 2))
 
 
+class NoRoomError(PlanError):
+    """Not even the smallest blocks fit into memory.
+
+    Parameters
+    ----------
+    told : what people are told
+    need : bytes that they need, all at once
+    """
+
+    def __init__(self, told: str, need: int) -> None:
+        super().__init__(told)
+        self.need = need
+
+
 @dataclass(frozen=True)
 class Largest:
     """The block of a plan that takes most memory.
@@ -259,7 +273,7 @@ def next_size(largest: Largest, size: int | None, memory: int | None, workers: i
     return wanted if 0 < wanted < before else before // 2 or None
 
 
-def refusal(plan: Plan, largest: Largest, memory: int, workers: int) -> PlanError:
+def refusal(plan: Plan, largest: Largest, memory: int, workers: int) -> NoRoomError:
     """What the smallest block needs, the largest that would fit, and what to do, as an error."""
     source, positions, cost = plan.labelled, largest.positions, largest.cost
     need = memory_of(largest.nbytes)
@@ -277,15 +291,16 @@ def refusal(plan: Plan, largest: Largest, memory: int, workers: int) -> PlanErro
             f"({in_text(memory_of(cost.of(most)))} each)"
         )
     if cost.least <= (positions + cost.reach) * cost.read:
-        return PlanError(told)
+        return NoRoomError(told, need * workers)
     told += f". The source comes in chunks of {in_text(cost.least)}"
     # as many as there are in a chunk that leaves room for a position of the result
     each = -(-cost.least // max(1, _positions_of(source)))
     most = cost.room(budget) // each
     if not most:
-        return PlanError(f"{told}, of which not even a position ({in_text(each)}) would fit")
+        told += f", of which not even a position ({in_text(each)}) would fit"
+        return NoRoomError(told, need * workers)
     chunks = f"{_counted(most)} ({in_text(most * each)})"
-    return PlanError(f"{told}; open it in chunks of at most {chunks}")
+    return NoRoomError(f"{told}; open it in chunks of at most {chunks}", need * workers)
 
 
 def _positions_of(source: Labelled) -> int:

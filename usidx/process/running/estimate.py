@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from usidx.process.planning.budget import memory_of
+from usidx.process.planning.held import told_by
 from usidx.process.planning.plan import Plan
 from usidx.process.running.measure import seconds_of
 from usidx.process.running.streaming import GATHERED, Stream, stream_of
@@ -56,7 +57,7 @@ class Estimate:
     disk_free : bytes free where it goes; None where that is not known
     streamed : whether blocks are computed piece by piece, and never as a whole in memory
     seconds : that it takes, where that was measured
-    kept : bytes that all blocks share, in memory until the last of them is written
+    kept : bytes in memory besides blocks: what all of them share, and what the step holds
     """
 
     outputs: tuple[OutputEstimate, ...]
@@ -138,6 +139,7 @@ def estimate_of(
         disk_free=_free(folder),
         streamed=stream is not None,
         timed=functools.partial(seconds_of, plan, threads or workers, folder),
+        kept=told_by(plan),
     )
 
 
