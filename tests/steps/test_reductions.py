@@ -42,6 +42,25 @@ def test_statistics_are_those_of_numpy() -> None:
     assert len({each.dtype for each in found.values()}) == 1
 
 
+# of nothing but NaN, NumPy and dask say so
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("over", [["Frequency"], ["Y", "X"], ["X", "Frequency"]])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16", ">f8"])
+def test_statistics_leave_out_what_is_missing(over: list[str], dtype: str) -> None:
+    main = 1e3 * make_main((6, 7, 16), dtype="float64")
+    if np.dtype(dtype).kind == "f":
+        main[1, 2, 3], main[4], main[:, 1, 4] = np.nan, np.nan, np.nan
+    main = main.astype(dtype)
+    axes = tuple(main.get_axis_num(dim) for dim in over)
+    exact = main.values.astype(float)
+    functions = (np.nanmean, np.nanstd, np.nanmin, np.nanmax)
+    expected = [function(exact, axis=axes) for function in functions]
+    for each in (main, main.chunk(Y=2), main.chunk(Y=2, X=3, Frequency=5)):
+        found = steps.statistics(each, over=over).compute()
+        for name, values in zip(found, expected, strict=True):
+            np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-3)
+
+
 def test_statistics_of_ints_are_floats() -> None:
     found = steps.statistics(make_main(dtype="int16"))
     assert {each.dtype.kind for each in found.values()} == {"f"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -14,6 +15,9 @@ from usidx.errors import OptionError, PlanError, did_you_mean
 from usidx.model.dimension import Array
 from usidx.step import register, step
 
+_STATISTICS = ("Mean", "Standard Deviation", "Minimum", "Maximum")
+# Values of which statistics are made at once, so that they stay in the cache.
+_AT_ONCE = 2**17
 REDUCTIONS = ("mean", "sum", "std", "var", "min", "max", "median")
 
 
@@ -100,7 +104,7 @@ def mean_of(block: Array, *, n_axes: int) -> Array:
 
 
 @register
-@step("Statistics", version="1")
+@step("Statistics", version="2")
 def statistics(data: xr.DataArray, *, over: str | Sequence[str] | None = None) -> xr.Dataset:
     r"""Mean, standard deviation, minimum and maximum over dimensions, NaN left out.
 
@@ -133,21 +137,49 @@ def statistics(data: xr.DataArray, *, over: str | Sequence[str] | None = None) -
             "or data.imag"
         )
     dims = _reduced(data, over)
-    found = {
-        "Mean": data.mean(dims),
-        "Standard Deviation": data.std(dims),
-        "Minimum": data.min(dims),
-        "Maximum": data.max(dims),
-    }
-    dtype = found["Mean"].dtype  # one for all: of floats where the data are ints
+    cut = data.chunks is not None and any(len(data.chunksizes[dim]) > 1 for dim in dims)
+    found: tuple[xr.DataArray, ...]
+    if cut or not data.size:
+        found = (data.mean(dims), data.std(dims), data.min(dims), data.max(dims))
+    else:
+        # one for all: of floats where the data are ints
+        dtypes = [np.ones(1, data.dtype).mean().dtype] * len(_STATISTICS)
+        n_axes = {"n_axes": len(dims)}
+        found = apply_over(data, statistics_of, dims, dtypes=dtypes, kwargs=n_axes)
     fields = {
-        name: each.astype(dtype).assign_attrs(data.attrs, quantity=name)
-        for name, each in found.items()
+        name: each.astype(found[0].dtype).assign_attrs(data.attrs, quantity=name)
+        for name, each in zip(_STATISTICS, found, strict=True)
     }
     quantity = str(data.attrs.get("quantity", "")) or "Values"
     return xr.Dataset(fields).assign_attrs(
         quantity=f"Statistics of {quantity}", units=data.attrs.get("units", "")
     )
+
+
+def statistics_of(block: Array, *, n_axes: int) -> tuple[Array, ...]:
+    """Mean, standard deviation, minimum and maximum over the last axes of a block, NaN left out.
+
+    Some rows at a time, so that what is made on the way is small beside the block.
+
+    Parameters
+    ----------
+    block : ndarray, real
+    n_axes : how many axes
+    """
+    loop = block.shape[: block.ndim - n_axes]
+    rows = block.reshape(math.prod(loop), -1)
+    dtype = np.ones(1, block.dtype).mean().dtype
+    found = np.empty((len(_STATISTICS), rows.shape[0]), dtype)
+    step = max(1, _AT_ONCE // max(1, rows.shape[1]))
+    for start in range(0, rows.shape[0], step):
+        part = rows[start : start + step]
+        values = part.astype(floating(dtype), copy=False)
+        mean = mean_of(values, n_axes=1)
+        away = values - mean[:, np.newaxis]
+        spread = np.sqrt(mean_of(np.square(away, out=away), n_axes=1))
+        least, most = np.fmin.reduce(part, axis=1), np.fmax.reduce(part, axis=1)
+        found[:, start : start + step] = mean, spread, least, most
+    return tuple(each.reshape(loop) for each in found)
 
 
 @register
