@@ -23,13 +23,14 @@ def upload(
     compression: Literal["lz4", "zstd"] | None,
     chunks: Chunks,
     progress: Progress,
+    zarr_format: Literal[2, 3] = 3,
 ) -> str:
     """Write Mains to a USID-Zarr store behind a URL, and return the URL.
 
     Parameters
     ----------
     url : of the store
-    obj, overwrite, compression, chunks, progress : as of `usidx.exporting.to_zarr`
+    obj, overwrite, compression, chunks, progress, zarr_format : as of `usidx.exporting.to_zarr`
     group : None, as such a store is written whole
 
     Raises
@@ -39,7 +40,7 @@ def upload(
     from usidx.stores.zarr.uploading import draft_afar
 
     parts = parts_of(obj, group)
-    with draft_afar(url, group=group, overwrite=overwrite) as new:
+    with draft_afar(url, group=group, overwrite=overwrite, zarr_format=zarr_format) as new:
         sources: list[dask.array.Array] = []
         targets: list[Any] = []
         for part in parts.mains:

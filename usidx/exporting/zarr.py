@@ -91,11 +91,10 @@ def to_zarr(
     if isinstance(path, Url):
         from usidx.exporting.uploading import upload
 
-        if extend or resume or access is not None or shards is not None or zarr_format == 2:
+        if extend or resume or access is not None or shards is not None:
             raise OptionError(
-                f"extend={extend}, resume={resume}, access={access!r}, shards={shards!r}, "
-                f"zarr_format={zarr_format}: a store behind a URL is written whole, at once, in "
-                "chunks that are said, and in Zarr v3"
+                f"extend={extend}, resume={resume}, access={access!r}, shards={shards!r}: a store "
+                "behind a URL is written whole, at once, in chunks that are said"
             )
         return upload(
             obj,
@@ -105,6 +104,7 @@ def to_zarr(
             compression=compression,
             chunks=chunks,
             progress=progress,
+            zarr_format=zarr_format or 3,
         )
     if extend:
         from usidx.exporting.extending import extend_zarr, is_there

@@ -9,6 +9,7 @@ import urllib.request
 import dask
 import numpy as np
 import pytest
+import xarray as xr
 from click.testing import CliRunner
 
 import usidx
@@ -86,6 +87,17 @@ def test_a_store_is_written_to_s3_and_read(s3, files, tmp_path):
     )
     assert np.array_equal(usidx.open("s3://lab/made.zarr", storage_options=s3), VALUES + 1)
     assert not [each for each in files.find("lab") if "usidx-" in each]
+
+
+def test_zarr_v2_in_s3(s3, files, tmp_path):
+    array = usidx.open(write_scan(tmp_path / "scan.h5"))
+    url = array.usid.to_zarr("s3://lab/old.zarr", storage_options=s3, zarr_format=2)
+
+    assert np.array_equal(usidx.open(url, storage_options=s3), VALUES)
+    plain = xr.open_zarr(url, group="Measurement_000/Channel_000/Raw_Data", storage_options=s3)
+    assert np.array_equal(plain.Raw_Data, VALUES)
+    assert plain.Bias.attrs["units"] == array.Bias.attrs["units"]
+    assert not [each for each in files.find("lab/old.zarr") if each.endswith("zarr.json")]
 
 
 def test_what_is_not_in_s3(s3):

@@ -83,6 +83,52 @@ def test_what_an_interrupted_export_left_is_known(memory, tmp_path, monkeypatch)
     assert {each.split("/")[1] for each in memory.find("/")} == {"made.zarr"}
 
 
+def test_zarr_v2_behind_a_url(memory, tmp_path):
+    """For programs that know no other: all that makes it a store comes last."""
+    path = write_scan(tmp_path / "scan.h5")
+    usidx.open(path).usid.process(half).run()
+    url = usidx.open_tree(path).usid.to_zarr("memory://old.zarr", zarr_format=2)
+
+    times = {each: memory.info(each)["created"] for each in memory.find("/old.zarr")}
+    last = sorted(times, key=lambda each: times[each])[-3:]
+    assert [each.removeprefix("/old.zarr/") for each in last] == [
+        ".zattrs",
+        ".zmetadata",
+        ".zgroup",
+    ]
+    assert not [each for each in times if each.endswith("zarr.json") or "usidx-" in each]
+    mains = {each.path: each for each in usidx.list_mains(path)}
+    assert {each.path for each in usidx.list_mains(url)} == set(mains)
+    for each in mains:
+        xr.testing.assert_identical(
+            usidx.open(url, each).compute().drop_attrs(), usidx.open(path, each).drop_attrs()
+        )
+    plain = xr.open_zarr(
+        memory.get_mapper("/old.zarr"), group="Measurement_000/Channel_000/Raw_Data"
+    )
+    assert np.array_equal(plain.Raw_Data, VALUES)
+    assert plain.Raw_Data.dims == ("Y", "X", "Bias")
+    memory.get("/old.zarr", str(tmp_path / "copy.zarr"), recursive=True)
+    assert usidx.validate(tmp_path / "copy.zarr", values=True).ok
+
+
+@pytest.mark.parametrize(("old", "new"), [(2, 2), (2, 3), (3, 2)])
+def test_formats_replace_one_another_behind_a_url(memory, tmp_path, old, new):
+    array = usidx.open(write_scan(tmp_path / "scan.h5"))
+    url = array.usid.to_zarr("memory://made.zarr", zarr_format=old, chunks={"Bias": 8})
+    found = usidx.open(url)
+    with pytest.raises(StoreExistsError, match="pass overwrite=True"):
+        array.usid.to_zarr(url, zarr_format=new)
+    (found + 1).rename("Raw_Data").usid.to_zarr(url, zarr_format=new, overwrite=True)
+
+    assert np.array_equal(usidx.open(url), VALUES + 1)
+    with pytest.raises(SourceChangedError):
+        found.compute()
+    has = {each.rsplit("/", 1)[-1] for each in memory.find("/")}
+    assert ("zarr.json" in has, ".zgroup" in has) == (new == 3, new == 2)
+    assert {each.split("/")[1] for each in memory.find("/")} == {"made.zarr"}
+
+
 def test_what_is_no_store_is_not_replaced(memory, tmp_path):
     array = usidx.open(write_scan(tmp_path / "scan.h5"))
     memory.pipe("/thesis/chapter.tex", b"1")

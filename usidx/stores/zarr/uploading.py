@@ -1,8 +1,9 @@
 """A whole new store behind a URL: its chunks first, and what makes it a store last.
 
 There is no renaming there. What describes the store is made in a folder of this machine, chunks go
-where they will be, and the metadata of the root, without which nobody finds the rest, come last. A
-store that is replaced stays until the new one is whole, at a URL beside it.
+where they will be, and the metadata of the root, without which nobody finds the rest, come last: in
+Zarr v2 `.zmetadata`, from which old programs take everything, and then `.zgroup`. A store that is
+replaced stays until the new one is whole, at a URL beside it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.core.metadata import ArrayV3Metadata
+from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 from zarr.storage import StorePath
 
 from usidx.errors import OptionError, StoreAccessError, StoreExistsError, UsidError
@@ -29,13 +30,17 @@ from usidx.stores.leaves.further import ExtraCoordinate
 from usidx.stores.leaves.values import Indexed
 from usidx.stores.remote.objects import filesystem, lists, reached
 from usidx.stores.remote.url import Url, is_versioned
+from usidx.stores.zarr import version2
 from usidx.stores.zarr.afar import objects_at
 from usidx.stores.zarr.create import Compression
 from usidx.stores.zarr.draft import Draft
-from usidx.stores.zarr.nodes import FILE, consolidate, read_node
+from usidx.stores.zarr.nodes import FILE, ZarrFormat, consolidate, read_node
 
 # There while a store is written, so that what an export left is known.
 UNFINISHED = "usidx-unfinished"
+# What makes a group the root of a store, in the order in which it is put there.
+_ROOT = (version2.ATTRS, version2.COPIES, version2.GROUP, FILE)
+_IS_STORE = {FILE, version2.GROUP}
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class FarTarget:
     Parameters
     ----------
     url : of the Zarr array
-    metadata : of it, as JSON, which are not there yet
+    metadata : of it, as JSON, in the words of Zarr v3 or v2; they are not there yet
     shape, dtype, chunks : of the array
     """
 
@@ -58,7 +63,9 @@ class FarTarget:
     def __setitem__(self, key: tuple[slice, ...], values: Array) -> None:
         block = np.asarray(values).astype(self.dtype, copy=False)
         place = StorePath(objects_at(self.url, read_only=False))
-        metadata = ArrayV3Metadata.from_dict(json.loads(self.metadata))
+        said = json.loads(self.metadata)
+        kind: Any = ArrayV2Metadata if said["zarr_format"] == 2 else ArrayV3Metadata
+        metadata = kind.from_dict(said)
         with reached(self.url):
             array: zarr.Array[Any] = zarr.Array(zarr.AsyncArray(metadata, place))
             array.with_config({"write_empty_chunks": True})[key] = block
@@ -101,7 +108,7 @@ class FarDraft:
         made = tuple(
             FarTarget(
                 self._home.joined(*os.path.relpath(each.folder, self._folder).split(os.sep)),
-                json.dumps(read_node(each.folder)),
+                _described(each.folder),
                 each.shape,
                 each.dtype,
                 each.chunks,
@@ -124,8 +131,17 @@ class FarDraft:
         self._draft.add_dataset(path, values, dims, attrs)
 
 
+def _described(folder: str) -> str:
+    """The metadata of an array as its own format has them."""
+    node = read_node(folder)
+    assert node is not None
+    return json.dumps(version2.files_of(node)[version2.ARRAY] if node["zarr_format"] == 2 else node)
+
+
 @contextlib.contextmanager
-def draft_afar(url: Url, *, group: str | None, overwrite: bool) -> Iterator[FarDraft]:
+def draft_afar(
+    url: Url, *, group: str | None, overwrite: bool, zarr_format: ZarrFormat = 3
+) -> Iterator[FarDraft]:
     """A store to be filled inside the `with` block, which is at the URL at the end of it.
 
     Parameters
@@ -133,10 +149,11 @@ def draft_afar(url: Url, *, group: str | None, overwrite: bool) -> Iterator[FarD
     url : of the store
     group : None, as stores behind URLs are written whole
     overwrite : whether a store that is there may be replaced
+    zarr_format : of the store
 
     Raises
     ------
-    OptionError : for a group, and for URLs that nothing can be written to
+    OptionError : for a group, for URLs that nothing can be written to, and for versions in Zarr v2
     StoreExistsError : where there is something and `overwrite` is False, or it is no Zarr store
     StoreAccessError, StoreNotFoundError : where it cannot be written
     """
@@ -145,13 +162,15 @@ def draft_afar(url: Url, *, group: str | None, overwrite: bool) -> Iterator[FarD
     if not lists(url):
         raise OptionError(f"nothing can be written to {str(url)!r}; use s3:// or another storage")
     if is_versioned(url):
+        if zarr_format == 2:
+            raise OptionError(f"{str(url)!r}: Icechunk keeps Zarr v3; take zarr_format=2 away")
         with _new_version(url, overwrite) as draft:
             yield draft
         return
     replaced = _check(url, overwrite)
     home = Url(f"{url}.usidx-{uuid.uuid4().hex[:12]}", url.options) if replaced else url
     with tempfile.TemporaryDirectory(prefix="usidx-") as folder:
-        made = Draft(folder, str(url), None)
+        made = Draft(folder, str(url), None, zarr_format=zarr_format)
         made.set_attrs("/", {})
         _put(home, {UNFINISHED: b""})
         try:
@@ -195,13 +214,13 @@ def _check(url: Url, overwrite: bool) -> bool:
     there = _objects(url)
     if not there:
         return False
-    if FILE not in there and UNFINISHED not in there:
+    if not there & {UNFINISHED, *_IS_STORE}:
         raise StoreExistsError(
             f"there is something at {str(url)!r} that is no Zarr store, so it is not replaced by "
             "one, not even with overwrite=True; choose another URL"
         )
     if not overwrite:
-        what = "" if FILE in there else ", left by an export that was interrupted"
+        what = "" if there & _IS_STORE else ", left by an export that was interrupted"
         raise StoreExistsError(
             f"{str(url)!r} is there already{what}; pass overwrite=True to replace it"
         )
@@ -239,11 +258,13 @@ def _upload(folder: str, home: Url) -> None:
         for name in files:
             file = os.path.join(place, name)
             key = "/".join(os.path.relpath(file, folder).split(os.sep))
-            if key != FILE:
+            if key not in _ROOT:
                 with open(file, "rb") as stream:
                     _put(home, {key: stream.read()})
-    with open(os.path.join(folder, FILE), "rb") as stream:
-        _put(home, {FILE: stream.read()})
+    for key in _ROOT:
+        if os.path.exists(file := os.path.join(folder, key)):
+            with open(file, "rb") as stream:
+                _put(home, {key: stream.read()})
 
 
 def _replace(new: Url, old: Url) -> None:
@@ -253,13 +274,14 @@ def _replace(new: Url, old: Url) -> None:
         before, now = _objects(old), _objects(new)
         _put(old, {UNFINISHED: b""})
         with reached(old):
-            if FILE in before:
-                fs.rm(filesystem(old.joined(FILE))[1])
-            for key in sorted(now - {FILE}):
-                fs.copy(filesystem(new.joined(key))[1], filesystem(old.joined(key))[1])
-            for key in sorted(before - now - {FILE, UNFINISHED}):
+            for key in (each for each in reversed(_ROOT) if each in before):
                 fs.rm(filesystem(old.joined(key))[1])
-            fs.copy(filesystem(new.joined(FILE))[1], filesystem(old.joined(FILE))[1])
+            for key in sorted(now - set(_ROOT)):
+                fs.copy(filesystem(new.joined(key))[1], filesystem(old.joined(key))[1])
+            for key in sorted(before - now - {UNFINISHED, *_ROOT}):
+                fs.rm(filesystem(old.joined(key))[1])
+            for key in (each for each in _ROOT if each in now):
+                fs.copy(filesystem(new.joined(key))[1], filesystem(old.joined(key))[1])
             fs.rm(filesystem(old.joined(UNFINISHED))[1])
     except UsidError as error:
         raise StoreAccessError(
