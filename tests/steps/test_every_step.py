@@ -43,6 +43,7 @@ SPECTRA = {
     "Statistics": {},
     "Mean": {},
     "Reduce": {"how": "median"},
+    "Map": {"function": "std"},
     "Sum": {"over": ["Y", "X"]},
     "Stddev": {},
     "Gaussian_Filter": {"sigma": {"X": 0.2}},
@@ -79,6 +80,7 @@ WAYS: list[tuple[str, dict[str, Any]]] = [
     ("Normalize", {"by": "area"}),
     ("Sum", {}),
     ("Reduce", {"how": "std"}),
+    ("Map", {"function": "gradient", "over": ["Frequency"], "output": ["Frequency"]}),
     ("Mean", {"over": ["X"]}),
     ("Bin", {"by": {"X": 2}, "how": "sum"}),
 ]
@@ -86,8 +88,8 @@ ALL = CASES + WAYS
 # No formula says more about these, and nobody found them first.
 PLAIN = {"Crop", "Pick", "Point_Detector", "Align"}
 ELEMENTARY = {
-    "Bin", "Combine", "Denoise", "Destripe", "Disk_Detector", "Flat_Field", "Integrate", "Mean",
-    "Peak_Response", "Radial_Profile", "Reconstruct", "Reduce", "Ring_Detector", "SVD",
+    "Bin", "Combine", "Denoise", "Destripe", "Disk_Detector", "Flat_Field", "Integrate", "Map",
+    "Mean", "Peak_Response", "Radial_Profile", "Reconstruct", "Reduce", "Ring_Detector", "SVD",
     "Statistics", "Stddev", "Sum",
 }  # fmt: skip
 # Those with neighbours.

@@ -15,6 +15,7 @@ from usidx.steps.diffraction import center_of_mass, curl_divergence, pick, radia
 from usidx.steps.filters import fft_filter
 from usidx.steps.fitting import curve_fit, sho_fit
 from usidx.steps.images import bin, crop, gaussian_filter, median_filter
+from usidx.steps.mapping import map
 from usidx.steps.masks import apply_masks, disk_detector, point_detector, ring_detector
 from usidx.steps.maxima import peaks
 from usidx.steps.reductions import mean, peak_response, reduce, statistics, stddev, sum
@@ -47,6 +48,7 @@ __all__ = [
     "integrate",
     "kmeans",
     "level",
+    "map",
     "mean",
     "median_filter",
     "nmf",
