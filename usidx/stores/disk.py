@@ -231,19 +231,22 @@ def exchange(left: str, right: str) -> bool:
     raise OSError(problem, os.strerror(problem), right)
 
 
-def put(path: str, data: bytes | bytearray | memoryview, *, wait: bool) -> None:
+def put(path: str, *pieces: bytes | bytearray | memoryview, wait: bool) -> None:
     """Give the file at `path` this content in one step: it has the old one, or the new one.
 
     Parameters
     ----------
     path : in a folder that is there
-    data : all of the content
+    pieces : all of the content, one after the other
     wait : whether it is on disk, under its name, when this returns
     """
     partial = f"{path}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
     try:
         with opened(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
-            write_at(descriptor, data, 0)
+            place = 0
+            for piece in pieces:
+                write_at(descriptor, piece, place)
+                place += memoryview(piece).nbytes
             if wait:
                 sync_data(descriptor)
         replace(partial, path)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from usidx.errors import NotUsidError, OptionError, StoreExistsError
-from usidx.model.blocks import blocks_of
 from usidx.model.dimension import Array
 from usidx.model.main import MainSpec
 from usidx.stores import disk
@@ -69,7 +68,7 @@ class Target:
         known = {} if self.journal is None else self.journal.chunks()
         if not known:
             return set()
-        names = chunk_files(self).names
+        names = chunk_files(self).encoding.names
         grid = [-(-size // chunk) for size, chunk in zip(self.shape, self.chunks, strict=True)]
         return {
             index
@@ -83,40 +82,12 @@ class Target:
         block = np.asarray(values).astype(self.dtype, copy=False)
         with writing(self.path, lambda: math.prod(self.shape) * self.dtype.itemsize):
             # zarr needs several copies of a block, and threads of its own.
-            files = chunk_files(self) if self._is_whole(key) else None
-            if files is None:
+            files = chunk_files(self)
+            if not files.encoding.is_whole(key, self.shape):
                 open_to_write(self.folder)[key] = block
                 return
-            for index, part in self._chunks_in(key, block):
+            for index, part in files.encoding.chunks_in(key, block):
                 files.write(index, part)
-
-    def _is_whole(self, key: tuple[slice, ...]) -> bool:
-        """Whether a block is made of whole chunks, and its slices say from where to where."""
-        plain = isinstance(key, tuple) and len(key) == len(self.shape)
-        return plain and all(
-            isinstance(part, slice)
-            and part.step in (None, 1)
-            and None not in (part.start, part.stop)
-            and part.start % chunk == 0
-            and (part.stop % chunk == 0 or part.stop == size)
-            for part, chunk, size in zip(key, self.chunks, self.shape, strict=True)
-        )
-
-    def _chunks_in(
-        self, key: tuple[slice, ...], block: Array
-    ) -> Iterator[tuple[tuple[int, ...], Array]]:
-        """(index, values) of each chunk of a block; those at the edge are filled up."""
-        for each in blocks_of(block.shape, self.chunks):
-            part = block[each.key]
-            index = tuple(
-                (whole.start + inside.start) // chunk
-                for whole, inside, chunk in zip(key, each.key, self.chunks, strict=True)
-            )
-            if part.shape != self.chunks:
-                filled = np.zeros(self.chunks, self.dtype)
-                filled[tuple(map(slice, part.shape))] = part
-                part = filled
-            yield index, part
 
 
 class Draft:

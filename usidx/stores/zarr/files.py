@@ -44,12 +44,24 @@ class Files(LocalStore):
             await self.set(key, value)
 
     def _put(self, key: str, value: Any) -> None:
-        path = os.path.join(os.fspath(self.root), key)
-        folder = os.path.dirname(path)
-        os.makedirs(folder, exist_ok=True)
-        disk.put(path, value.as_buffer_like(), wait=self.wait)
-        if self.wait:
-            settle_folders(folder, os.fspath(self.root))
+        put(os.fspath(self.root), key, value.as_buffer_like(), wait=self.wait)
+
+
+def put(root: str, key: str, *pieces: bytes | bytearray | memoryview, wait: bool) -> None:
+    """Give the file `key` of a folder new content, in one step.
+
+    Parameters
+    ----------
+    root : the folder
+    pieces : all of the content, one after the other
+    wait : whether the content, and the names of the file and its folders, are on disk then
+    """
+    path = os.path.join(root, key)
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    disk.put(path, *pieces, wait=wait)
+    if wait:
+        settle_folders(folder, root)
 
 
 def settle_folders(folder: str, root: str) -> None:

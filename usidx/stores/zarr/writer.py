@@ -27,7 +27,9 @@ from usidx.stores.leaves.leaf import dims_and_shape, dtype_from
 from usidx.stores.lock import StoreLock, holder_of
 from usidx.stores.zarr.array import signature_of
 from usidx.stores.zarr.create import open_to_write
+from usidx.stores.zarr.encoding import Encoding, encoding_of
 from usidx.stores.zarr.failures import numbers_of, record_reasons
+from usidx.stores.zarr.files import put
 from usidx.stores.zarr.marks import stored_marks
 from usidx.stores.zarr.nodes import Node, Stamp, entry_of, folder_of, read_node, stamp_of
 from usidx.stores.zarr.staging import writing
@@ -70,7 +72,7 @@ class ZarrWriter:
 
         What a power failure left of a file of marks says nothing, so those are not.
         """
-        return stored_marks(self._open(self.marks))
+        return stored_marks(self._open(self.marks).handle)
 
     def write(self, key: tuple[slice, ...], values: Array, only: Array | None = None) -> None:
         """Write the values of one block, N-D.
@@ -104,8 +106,8 @@ class ZarrWriter:
                 part = values if names is None else values[names[place]]
                 if only is not None:
                     there = only.reshape(only.shape + (1,) * (values.ndim - only.ndim))
-                    part = np.where(there, part, np.asarray(array[bounds]))
-                array[bounds] = part.astype(array.dtype, copy=False)
+                    part = np.where(there, part, array.read(bounds))
+                array.write(bounds, part)
 
     def fail(self, key: tuple[slice, ...], failed: Array, reasons: Sequence[str]) -> None:
         """Say at which positions of the block `key` the step failed, before they are marked.
@@ -128,7 +130,7 @@ class ZarrWriter:
         with writing(self.folder, self._room_needed):
             numbers = numbered(failed, record_reasons(self.folder, reasons))
             array = self._open(self.failures)
-            array[bounds] = np.where(numbers != 0, numbers, np.asarray(array[bounds]))
+            array.write(bounds, np.where(numbers != 0, numbers, array.read(bounds)))
 
     def mark(self, key: tuple[slice, ...]) -> None:
         """Mark the positions of the block `key` complete, after `write` has returned.
@@ -140,7 +142,8 @@ class ZarrWriter:
         self._check_held()
         bounds = self._whole_chunks(key)[: self.n_position]
         with writing(self.folder, self._room_needed):
-            self._open(self.marks)[bounds] = np.uint8(1)
+            array = self._open(self.marks)
+            array.write(bounds, np.ones([each.stop - each.start for each in bounds], np.uint8))
 
     def _room_needed(self) -> int:
         """How many bytes the positions that are not marked may take."""
@@ -152,7 +155,7 @@ class ZarrWriter:
         """Chunk files that do not exist."""
         missing = []
         for name in self.keys:
-            encode = self._open(name).metadata.encode_chunk_key
+            encode = self._open(name).encoding.names
             for block in blocks_of(self.shape, self.chunks):
                 index = tuple(
                     part.start // size for part, size in zip(block.key, self.chunks, strict=True)
@@ -194,13 +197,13 @@ class ZarrWriter:
             bounds.append(slice(start, stop))
         return tuple(bounds)
 
-    def _open(self, name: str) -> zarr.Array[Any]:
+    def _open(self, name: str) -> _Writable:
         try:
             stamps = stamp_of(self.folder), stamp_of(os.path.join(self.folder, name))
-            array, signature = _writable(self.folder, name, stamps, self.durable)
+            array = _writable(self.folder, name, stamps, self.durable)
         except FileNotFoundError as error:
             raise self._changed() from error
-        if signature != self.signatures[(*self.keys, self.marks, self.failures).index(name)]:
+        if array.signature != self.signatures[(*self.keys, self.marks, self.failures).index(name)]:
             raise self._changed()
         return array
 
@@ -255,17 +258,48 @@ def writer_of(
     )
 
 
+@dataclass(frozen=True)
+class _Writable:
+    """An array that is written whole chunk by whole chunk.
+
+    Parameters
+    ----------
+    folder : of the array
+    handle : the array as zarr has it
+    encoding : of its chunks
+    signature : by which it is known
+    wait : whether what is written is on disk then
+    """
+
+    folder: str
+    handle: zarr.Array[Any]
+    encoding: Encoding
+    signature: str
+    wait: bool
+
+    def read(self, key: tuple[slice, ...]) -> Array:
+        return np.asarray(self.handle[key])
+
+    def write(self, key: tuple[slice, ...], values: Array) -> None:
+        values = values.astype(self.handle.dtype, copy=False)
+        if not self.encoding.is_whole(key, self.handle.shape):
+            self.handle[key] = values
+            return
+        for index, part in self.encoding.chunks_in(key, values):
+            pieces = [each.data for each in self.encoding.encode(part)]
+            put(self.folder, self.encoding.names(index), *pieces, wait=self.wait)
+
+
 @lru_cache(maxsize=512)
-def _writable(
-    folder: str, name: str, stamps: tuple[Stamp, Stamp], wait: bool
-) -> tuple[zarr.Array[Any], str]:
-    """(array, signature), opened for writing once per process while the metadata stay the same."""
+def _writable(folder: str, name: str, stamps: tuple[Stamp, Stamp], wait: bool) -> _Writable:
+    """The array `name`, opened for writing once per process while the metadata stay the same."""
     leaf, node = read_node(folder), read_node(os.path.join(folder, name))
     if leaf is None or node is None:
         raise FileNotFoundError(name)
+    whole = os.path.join(folder, name)
     # A chunk of zeros is written like any other: a missing one means that it was not computed.
-    array = open_to_write(os.path.join(folder, name), wait=wait)
-    return array, signature_of(leaf, node)
+    array = open_to_write(whole, wait=wait)
+    return _Writable(whole, array, encoding_of(array), signature_of(leaf, node), wait)
 
 
 def _text(key: Sequence[slice]) -> str:
