@@ -130,6 +130,16 @@ def test_access(call: Any, scan: pathlib.Path, target: str, access: str) -> None
     np.testing.assert_array_equal(usidx.open(target), usidx.open(scan))
 
 
+def test_shards(call: Any, scan: pathlib.Path) -> None:
+    for options in (("--access", "maps"), ()):
+        result = call("convert", scan, "a.zarr", "--shards", "--overwrite", *options)
+        assert result.exit_code == 0, result.output
+        np.testing.assert_array_equal(usidx.open("a.zarr"), usidx.open(scan))
+        (array,) = (each for each in pathlib.Path("a.zarr").rglob("Raw_Data/Raw_Data/zarr.json"))
+        assert "sharding_indexed" in array.read_text()
+    assert call("convert", scan, "a.nc", "--shards").exit_code == 2
+
+
 def test_what_was_interrupted_goes_on(
     call: Any, scan: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

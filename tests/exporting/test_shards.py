@@ -81,11 +81,54 @@ def test_access(tmp_path: pathlib.Path, access: Any) -> None:
     assert (chunks[:2] == (32, 32)) == (access == "maps")
 
 
+@pytest.mark.parametrize("access", ["spectra", "maps", "both", None])
+@pytest.mark.parametrize("shape", [(32, 32, 1024), (7, 30, 1000), (3, 5, 100)])
+def test_shards_for_an_access(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, access: Any, shape: tuple[int, ...]
+) -> None:
+    """Files of many of the chunks that are right for it, each written once by one task."""
+    monkeypatch.setattr("usidx.exporting.sharding._SHARD_BYTES", 3 * 2**20)
+    write, written = ChunkFiles.write, []
+
+    def seen(self: ChunkFiles, index: tuple[int, ...], values: Any) -> None:
+        written.append(index)
+        write(self, index, values)
+
+    monkeypatch.setattr(ChunkFiles, "write", seen)
+    main = make_main(shape, dtype="f8")
+    tree = usidx.open_tree(to_h5usid(main, tmp_path / "a.h5"))
+    path = to_zarr(tree, tmp_path / "a", access=access, shards=True)
+    array = zarr.open_array(f"{path}/{VALUES}", mode="r")
+    plain = to_zarr(tree, tmp_path / "b", access=access)
+    assert array.chunks == zarr.open_array(f"{plain}/{VALUES}", mode="r").chunks
+    assert array.shards is not None
+    if main.nbytes > 6 * 2**20 and access is not None:
+        assert 2**20 <= np.prod(array.shards) * 8 <= 3 * 2**20
+    counts = [-(-size // shard) for size, shard in zip(shape, array.shards, strict=True)]
+    files = [each for each in pathlib.Path(path, VALUES, "c").rglob("*") if each.is_file()]
+    assert len(files) == len(set(written[: len(files)])) == np.prod(counts)
+    np.testing.assert_array_equal(array[...], main)
+    np.testing.assert_array_equal(usidx.open(path), main)
+    assert usidx.validate(path, values=True, limit=None).ok
+
+
+def test_compound_mains_and_partial_results_in_shards(
+    samples: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    for name in ("07_compound_sho_V20.h5", "29_bglib_fitter_status_names.h5"):
+        file = samples / "h5usid" / "pyusid" / name
+        path = to_zarr(usidx.open_tree(file), tmp_path / name, access="maps", shards=True)
+        for each in usidx.list_mains(file):
+            found, wanted = usidx.open(path, each.path), usidx.open(file, each.path)
+            xr.testing.assert_identical(found.compute(), wanted.compute())
+
+
 def test_what_excludes_one_another(tmp_path: pathlib.Path) -> None:
     for options in (
         {"access": "maps", "chunks": {"Y": 1}},
         {"access": "sideways"},
         {"access": "maps", "shards": {"Y": 1}},
+        {"access": "maps", "shards": True, "zarr_format": 2},
         {"shards": {"Q": 1}},
     ):
         with pytest.raises(OptionError):

@@ -23,7 +23,7 @@ Examples:
   usidx convert scan.h5 scan.hspy
   usidx convert scan.h5 scan.nsid.h5
   usidx convert scan.h5 part.zarr --select Frequency=300e3:310e3 --iselect X=0:10
-  usidx convert scan.h5 maps.zarr --access maps
+  usidx convert scan.h5 maps.zarr --access maps --shards
   usidx convert scan.h5 old.zarr --zarr-format 2
   usidx convert stack.npy stack.h5 --option n_position=2
   usidx convert scan.h5 s3://lab/scan.zarr --storage-options s3.json
@@ -53,6 +53,7 @@ FOREIGN = (".hspy", ".nsid.h5", ".nsid.hf5")
     "--access", type=click.Choice(["spectra", "maps", "both"]),
     help="What is to be read quickly from OUT (Zarr; maps or spectra for h5USID).",
 )  # fmt: skip
+@click.option("--shards", is_flag=True, help="Many chunks in each file of OUT (Zarr).")
 @click.option(
     "--zarr-format", type=click.Choice(["2", "3"]),
     help="Of OUT that ends in .zarr: 2 is for programs that do not know 3.",
@@ -73,6 +74,7 @@ def convert(
     labels: tuple[str, ...],
     numbers: tuple[str, ...],
     access: str | None,
+    shards: bool,
     zarr_format: str | None,
     overwrite: bool,
     compression: str | None,
@@ -96,6 +98,8 @@ def convert(
         raise click.UsageError(f"--access {access} is for OUT that ends in .zarr")
     if zarr_format is not None and suffix != ".zarr":
         raise click.UsageError(f"--zarr-format {zarr_format} is for OUT that ends in .zarr")
+    if shards and suffix != ".zarr":
+        raise click.UsageError("--shards is for OUT that ends in .zarr")
     start = time.perf_counter()
     held = _held(source, mains, how)
     if labels or numbers:
@@ -105,6 +109,8 @@ def convert(
         chosen["compression"] = None if compression == "none" else compression
     if zarr_format is not None:
         chosen["zarr_format"] = int(zarr_format)
+    if shards:
+        chosen["shards"] = True
     # of what is behind a URL nobody can say that it is the very same still
     far = is_url(source) or is_url(target)
     resumes = suffix == ".zarr" and access is None and not far

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -20,6 +20,7 @@ from usidx.exporting.moving.rechunked import New, Target, new_store
 from usidx.exporting.moving.sources import Source, source_of
 from usidx.exporting.moving.storing import Progress, told
 from usidx.exporting.moving.threads import processors
+from usidx.exporting.sharding import NewSharded
 from usidx.model.dimension import Array
 from usidx.stores import disk
 from usidx.stores.compression import Compression
@@ -104,15 +105,24 @@ def rechunk_to_zarr(
     compression: Literal["lz4", "zstd"] | None,
     progress: Progress,
     zarr_format: Literal[2, 3] = 3,
+    shards: bool = False,
 ) -> str:
-    """The same, to a Zarr store of any name, also in tiles for both ways of reading."""
+    """The same, to a Zarr store of any name, also in tiles for both ways of reading.
+
+    Parameters
+    ----------
+    shards : whether files hold several chunks
+    obj, access, path, overwrite, compression, progress, zarr_format : as of `to_zarr`
+    """
     if access not in (known := ("spectra", "maps", "both")):
         raise OptionError(
             f"access={access!r} is not known{did_you_mean(str(access), known)}; use "
             f"{', '.join(map(repr, known))}"
         )
     chosen: Compression = False if compression is None else compression
-    with new_store(path, overwrite, chosen, zarr_format=zarr_format) as new:
+    with new_store(path, overwrite, chosen, zarr_format=zarr_format) as made:
+        store: Any = made  # of Zarr, as its format says
+        new = NewSharded(made, store.store, store.compression) if shards else made
         _fill(new, parts_of(obj), access, _MEMORY, _threads_of(None), progress)
     return path
 

@@ -13,11 +13,14 @@ from usidx.exporting.moving.parts import Exportable, Part, Parts, parts_of
 from usidx.exporting.moving.resuming import fingerprint_of, remaining, untransferred
 from usidx.exporting.moving.storing import Progress, blocked, store
 from usidx.exporting.moving.straight import Transfer, transfers_of
+from usidx.exporting.sharding import shard_for
 from usidx.stores.remote.url import Url, located
 
 if TYPE_CHECKING:
     import dask.array
 
+# Sizes of a file; True for what suits.
+Shards = Chunks | Literal[True]
 # Sizes of the blocks that one task writes, along each axis; of a chunk; and of a shard.
 Cut = tuple[tuple[tuple[int, ...], ...], tuple[int, ...], tuple[int, ...] | None]
 
@@ -31,7 +34,7 @@ def to_zarr(
     extend: bool = False,
     compression: Literal["lz4", "zstd"] | None = "lz4",
     chunks: Chunks = None,
-    shards: Chunks = None,
+    shards: Shards = None,
     zarr_format: Literal[2, 3] | None = None,
     access: Literal["spectra", "maps", "both"] | None = None,
     progress: Progress = False,
@@ -59,13 +62,13 @@ def to_zarr(
     chunks : size of a stored chunk along the dimensions (those left out are whole); when None the
         chunks of a dask array are kept where they suit
     shards : size of a file along the dimensions (those left out are whole), for fewer files than
-        chunks; rounded up to whole chunks. One task writes whole files. Mains of partial results
-        keep a file for each chunk, as they are gone on with
+        chunks; rounded up to whole chunks. True for files of some 32 MiB. One task writes whole
+        files. Mains of partial results keep a file for each chunk, as they are gone on with
     zarr_format : 3 when None, or that of the store that is added to (group, extend). 2 is for
         programs that know no other; it has no shards
     access : what is to be read quickly, instead of `chunks`: "spectra" or "maps" each in one
-        piece, or "both" by tiles, of which each takes a few. Values are sorted as by
-        `usidx.exporting.rechunk_for`, in bounded memory
+        piece, or "both" by tiles, of which each takes a few; with `shards=True` in files of many
+        chunks. Values are sorted as by `usidx.exporting.rechunk_for`, in bounded memory
     progress : True for a bar, or a function that is called with (blocks done, blocks in all)
     resume : go on where the same export of the same arrays was interrupted, be it by a crash, and
         keep what is written when this one is, beside `path` under a name that begins with a dot.
@@ -118,8 +121,11 @@ def to_zarr(
     if access is not None:
         from usidx.exporting.rechunking import rechunk_to_zarr
 
-        if chunks is not None or shards is not None or resume or group is not None:
-            raise OptionError("access says the chunks, of a whole store that is written in one go")
+        if chunks is not None or shards not in (None, True) or resume or group is not None:
+            raise OptionError(
+                "access says the chunks (and with shards=True the shards) of a whole store that is "
+                "written in one go; take chunks, sizes of shards, resume and group away"
+            )
         return rechunk_to_zarr(
             obj,
             access,
@@ -128,6 +134,7 @@ def to_zarr(
             compression=compression,
             progress=progress,
             zarr_format=zarr_format or 3,
+            shards=bool(shards),
         )
     return _written(
         parts_of(obj, group),
@@ -152,7 +159,7 @@ def _written(
     resume: bool | str,
     compression: Literal["lz4", "zstd"] | None,
     chunks: Chunks,
-    shards: Chunks,
+    shards: Shards,
     zarr_format: Literal[2, 3] | None,
     progress: Progress,
 ) -> str:
@@ -207,8 +214,11 @@ def _fingerprint(parts: Parts, cuts: Sequence[Cut], options: tuple[object, ...])
     return fingerprint_of(parts, sources, (*options, [each[1:] for each in cuts]))
 
 
-def _cut(part: Part, chunks: Chunks, shards: Chunks) -> Cut:
+def _cut(part: Part, chunks: Chunks, shards: Shards) -> Cut:
     """(blocks that one task writes, chunks, shards)."""
     if shards is None or part.completed is not None or part.failures is not None:
         return *cut(part, chunks), None
+    if shards is True:
+        spec, (_, chunk) = part.spec, cut(part, chunks)
+        return cut_in_shards(part, chunk, shard_for("spectra", spec, chunk, spec.dtype.itemsize))
     return cut_in_shards(part, chunks, shards)
