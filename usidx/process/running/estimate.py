@@ -22,8 +22,8 @@ from usidx.process.running.streaming import GATHERED, Stream, stream_of
 from usidx.process.running.work import MANY_TASKS, count_units
 
 # What a thread takes besides the values: its stack, its allocator's memory, plans of transforms.
-# Measured, as is what zarr's own threads take for each block, however small it is.
-AROUND, AROUND_ZARR = 2**23, 20 * 2**20
+# Measured, as is what else it takes for a block that goes to Zarr, however small it is.
+AROUND, AROUND_ZARR = 2**23, 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,8 @@ def _of_pieces(plan: Plan, stream: Stream, folder: str | None) -> int:
     # storage chunks that are larger than pieces are decoded once, for all of them
     whole = 2 * block * source if stream.read_whole else 0
     if _in_chunks(folder):
-        # a chunk is copied, shuffled and compressed as a whole, by threads of the store's own
-        gathered = 3 * block * sum(results) + AROUND_ZARR
+        # a chunk is compressed as a whole
+        gathered = 2 * block * sum(results) + AROUND_ZARR
     else:
         gathered = sum(block * each for each in results if block * each <= GATHERED)
     return pieces + whole + gathered + AROUND
