@@ -8,12 +8,14 @@
 Every contestant runs in a process of its own, one after the other, round after round, so that what
 else the machine does falls on all of them. The floor is bare NumPy and SciPy in two threads: read a
 TIFF, filter it, write its bytes. What each one wrote is compared with SciPy's filter, and removed.
-Of integers SciPy's filter gives integers, and usidx float32, which are twice the bytes of uint16.
+Of integers SciPy's filter gives integers, and usidx float32, which are twice the bytes of uint16;
+with --dtype uint16 the recipes run once more with frames made float32 before they are filtered.
 
     usidx          usidx.stack(folder, preprocess=gaussian).usid.to_zarr(...)
     usidx, scipy   the same with SciPy's filter, which the others use
     recipe         dask.delayed(imread) of each file, da.stack, map_blocks(gaussian_filter), to_zarr
     dask-image     dask_image.imread.imread, map_blocks(gaussian_filter), to_zarr
+    ..., float32   the same of float32
 """
 
 from __future__ import annotations
@@ -37,7 +39,10 @@ from typing import Any
 import numpy as np
 
 HERE = pathlib.Path(__file__).resolve()
-CONTESTANTS = ("floor", "usidx", "usidx, scipy", "recipe", "dask-image")
+CONTESTANTS = (
+    "floor", "usidx", "usidx, scipy", "recipe", "recipe, float32", "dask-image",
+    "dask-image, float32",
+)  # fmt: skip
 MAIN = "Measurement_000/Channel_000/Raw_Data/Raw_Data"
 
 
@@ -87,7 +92,7 @@ def usidx(folder: str, out: str, sigma: float, *, scipy: bool = False) -> None:
     usidx.stack(folder, preprocess=preprocess).usid.to_zarr(out, overwrite=True)
 
 
-def recipe(folder: str, out: str, sigma: float) -> None:
+def recipe(folder: str, out: str, sigma: float, dtype: str | None = None) -> None:
     """The usual lines from notebooks."""
     import dask
     import dask.array as da
@@ -98,15 +103,17 @@ def recipe(folder: str, out: str, sigma: float) -> None:
     paths = [os.path.join(folder, name) for name in names]
     first = imread(paths[0])
     lazy = [da.from_delayed(dask.delayed(imread)(p), first.shape, first.dtype) for p in paths]
-    da.stack(lazy).map_blocks(gaussian_filter, sigma=(0, sigma, sigma)).to_zarr(out, overwrite=True)
+    images = da.stack(lazy).astype(dtype or first.dtype)
+    images.map_blocks(gaussian_filter, sigma=(0, sigma, sigma)).to_zarr(out, overwrite=True)
 
 
-def dask_image(folder: str, out: str, sigma: float) -> None:
+def dask_image(folder: str, out: str, sigma: float, dtype: str | None = None) -> None:
     """The library for it."""
     from dask_image.imread import imread
     from scipy.ndimage import gaussian_filter
 
     images = imread(os.path.join(folder, "*.tif"))
+    images = images.astype(dtype or images.dtype)
     images.map_blocks(gaussian_filter, sigma=(0, sigma, sigma)).to_zarr(out, overwrite=True)
 
 
@@ -117,7 +124,9 @@ def contest(name: str, folder: str, out: str, sigma: float) -> None:
         "usidx": usidx,
         "usidx, scipy": functools.partial(usidx, scipy=True),
         "recipe": recipe,
+        "recipe, float32": functools.partial(recipe, dtype="float32"),
         "dask-image": dask_image,
+        "dask-image, float32": functools.partial(dask_image, dtype="float32"),
     }
     started, before = time.perf_counter(), time.process_time()
     functions[name](folder, out, sigma)
@@ -132,7 +141,7 @@ def contest(name: str, folder: str, out: str, sigma: float) -> None:
 
 def why_not(name: str) -> str:
     """Why a contestant cannot run here, "" where it can."""
-    missing = name == "dask-image" and importlib.util.find_spec("dask_image") is None
+    missing = name.startswith("dask-image") and importlib.util.find_spec("dask_image") is None
     return "dask-image is not installed (pip install dask-image)" if missing else ""
 
 
@@ -171,6 +180,8 @@ def main() -> int:
     parser.add_argument("--json", help="write all figures to this file")
     given = parser.parse_args()
     names = [name for name in CONTESTANTS if not given.only or name in given.only]
+    if given.dtype == "float32":
+        names = [name for name in names if not name.endswith("float32")]
     with tempfile.TemporaryDirectory(dir=given.folder) as home:
         folder = pathlib.Path(home, "frames")
         folder.mkdir()
@@ -209,12 +220,12 @@ def race(
 
 def show(figures: dict[str, list[dict[str, float]]]) -> None:
     """One line for each contestant, with the median of the ratios of each round."""
-    print(f"{'':14}{'wall s':>9}{'x floor':>9}{'cpu s':>9}{'peak MiB':>10}{'error':>10}")
+    print(f"{'':20}{'wall s':>9}{'x floor':>9}{'cpu s':>9}{'peak MiB':>10}{'error':>10}")
     bare = figures.get("floor", [])
     for name, runs in figures.items():
         ratio = [each["wall"] / one["wall"] for each, one in zip(runs, bare, strict=False)]
         print(
-            f"{name:14}{statistics.median(each['wall'] for each in runs):9.2f}"
+            f"{name:20}{statistics.median(each['wall'] for each in runs):9.2f}"
             f"{statistics.median(ratio) if ratio else float('nan'):9.2f}"
             f"{statistics.median(each['cpu'] for each in runs):9.2f}"
             f"{max(each['peak_MiB'] for each in runs):10.0f}"
