@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
+import zarr.codecs
 
 from usidx.errors import (
     DamagedStoreError,
@@ -194,3 +197,43 @@ def test_killed_at_any_moment_nothing_is_wrong(path: str, tmp_path: pathlib.Path
         assert [each.name for each in folder.iterdir()] == ["scan.zarr"]
     assert counts == sorted(counts)
     assert {-1, 0, 6, 12, 18} <= set(counts)
+
+
+def test_blocks_at_the_edge_end_in_the_fill_value(tmp_path: pathlib.Path) -> None:
+    path, block = str(tmp_path / "scan.zarr"), (4, 2, 4)
+    with draft(path, group=None, overwrite=False) as new:
+        new.add_main(spec("Raw_Data"), block)[0][...] = VALUES
+    asked = dataclasses.replace(request(), outputs=(OutputRequest(spec("Fit"), block),))
+    with ZarrStore(path).claim(asked) as claim:
+        writer = claim.writers["Fit"]
+        for each in blocks_of(SHAPE, block):
+            writer.write(each.key, VALUES[each.key])
+            writer.mark(each.key)
+        claim.complete()
+    array = zarr.open_array(f"{path}{GROUP}/Fit/Fit", mode="r+")
+    np.testing.assert_array_equal(array[:], VALUES)
+    array.resize((8, 4, 4))
+    np.testing.assert_array_equal(array[:6, :3], VALUES)
+    assert np.isnan(array[6:]).all()
+    assert np.isnan(array[:, 3:]).all()
+
+
+def test_arrays_that_somebody_compressed_anew_are_gone_on_with(path: str) -> None:
+    with ZarrStore(path).claim(request()) as claim:
+        claim.writers["Fit"].write((slice(0, 2), slice(0, 3), slice(0, 4)), VALUES[:2])
+        claim.writers["Fit"].mark((slice(0, 2), slice(0, 3), slice(0, 4)))
+    folder = pathlib.Path(f"{path}{GROUP}/Fit/Fit")
+    before = zarr.open_array(folder, mode="r")
+    values, attrs, dims = before[:], dict(before.attrs), before.metadata.dimension_names
+    shutil.rmtree(folder)
+    again = zarr.create_array(
+        folder, shape=SHAPE, dtype="f8", chunks=BLOCK, dimension_names=dims, attributes=attrs,
+        compressors=[zarr.codecs.GzipCodec()], fill_value=np.nan,
+        config={"write_empty_chunks": True},
+    )  # fmt: skip
+    again[:2] = values[:2]
+    with ZarrStore(path).reopen(GROUP) as claim:
+        work(claim)
+    found = zarr.open_array(folder, mode="r")
+    np.testing.assert_array_equal(found[:], VALUES)
+    assert found.compressors == (zarr.codecs.GzipCodec(),)

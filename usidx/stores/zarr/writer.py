@@ -155,7 +155,7 @@ class ZarrWriter:
         """Chunk files that do not exist."""
         missing = []
         for name in self.keys:
-            encode = self._open(name).encoding.names
+            encode = self._open(name).handle.metadata.encode_chunk_key
             for block in blocks_of(self.shape, self.chunks):
                 index = tuple(
                     part.start // size for part, size in zip(block.key, self.chunks, strict=True)
@@ -266,14 +266,14 @@ class _Writable:
     ----------
     folder : of the array
     handle : the array as zarr has it
-    encoding : of its chunks
+    encoding : of its chunks; None where only zarr can do it, in a store that somebody else copied
     signature : by which it is known
     wait : whether what is written is on disk then
     """
 
     folder: str
     handle: zarr.Array[Any]
-    encoding: Encoding
+    encoding: Encoding | None
     signature: str
     wait: bool
 
@@ -282,12 +282,13 @@ class _Writable:
 
     def write(self, key: tuple[slice, ...], values: Array) -> None:
         values = values.astype(self.handle.dtype, copy=False)
-        if not self.encoding.is_whole(key, self.handle.shape):
+        encoding = self.encoding
+        if encoding is None or not encoding.is_whole(key, self.handle.shape):
             self.handle[key] = values
             return
-        for index, part in self.encoding.chunks_in(key, values):
-            pieces = [each.data for each in self.encoding.encode(part)]
-            put(self.folder, self.encoding.names(index), *pieces, wait=self.wait)
+        for index, part in encoding.chunks_in(key, values):
+            pieces = [each.data for each in encoding.encode(part)]
+            put(self.folder, encoding.names(index), *pieces, wait=self.wait)
 
 
 @lru_cache(maxsize=512)
@@ -299,7 +300,11 @@ def _writable(folder: str, name: str, stamps: tuple[Stamp, Stamp], wait: bool) -
     whole = os.path.join(folder, name)
     # A chunk of zeros is written like any other: a missing one means that it was not computed.
     array = open_to_write(whole, wait=wait)
-    return _Writable(whole, array, encoding_of(array), signature_of(leaf, node), wait)
+    try:
+        encoding = encoding_of(array)
+    except TypeError:
+        encoding = None
+    return _Writable(whole, array, encoding, signature_of(leaf, node), wait)
 
 
 def _text(key: Sequence[slice]) -> str:
