@@ -165,6 +165,30 @@ def test_what_is_done_of_a_partial_group_is_listed_alike(
         assert {each.path: each.status for each in mains} == listed
 
 
+def test_what_dimensions_measure(tmp_path: pathlib.Path) -> None:
+    """Labels of plots, which USID has no place for."""
+    main = usidx.from_array(
+        np.arange(24.0).reshape(4, 3, 2), quantity="I", units="A",
+        position=[Dimension("X", "um", [0, 1, 2, 5], quantity="Stage")],
+        spectroscopic=[Dimension("V", "V", 3, quantity="Bias µ"), Dimension("t", "s", 2)],
+    )  # fmt: skip
+    now = main
+    for number, export in enumerate(CHAIN):
+        now = usidx.open(export(now, tmp_path / str(number)))
+        assert [now[dim].attrs["long_name"] for dim in now.dims] == ["Stage", "Bias µ", "t"]
+        assert now.usid.to_2d().shape == (4, 6)
+    # another Main of the same values does not take them for its own
+    other = usidx.from_array(
+        np.zeros((4, 3)), quantity="I", units="A", name="Other",
+        position=[Dimension("X", "um", [0, 1, 2, 5], quantity="Tip")],
+        spectroscopic=[Dimension("V", "V", 3)],
+    )  # fmt: skip
+    path = to_h5usid({"First": main, "Second": other}, tmp_path / "both.h5")
+    found = [usidx.open(path, name) for name in ("First", "Second")]
+    assert [each.X.attrs["long_name"] for each in found] == ["Stage", "Tip"]
+    assert usidx.validate(path, values=True).ok
+
+
 def test_results_and_lineage(tmp_path: pathlib.Path) -> None:
     from usidx.testing import make_main
 

@@ -7,7 +7,7 @@ transposed in the file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -23,10 +23,12 @@ __all__ = [
     "Matrices",
     "disambiguate",
     "file_labels",
+    "file_quantities",
     "file_units",
     "index_matrix",
     "infer_layout",
     "value_matrix",
+    "with_quantities",
 ]
 
 
@@ -111,6 +113,42 @@ def file_labels(layout: Layout) -> tuple[str, ...]:
 def file_units(layout: Layout) -> tuple[str, ...]:
     """Units of the columns of both matrices."""
     return tuple(column.units for column in file_columns(layout))
+
+
+def file_quantities(layout: Layout) -> tuple[str, ...]:
+    """What each column of both matrices measures, "" where its label says it.
+
+    Examples
+    --------
+    >>> bias, time = Dimension("V", "V", 3, quantity="Bias"), Dimension("time", "s", 2)
+    >>> file_quantities(Grid("spectroscopic", (bias, time)))
+    ('Bias', '')
+    """
+    known = _quantities(layout)
+    return tuple(known.get(label, "") for label in file_labels(layout))
+
+
+def with_quantities(layout: Layout, quantities: Sequence[str]) -> Layout:
+    """A layout of which the columns of both matrices measure what `file_quantities` gave."""
+    labels = file_labels(layout)
+    if not isinstance(layout, Grid) or not any(quantities) or len(quantities) != len(labels):
+        return layout
+    told = dict(zip(labels, quantities))
+    dimensions = tuple(
+        replace(each, quantity=told.get(each.file_label) or each.quantity)
+        for each in layout.dimensions
+    )
+    return replace(layout, dimensions=dimensions)
+
+
+def _quantities(layout: Layout) -> Mapping[str, str]:
+    if not isinstance(layout, Grid):
+        return {}
+    return {
+        each.file_label: each.quantity
+        for each in layout.dimensions
+        if each.quantity not in ("", each.name, each.file_label)
+    }
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-from usidx.model.ancillary import disambiguate, infer_layout
+from usidx.model.ancillary import disambiguate, infer_layout, with_quantities
 from usidx.model.dimension import Array, Role
 from usidx.model.layout import Layout
 from usidx.model.rules import AncillaryFacts, MainFacts, dimension_texts
@@ -21,6 +21,8 @@ from usidx.stores.hdf5.objects.filters import require_filters
 from usidx.stores.hdf5.objects.place import plain_dtype, to_bytes
 from usidx.stores.hdf5.objects.walk import Address, Catalog, address_of
 
+# Attribute of values: what each column measures, where that is something else than its label.
+QUANTITIES = "usid_quantities"
 # Matrices up to this size are read as a whole, larger ones block by block as they are looked at.
 _WHOLE_BYTES = 32 * 2**20
 # Up to this size, ancillaries of different Mains are compared by their content.
@@ -35,6 +37,7 @@ class Kind(NamedTuple):
     role: Role
     labels: tuple[str, ...]
     units: tuple[str, ...]
+    quantities: tuple[str, ...]
     indices: tuple[tuple[int, ...], str]
     values: tuple[tuple[int, ...], str]
 
@@ -148,11 +151,14 @@ class Ancillaries:
             labels = dimension_texts(indices, values, "labels", count) or ()
             units = dimension_texts(indices, values, "units", count) or ()
             matrices = [Matrix(self._datasets[path], turned) for path in key]
-            kind = Kind(role, labels, units, *((each.shape, each.dtype.str) for each in matrices))
+            told = attributes.read_texts(self._datasets[key[1]], QUANTITIES) or ()
+            kind = Kind(
+                role, labels, units, told, *((each.shape, each.dtype.str) for each in matrices)
+            )
             digest = self._told_apart(kind, key, matrices)
             layout = self._known.get(digest) if digest else None
             if layout is None:
-                layout = infer_layout(role, labels, units, *matrices)
+                layout = with_quantities(infer_layout(role, labels, units, *matrices), told)
             if digest:
                 self._known[digest] = layout
             self._layouts[key] = layout

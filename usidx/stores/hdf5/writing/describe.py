@@ -11,10 +11,11 @@ import h5py
 import numpy as np
 
 from usidx.errors import OptionError
-from usidx.model.ancillary import Matrices, file_labels, file_units
+from usidx.model.ancillary import Matrices, file_labels, file_quantities, file_units
 from usidx.model.layout import Grid, Layout
 from usidx.model.main import MainSpec
 from usidx.model.provenance import book_keeping
+from usidx.stores.hdf5.objects.ancillaries import QUANTITIES
 from usidx.stores.hdf5.objects.place import REFERENCES
 
 # An object header holds messages up to 64 KiB; longer text goes elsewhere by itself.
@@ -60,7 +61,9 @@ class NewAncillaries:
     def side(self, layout: Layout, main: str) -> Side:
         """The ancillaries of `layout`, written for the Main named `main` unless they are there."""
         for known, side in self.known:
-            if known is layout or known == layout:
+            if known is layout or (
+                known == layout and file_quantities(known) == file_quantities(layout)
+            ):
                 return side
         base = layout.role.capitalize()
         if f"{base}_Indices" in self.group or f"{base}_Values" in self.group:
@@ -88,6 +91,9 @@ def write_ancillaries(
         for name, matrix in (("Indices", matrices.indices), ("Values", matrices.values)):
             part = matrix(rows.start, rows.stop)
             made[name][(slice(None), rows) if across else rows] = part.T if across else part
+    quantities = file_quantities(layout)
+    if any(quantities):  # USID has no place for them
+        write_texts(made["Values"], QUANTITIES, quantities)
     for dataset in made.values():
         write_texts(dataset, "labels", file_labels(layout))
         write_texts(dataset, "units", file_units(layout))
