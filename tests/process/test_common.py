@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import usidx
 from usidx.errors import StepError
 from usidx.process.running import common
 from usidx.process.running.runner import Threads
@@ -119,3 +120,20 @@ def test_what_is_large_is_computed_together_with_the_blocks(
     np.testing.assert_allclose(found.open(), centred(truth.chunk()), rtol=1e-4, atol=1e-5)
     found = source.usid.process(turned).run(**SMALL)
     np.testing.assert_allclose(found.open(), truth.values[::-1])
+
+
+def test_sums_along_the_map_are_not_begun_anew_for_each_block(
+    path: str, truth: xr.DataArray
+) -> None:
+    calls: list[int] = []
+
+    def counted(block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        calls.append(1)
+        return block
+
+    rows = usidx.open(path, chunks={"Y": 1})
+    seen = rows.copy(data=rows.data.map_blocks(counted, dtype=rows.dtype, meta=rows.data._meta))
+    found = rows.usid.save(seen.cumsum("Y"), "Summed", memory="200 kB", workers=2)
+    # each block needs those before it: 136 calls, if all of these were computed for each
+    assert 16 <= len(calls) < 2 * 16
+    np.testing.assert_allclose(found.open(), truth.cumsum("Y"), rtol=1e-4, atol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 
 import numpy as np
@@ -10,6 +11,7 @@ import xarray as xr
 
 import usidx
 from usidx.errors import PlanError
+from usidx.process.planning.bind import bind_result
 from usidx.process.planning.budget import parse_memory
 from usidx.process.planning.held import shared_by
 from usidx.process.running.estimate import AROUND_ZARR
@@ -106,3 +108,22 @@ def test_what_a_step_holds_is_a_number_of_bytes(source: xr.DataArray) -> None:
 def test_a_mean_of_all_is_next_to_nothing(source: xr.DataArray, truth: xr.DataArray) -> None:
     plan = source.usid.process(less)._replan(memory=66_000, workers=2)
     assert 0 < shared_by(plan).nbytes < truth.nbytes / 4
+
+
+def test_rows_from_all_over_the_map_keep_all_of_it(tmp_path: pathlib.Path) -> None:
+    sides = [usidx.Dimension("Y", "um", 128), usidx.Dimension("X", "um", 4)]
+    values = np.random.default_rng(0).random((128, 4, 8))
+    made = usidx.from_array(
+        values, "I", "A", position=sides, spectroscopic=[usidx.Dimension("E", "eV", 8)]
+    )
+    made.usid.to_h5usid(tmp_path / "scan.h5")
+    rows = usidx.open(tmp_path / "scan.h5", chunks={"Y": 2})
+    order = np.random.default_rng(1).permutation(128)
+    order[-1] = order[0] + 1 - 2 * (order[0] % 2)  # the first and the last need the same chunk
+    shuffled = rows.copy(data=rows.data[order].rechunk({0: 16}))
+    plan = bind_result(shuffled, rows, "Shuffled", {}, memory=rows.nbytes)
+    assert shared_by(plan).nbytes == rows.nbytes
+    with pytest.raises(PlanError, match="stay in memory until the last block"):
+        rows.usid.save(shuffled, "Shuffled", memory=rows.nbytes, workers=1)
+    found = rows.usid.save(shuffled, "Shuffled", memory=3 * rows.nbytes, workers=1).open()
+    np.testing.assert_array_equal(found, values[order])

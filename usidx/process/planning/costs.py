@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 # A block that needs more of its neighbours than so many times its own positions is no block: all of
 # that would be computed again for each.
-_MOST_AGAIN = 16
+MOST_AGAIN = 16
 # A source whose positions are not those of the result comes in so many parts of a block.
 _PARTS = 4
 # Positions by the side that has them.
@@ -227,7 +227,7 @@ class Largest:
     @property
     def is_worth_it(self) -> bool:
         """Whether it does not need far more of its neighbours than it has itself."""
-        return self.cost.reach <= _MOST_AGAIN * self.positions
+        return self.cost.reach <= MOST_AGAIN * self.positions
 
 
 def largest_of(plan: Plan, reach: Positions) -> Largest:

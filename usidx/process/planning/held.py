@@ -19,7 +19,7 @@ from usidx.process.planning.budget import memory_of
 from usidx.process.planning.costs import largest_of
 from usidx.process.planning.graphs import Graph, describe
 from usidx.process.planning.neighbours import graphs_of, is_read, reads_anything
-from usidx.process.planning.plan import Plan
+from usidx.process.planning.plan import Output, Plan
 
 
 def told_by(plan: Plan) -> int:
@@ -38,6 +38,10 @@ def told_by(plan: Plan) -> int:
             "a run has in memory besides its blocks"
         )
     return int(told)
+
+
+# Chunks that a block reads of an array, beyond which these are not just those it lies in.
+_NEAR = 4
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ def shared_by(plan: Plan) -> Shared:
     if plan.apart or (plan.step is not None and plan.step.per_position):
         return NOTHING
     found: list[Shared] = []
+    scattered = False
     pieces: dict[Any, int] = {}
     for output in plan.outputs:
         if output.count < 2:
@@ -110,17 +115,30 @@ def shared_by(plan: Plan) -> Shared:
             if not isinstance(one[key], (Alias, DataNode))
         }
         pieces |= {key: sizes[key] for key in used}
+        scattered = scattered or _is_scattered(output, one, own)
         # what is joined of others is there once, whoever made those
         computed = [key for key in one.keys() & other.keys() if len(one[key].dependencies) == 1]
         piece = max((sizes[key] for key in computed), default=0)
         making = max((_made_of(key, one, sizes) for key in computed), default=0)
         found.append(Shared(0, piece, making, any(map(reads_anything, own.values()))))
     return Shared(
-        sum(pieces.values()),
+        max(sum(pieces.values()), plan.labelled.nbytes if scattered else 0),
         max((each.piece for each in found), default=0),
         max((each.making for each in found), default=0),
         any(each.reads for each in found),
     )
+
+
+def _is_scattered(output: Output, graph: Graph, own: Graph) -> bool:
+    """Whether a block takes its values of chunks all over the source, as one of shuffled rows does.
+
+    All of them are read for the first few blocks, and kept for those that need them, too.
+    """
+    read = {key for node in own.values() for key in node.dependencies if is_read(graph[key])}
+    names = {key[0] if isinstance(key, tuple) else key for key in read}
+    chunks = sum(is_read(node) for node in graph.values())
+    share = math.prod(output.block[: output.n_position]) / output.spec.position.size
+    return len(read) > _NEAR * (len(names) + share * chunks)
 
 
 def _made_of(key: Any, graph: Graph, sizes: Mapping[Any, int]) -> int:

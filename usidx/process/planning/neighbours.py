@@ -126,7 +126,7 @@ def needs_of(plan: Plan) -> Needs:
             return NOTHING
         if not _share(graphs):
             continue
-        share = max(_reading_slices(each).share_of(plan.labelled) for each in graphs)
+        share = max(read_by(each).share_of(plan.labelled) for each in graphs)
         position = output.spec.position
         own = math.prod(output.block[: output.n_position])
         more = max(0, math.ceil(share * position.size - 1e-6) - own)
@@ -149,7 +149,7 @@ def own_graph_of(graph: Graph, keys: Sequence[Any]) -> Graph:
     """The graph of some blocks, optimised, in which slices of what is read are read alone."""
     from dask.array.optimization import optimize
 
-    return dict(optimize(_reading_slices(graph).graph, list(keys)))
+    return dict(optimize(read_by(graph).graph, list(keys)))
 
 
 def graphs_of(
@@ -169,6 +169,38 @@ def graphs_of(
     for keys in handfuls:
         own = _needed(whole, [described.keys[key] for key in keys])
         yield {**own, **{key: Alias(key, described.keys[key]) for key in keys}}
+
+
+def read_by(graph: Graph) -> OwnGraph:
+    """The graph in which slices of what is read, and of no use as a whole, are read by themselves.
+
+    Otherwise a few rows of a block are cut from all of it.
+    """
+    from dask._task_spec import Task
+    from dask.core import toposort
+
+    users: dict[Any, list[Any]] = {}
+    for key, node in graph.items():
+        for each in node.dependencies:
+            users.setdefault(each, []).append(key)
+    found = dict(graph)
+    read: dict[Any, Read] = {}
+    for key in toposort(graph):
+        if is_read(graph[key]):
+            own = _block_read_by(graph, key)
+            if own is not None:
+                read[key] = own
+            continue
+        base = _cut_from(graph[key])
+        if base not in read or any(_cut_from(graph[each]) is None for each in users[base]):
+            continue
+        part = _part(graph[key], read[base].part)
+        if part is not None:
+            get = found[base]
+            found[key] = Task(key, get.func, get.args[0], part, *get.args[2:], **get.kwargs)
+            read[key] = replace(read[base], part=part)
+    own_graph = _needed(found, [key for key in graph if key not in users])
+    return OwnGraph(own_graph, {key: each for key, each in read.items() if key in own_graph})
 
 
 def _looked_at(output: Output) -> list[Any]:
@@ -217,7 +249,7 @@ def _need_the_same(one: Graph, other: Graph, source: Labelled, *, cheap: bool) -
     def is_of_source(key: Any) -> bool:
         if isinstance(key, tuple) and key[0] in names:
             return True
-        read = _read_by(one, key) if is_read(one[key]) else None
+        read = _block_read_by(one, key) if is_read(one[key]) else None
         return read is not None and any(map(read.is_of, _lazy_arrays(source)))
 
     common = one.keys() & other.keys()
@@ -279,39 +311,7 @@ def _needed(graph: Graph, targets: Sequence[Any]) -> Graph:
     return found
 
 
-def _reading_slices(graph: Graph) -> OwnGraph:
-    """The graph in which slices of what is read, and of no use as a whole, are read by themselves.
-
-    Otherwise a few rows of a block are cut from all of it.
-    """
-    from dask._task_spec import Task
-    from dask.core import toposort
-
-    users: dict[Any, list[Any]] = {}
-    for key, node in graph.items():
-        for each in node.dependencies:
-            users.setdefault(each, []).append(key)
-    found = dict(graph)
-    read: dict[Any, Read] = {}
-    for key in toposort(graph):
-        if is_read(graph[key]):
-            own = _read_by(graph, key)
-            if own is not None:
-                read[key] = own
-            continue
-        base = _cut_from(graph[key])
-        if base not in read or any(_cut_from(graph[each]) is None for each in users[base]):
-            continue
-        part = _part(graph[key], read[base].part)
-        if part is not None:
-            get = found[base]
-            found[key] = Task(key, get.func, get.args[0], part, *get.args[2:], **get.kwargs)
-            read[key] = replace(read[base], part=part)
-    own_graph = _needed(found, [key for key in graph if key not in users])
-    return OwnGraph(own_graph, {key: each for key, each in read.items() if key in own_graph})
-
-
-def _read_by(graph: Graph, key: Any) -> Read | None:
+def _block_read_by(graph: Graph, key: Any) -> Read | None:
     """What a task reads of an array; None where that is no block of it."""
     from dask._task_spec import TaskRef
 

@@ -12,8 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from usidx.process.planning.costs import MOST_AGAIN
 from usidx.process.planning.graphs import Graph
-from usidx.process.planning.neighbours import graphs_of, is_cheap, own_graph_of, reads_anything
+from usidx.process.planning.neighbours import (
+    graphs_of,
+    is_cheap,
+    own_graph_of,
+    read_by,
+    reads_anything,
+)
 from usidx.process.planning.plan import Plan
 from usidx.process.running.mending import UnitFailedError
 from usidx.process.running.rereading import read_anew
@@ -24,6 +31,9 @@ if TYPE_CHECKING:
 
 # More values than these, or of more bytes, are no summary of the source, but may be as large.
 _MOST_KEYS, _MOST_BYTES = 16, 2**26
+
+# Times its own positions, and what another block reads, that a block may read.
+_MUCH_MORE = 4
 
 log = logging.getLogger("usidx")
 
@@ -62,10 +72,10 @@ def common_of(plan: Plan, units: Sequence[Unit], executor: Executor) -> Common |
     """
     if len(units) < 2:
         return None
-    looked_at = [unit.keys for unit in _first_and_last(units)]
-    graphs = list(graphs_of(plan, looked_at))
+    looked_at = _looked_at(units)
+    graphs = list(graphs_of(plan, [unit.keys for unit in looked_at]))
     keys = _summaries(graphs)
-    if not 0 < len(keys) <= _MOST_KEYS:
+    if not 0 < len(keys) <= _MOST_KEYS or _grows(plan, looked_at, keys):
         return None
     from dask.array.optimization import optimize
 
@@ -97,13 +107,34 @@ def bytes_of(value: Any) -> int:
     return int(getattr(value, "nbytes", 0))
 
 
-def _first_and_last(units: Sequence[Unit]) -> list[Unit]:
+def _looked_at(units: Sequence[Unit]) -> list[Unit]:
     """Of those that make the same Mains, the first and the last."""
     alike: dict[Any, list[Unit]] = {}
     for unit in units:
         alike.setdefault(tuple(each.name for each in unit.commits), []).append(unit)
     found = {unit.number: unit for each in alike.values() for unit in (each[0], each[-1])}
     return list(found.values())
+
+
+def _grows(plan: Plan, units: Sequence[Unit], keys: Sequence[Any]) -> bool:
+    """Whether a block reads far more than its own positions, though what all need is known.
+
+    Of sums along the map the last block needs what all others are made of, so that each would read
+    and compute nearly everything again.
+    """
+    from dask._task_spec import DataNode
+
+    known: Graph = {key: DataNode(key, None) for key in keys}
+    sizes = {each.name: each.spec.position.size for each in plan.outputs}
+    found = []
+    for unit, graph in zip(units, graphs_of(plan, [unit.keys for unit in units], known)):
+        own = max(each.positions / sizes[each.name] for each in unit.commits)
+        found.append((read_by(graph).share_of(plan.labelled), own))
+    least = min(share for share, _ in found)
+    return any(
+        share > (1 + MOST_AGAIN) * own or share > _MUCH_MORE * max(own, least)
+        for share, own in found
+    )
 
 
 def _summaries(graphs: Sequence[Graph]) -> list[Any]:
