@@ -266,6 +266,28 @@ def test_runs_in_small_blocks_are_those_in_memory(tmp_path, name: str) -> None:
         np.testing.assert_allclose(stored, values, rtol=1e-3, atol=1e-2, err_msg=each)
 
 
+@pytest.mark.parametrize(
+    ("name", "least", "most"), [("nmf", 30e6, 60e6), ("kmeans", 15e6, 60e6), ("pca", 10e6, 25e6)]
+)
+def test_what_is_held_besides_blocks_is_counted(tmp_path, name: str, least, most) -> None:
+    pytest.importorskip("sklearn")
+    data = usidx.from_array(
+        np.ones((64, 64, 500), np.uint16),
+        "Intensity",
+        "counts",
+        position=[Dimension("Y", "nm", 64), Dimension("X", "nm", 64)],
+        spectroscopic=[Dimension("E", "eV", 500)],
+    )
+    process = usidx.open(data.usid.to_h5usid(tmp_path / "scan.h5")).usid.process
+    made = process(getattr(steps, name))
+    estimate = made.estimate(memory="100 MB", workers=2)
+    assert least < estimate.kept < most
+    assert estimate.kept < estimate.memory <= 100e6
+    with pytest.raises(PlanError, match="besides its blocks"):
+        made.run(memory="10 MB")
+    assert data[:4, :, :90].usid.process(getattr(steps, name)).estimate().kept == 0
+
+
 def test_a_stored_decomposition_is_put_together_again(tmp_path) -> None:
     data = make_main((9, 10, 16), dtype="float64")
     path = str(tmp_path / "scan.h5")

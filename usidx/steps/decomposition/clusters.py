@@ -11,6 +11,7 @@ from usidx.arrays.apply import floating, real
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
 from usidx.step import register, step
+from usidx.steps.decomposition.holding import in_clusters
 from usidx.steps.decomposition.learning import learning
 from usidx.steps.decomposition.matrix import added, check_finite, matrix_of
 from usidx.steps.spectra import check_whole
@@ -21,7 +22,7 @@ _AT_ONCE = 2**17
 
 
 @register
-@step("Cluster", version="2")
+@step("Cluster", version="2", holds=in_clusters)
 def kmeans(
     data: xr.DataArray, *, n_clusters: int = 4, passes: int = 4, seed: int = 0
 ) -> xr.Dataset:

@@ -12,6 +12,7 @@ from usidx.arrays.apply import floating
 from usidx.errors import OptionError, PlanError
 from usidx.model.dimension import Array
 from usidx.step import register, step
+from usidx.steps.decomposition.holding import in_independent
 from usidx.steps.decomposition.learning import learning
 from usidx.steps.decomposition.matrix import decomposed, matrix_of, signed
 from usidx.steps.decomposition.subspace import Subspace, project, subspace_of
@@ -19,7 +20,7 @@ from usidx.steps.spectra import check_whole
 
 
 @register
-@step("ICA", version="1")
+@step("ICA", version="1", holds=in_independent)
 def ica(
     data: xr.DataArray,
     *,

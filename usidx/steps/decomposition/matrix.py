@@ -59,15 +59,33 @@ class Matrix:
         join : partial results -> one of them
         arguments : delayed or not
         """
-        from dask.delayed import delayed
+        from dask._task_spec import List, Task, TaskRef
+        from dask.base import tokenize
+        from dask.core import flatten
+        from dask.delayed import Delayed
+        from dask.highlevelgraph import HighLevelGraph
 
-        of = delayed(functools.partial(_of_rows, function=function), pure=True)
-        blocks = self.data.data.to_delayed(optimize_graph=False).ravel()
-        made = [of(each, self.columns, *arguments) for each in blocks]
-        together = delayed(join, pure=True)
+        # one layer of all tasks: dask's delayed calls look through all that was made before
+        blocks, called = self.data.data, getattr(function, "__name__", "function")
+        name = f"{called}-{tokenize(function, join, blocks.name, self.columns, *arguments)}"
+        given = [TaskRef(each.key) if isinstance(each, Delayed) else each for each in arguments]
+        tasks: dict[Any, Any] = {}
+        made: list[Any] = []
+        for number, block in enumerate(flatten(blocks.__dask_keys__())):
+            made.append((name, "of", number))
+            tasks[made[-1]] = Task(
+                made[-1], _of_rows, TaskRef(block), self.columns, *given, function=function
+            )
+        level = 0
         while len(made) > 1:  # a tree: few partial results are kept at a time
-            made = [together(made[start : start + 4]) for start in range(0, len(made), 4)]
-        return made[0]
+            parts = [made[start : start + 4] for start in range(0, len(made), 4)]
+            made = [(name, level, number) for number in range(len(parts))]
+            for key, keys in zip(made, parts, strict=True):
+                tasks[key] = Task(key, join, List(*map(TaskRef, keys)))
+            level += 1
+        tasks[name] = tasks.pop(made[0]).substitute({}, key=name)
+        needed = [blocks, *(each for each in arguments if isinstance(each, Delayed))]
+        return Delayed(name, HighLevelGraph.from_collections(name, tasks, needed))
 
     def sample(self) -> Any:
         """Delayed: evenly spread rows, ndarray (rows, columns); all where they are few.
@@ -76,12 +94,9 @@ class Matrix:
         """
         from dask.delayed import delayed
 
-        thinner = math.ceil(self.rows * self.columns / _SAMPLE)
-        chosen: dict[str, slice] = {}
-        for dim in self.position:  # whole lines, where there are enough
-            step = min(thinner, self.data.sizes[dim])
-            chosen[dim] = slice(None, None, step)
-            thinner = math.ceil(thinner / step)
+        sizes = {dim: self.data.sizes[dim] for dim in self.position}
+        steps = sample_of(sizes, self.columns)
+        chosen = {dim: slice(None, None, step) for dim, step in steps.items()}
         # copies, as views would keep the blocks that they are of
         values = self.data.isel(chosen).data.map_blocks(np.array, dtype=self.data.dtype)
         whole = values.rechunk(-1).to_delayed(optimize_graph=False).ravel()[0]
@@ -162,6 +177,22 @@ def matrix_of(data: xr.DataArray, parts: int, name: str = "n_components") -> Mat
         )
     array = data.transpose(*position, *spectral)
     return Matrix(array.chunk(dict.fromkeys(spectral, -1)), position, spectral)
+
+
+def sample_of(sizes: Mapping[str, int], columns: int) -> dict[str, int]:
+    """Every how many-th position of a map is in a sample of it, along each dimension.
+
+    Parameters
+    ----------
+    sizes : of the dimensions of positions
+    columns : how many spectroscopic values a position has
+    """
+    thinner = math.ceil(math.prod(sizes.values()) * columns / _SAMPLE)
+    steps: dict[str, int] = {}
+    for dim, size in sizes.items():  # whole lines, where there are enough
+        steps[dim] = max(1, min(thinner, size))
+        thinner = math.ceil(thinner / steps[dim])
+    return steps
 
 
 def pieces(values: Array) -> list[slice]:

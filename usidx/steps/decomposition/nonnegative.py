@@ -11,6 +11,7 @@ from usidx.arrays.apply import floating
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
 from usidx.step import register, step
+from usidx.steps.decomposition.holding import in_mixtures
 from usidx.steps.decomposition.learning import learning
 from usidx.steps.decomposition.matrix import (
     added,
@@ -27,7 +28,7 @@ _Sums = tuple[Array, Array, Array]
 
 
 @register
-@step("NMF", version="1")
+@step("NMF", version="1", holds=in_mixtures)
 def nmf(data: xr.DataArray, *, n_components: int = 8, passes: int = 4, seed: int = 0) -> xr.Dataset:
     r"""Spectra as sums of components, of which neither spectra nor maps have values below 0.
 

@@ -11,13 +11,14 @@ from usidx.arrays.apply import floating
 from usidx.errors import PlanError
 from usidx.model.dimension import Array
 from usidx.step import register, step
+from usidx.steps.decomposition.holding import in_subspace
 from usidx.steps.decomposition.matrix import Matrix, decomposed, matrix_of
 from usidx.steps.decomposition.subspace import Subspace, project, subspace_of
 from usidx.steps.spectra import check_whole
 
 
 @register
-@step("PCA", version="2")
+@step("PCA", version="2", holds=in_subspace)
 def pca(
     data: xr.DataArray,
     *,
@@ -81,7 +82,7 @@ def pca(
 
 
 @register
-@step("SVD", version="1")
+@step("SVD", version="1", holds=in_subspace)
 def svd(data: xr.DataArray, *, n_components: int = 8, seed: int = 0) -> xr.Dataset:
     r"""The singular value decomposition :math:`d_{ps} \approx \sum_k U_{pk} S_k V_{ks}` of a map.
 
@@ -130,7 +131,7 @@ def svd(data: xr.DataArray, *, n_components: int = 8, seed: int = 0) -> xr.Datas
 
 
 @register
-@step("Denoise", version="2")
+@step("Denoise", version="2", holds=in_subspace)
 def denoise(
     data: xr.DataArray,
     *,

@@ -13,7 +13,7 @@ from usidx.steps.decomposition.scaling import Scaling, counts, moments_of_mean, 
 
 # Up to this many spectroscopic values the whole covariance is made, in one pass over the data.
 MOST_EXACT = 1024
-_MORE = 10  # directions beyond those asked for, which make these exact
+DIRECTIONS_MORE = 10  # directions beyond those asked for, which make these exact
 _POWERS = 3  # passes that turn directions to those of most variance
 # Count of positions, their mean spectrum, and their scatter around it.
 _Moments = tuple[int, Array, Array]
@@ -62,7 +62,7 @@ def subspace_of(matrix: Matrix, k: int, *, centre: bool, poisson: bool, seed: in
         return delayed(exact, pure=True)(moments, k)
     sums = matrix.over_blocks(moments_of_mean, added, *options)
     scaling = delayed(scaling_of, pure=True)(sums, poisson)
-    start = np.random.default_rng(seed).standard_normal((d, min(k + _MORE, d)))
+    start = np.random.default_rng(seed).standard_normal((d, min(k + DIRECTIONS_MORE, d)))
     basis: Any = delayed(_orthonormal, pure=True)(start)
     for _ in range(_POWERS):
         turned = matrix.over_blocks(_turned, added, scaling, basis)
