@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import signal
 from typing import Any
 
 import numpy as np
@@ -179,3 +181,22 @@ def test_files_of_others(call: Any, scan: pathlib.Path, name: str) -> None:
     np.testing.assert_array_equal(found, expected)
     assert call("convert", scan, name).exit_code == 1
     assert call("convert", scan, f"b{name}", "--access", "maps").exit_code == 2
+
+
+def test_what_is_ended_leaves_nothing_behind(
+    call: Any, scan: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch system asks before it kills."""
+    from usidx.stores.zarr.chunk_files import ChunkFiles
+
+    def ends(self: ChunkFiles, index: Any, values: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(ChunkFiles, "write", ends)
+    before = signal.getsignal(signal.SIGTERM)
+    there = sorted(os.listdir())
+    result = call("convert", scan, "a.zarr", "--access", "maps")
+    assert result.exit_code == 130, result.output
+    assert "usidx: interrupted" in result.output
+    assert sorted(os.listdir()) == there
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import IO, Any
@@ -52,7 +55,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a bug of ours still shows its traceback."""
-        with refusing():
+        with refusing(), _ended_as_interrupted():
             return super().invoke(ctx)
 
 
@@ -76,6 +79,30 @@ def refusing() -> Iterator[None]:
         raise Refusal(str(error)) from error
     except KeyboardInterrupt as stop:
         raise Interrupted(str(stop)) from stop
+
+
+@contextlib.contextmanager
+def _ended_as_interrupted() -> Iterator[None]:
+    """Have SIGTERM, by which batch systems and shells end programs, do what Ctrl-C does.
+
+    So nothing half written stays behind. Other processes that begin with this handler end at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    own = os.getpid()
+
+    def stop(*_: Any) -> None:
+        if os.getpid() == own:
+            raise KeyboardInterrupt
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
