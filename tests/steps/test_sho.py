@@ -102,7 +102,13 @@ def test_spectra_without_a_resonance_do_no_harm() -> None:
     spectra[0, 2, 7] = np.nan
     spectra[0, 3] = 1 + 1j
     guess = steps.sho_guess(spectra, along="Frequency")
-    assert np.isnan(guess["Frequency"].values[0, 1:3]).all()
+    for each in guess.values():
+        assert np.isnan(each.values[0, 1:]).all()
+    fit = steps.sho_fit(spectra, along="Frequency")
+    assert np.isnan(fit["Frequency"].values[0]).tolist() == [False, True, False, True]
+    why = steps.curve_fit(spectra, "sho", along="Frequency")["status"]
+    # converged, singular, converged without the value that is missing, singular
+    assert why.values[0].tolist() == [0, 3, 0, 3]
     np.testing.assert_allclose(guess["Frequency"].values[0, 0], truth["Frequency"][0, 0])
 
 

@@ -14,10 +14,12 @@ from usidx.step import register, step
 FIELDS = ("Amplitude", "Frequency", "Quality Factor", "Phase", "R2 Criterion")
 # Spectra are handled in batches of about this many values, so that temporaries stay in the cache.
 _BATCH = 2**17
+# Spectra whose variance is less of their power than rounding leaves have no resonance.
+_FLAT = 1e-24
 
 
 @register
-@step("SHO_Guess", version="2", per_position=True, group="SHO_Fit")
+@step("SHO_Guess", version="3", per_position=True, group="SHO_Fit")
 def sho_guess(
     spectra: xr.DataArray, *, along: str | None = None, iterations: int = 3
 ) -> xr.Dataset:
@@ -36,7 +38,7 @@ def sho_guess(
 
     Parameters
     ----------
-    spectra : complex values, lazily; a spectrum with a NaN, or of zeros, gives NaN
+    spectra : complex values, lazily; one with a NaN, or the same value everywhere, gives NaN
     along : spectroscopic dimension of frequencies; may be left out where there is only one
     iterations : how often the weights are improved
 
@@ -148,6 +150,10 @@ def _guess(spectra: Array, frequencies: Array, iterations: int) -> Array:
     """(5, rows): the FIELDS of spectra of shape (rows, n), complex128."""
     power = (np.abs(spectra) ** 2).sum(-1)
     valid = np.isfinite(power) & (power > 0)
+    mean = spectra[valid].mean(-1, keepdims=True)
+    spread = (np.abs(spectra[valid] - mean) ** 2).sum(-1)
+    varied = spread > _FLAT * power[valid]
+    valid[valid] = varied
     found = np.full((len(FIELDS), spectra.shape[0]), np.nan)
     if not valid.any():
         return found
@@ -167,9 +173,7 @@ def _guess(spectra: Array, frequencies: Array, iterations: int) -> Array:
     quality = resonance / np.maximum(np.abs(width[:, 0]), 1e-12)
     phase = np.angle(numerator[:, 0])
     residual = h - sho_response(f, amplitude, resonance, quality, phase)
-    spread = (np.abs(h - h.mean(-1, keepdims=True)) ** 2).sum(-1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r2 = 1 - (np.abs(residual) ** 2).sum(-1) / spread
+    r2 = 1 - (np.abs(residual) ** 2).sum(-1) / (spread[varied] / norm[:, 0] ** 2)
     found[:, valid] = amplitude * norm[:, 0], resonance * scale, quality, phase, r2
     return found
 

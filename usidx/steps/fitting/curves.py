@@ -22,7 +22,7 @@ from usidx.steps.fitting.ties import links_of
 
 
 @register
-@step("Curve_Fit", version="2", per_position=True)
+@step("Curve_Fit", version="3", per_position=True)
 def curve_fit(
     spectra: xr.DataArray,
     model: Any,

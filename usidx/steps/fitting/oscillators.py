@@ -17,7 +17,7 @@ _BEFORE = "Guess "
 
 
 @register
-@step("SHO_Fit", version="2", per_position=True)
+@step("SHO_Fit", version="3", per_position=True)
 def sho_fit(
     spectra: xr.DataArray,
     *,
