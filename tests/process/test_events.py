@@ -50,6 +50,34 @@ def test_a_short_run_shows_no_bar_on_a_terminal(
     assert "Slow" in capsys.readouterr().err
 
 
+def test_positions_that_were_done_before_are_not_counted_again(
+    source: xr.DataArray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = source.usid.process(copied)
+
+    def stop(event: BlockDone) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        process.run(memory="4 kB", workers=1, progress=False, on_block=stop)
+    (begun,) = process.existing()
+    before = begun.record.done
+    assert 0 < before < 40
+    done: list[int] = []
+    capsys.readouterr()
+    process.resume(
+        begun,
+        memory="99 kB",
+        workers=1,
+        progress=True,
+        on_block=lambda each: done.append(each.done),
+    )
+    # in HDF5 blocks are larger now, and the first has some that are marked
+    block = done[1] - done[0]
+    assert done == [end for end in (*range(block, 320, block), 320) if end > before]
+    assert "320/320" in capsys.readouterr().err
+
+
 def test_a_bar_of_a_resumed_run_begins_where_it_was(capsys: pytest.CaptureFixture[str]) -> None:
     with progress(True, "Resumed") as listen:
         listen(RunStarted("/g", 60, 100, 1, True))

@@ -49,7 +49,7 @@ def test_blocks_may_need_each_other(
         (smoothed, truth.rolling(Y=3, center=True, min_periods=1).mean()),
         (flipped, truth.copy(data=truth.values[::-1])),
     ):
-        result = source.usid.process(made).run(memory="66 kB", workers=workers, fresh=True)
+        result = source.usid.process(made).run(memory="99 kB", workers=workers, fresh=True)
         assert result.status == "complete"
         np.testing.assert_allclose(result.open(), expected, rtol=1e-4, atol=1e-6)
 

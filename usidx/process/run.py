@@ -325,7 +325,7 @@ class _Run:
         return sum(int(each.sum()) for each in marks), sum(each.size for each in marks)
 
     def report(self, unit: Unit, seconds: float, failed: int = 0) -> None:
-        self.done = min(self.total, self.done + unit.positions)
+        self.done = min(self.total, self.done + unit.missing)
         where, count = unit.where, unit.positions
         self.tell(BlockDone(unit.number, where, count, seconds, self.done, self.total, failed))
 

@@ -99,7 +99,8 @@ def progress(show: bool | None, label: str) -> Iterator[Listener]:
             if event.note:
                 bars[0].write(f"{label} {event.note}", file=sys.stderr)
         elif isinstance(event, BlockDone) and bars:
-            bars[0].update(event.positions)
+            # of a block in which some positions were done before, those count that were not
+            bars[0].update(event.done - bars[0].n)
 
     try:
         yield listen

@@ -100,12 +100,14 @@ class Unit:
     where : slices by the names of the position dimensions
     commits : one for each Main that still lacks the block
     keys : of the values for each commit, as outputs give them to blocks
+    missing : how many positions of them were not marked, summed over the Mains
     """
 
     number: int
     where: dict[str, slice]
     commits: tuple[Commit, ...]
     keys: tuple[Any, ...]
+    missing: int = 0
 
     @property
     def positions(self) -> int:
@@ -199,15 +201,17 @@ def _unit(
     writers: Mapping[str, BlockWriter],
     done: Mapping[str, Array],
 ) -> Unit:
-    commits, keys = [], []
+    commits, keys, missing = [], [], 0
     for output, block in zip(outputs, blocks, strict=True):
-        if done[output.name][block.key[: output.n_position]].all():
+        marks = done[output.name][block.key[: output.n_position]]
+        if marks.all():
             continue
+        missing += marks.size - int(np.count_nonzero(marks))
         commits.append(Commit(output.name, writers[output.name], block.key, output.n_position))
         keys.append(output.key(block))
     first = outputs[0]
     where = dict(zip(first.spec.position.dims, blocks[0].key[: first.n_position], strict=True))
-    return Unit(number, where, tuple(commits), tuple(keys))
+    return Unit(number, where, tuple(commits), tuple(keys), missing)
 
 
 def batches(units: Iterable[Unit], size: int = BATCH) -> Iterator[tuple[Unit, ...]]:
