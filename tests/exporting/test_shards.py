@@ -87,7 +87,7 @@ def test_shards_for_an_access(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, access: Any, shape: tuple[int, ...]
 ) -> None:
     """Files of many of the chunks that are right for it, each written once by one task."""
-    monkeypatch.setattr("usidx.exporting.sharding._SHARD_BYTES", 3 * 2**20)
+    monkeypatch.setattr("usidx.exporting.moving.sharding._SHARD_BYTES", 3 * 2**20)
     write, written = ChunkFiles.write, []
 
     def seen(self: ChunkFiles, index: tuple[int, ...], values: Any) -> None:

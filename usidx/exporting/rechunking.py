@@ -6,7 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import xarray as xr
@@ -20,7 +20,6 @@ from usidx.exporting.moving.rechunked import New, Target, new_store
 from usidx.exporting.moving.sources import Source, source_of
 from usidx.exporting.moving.storing import Progress, told
 from usidx.exporting.moving.threads import processors
-from usidx.exporting.sharding import NewSharded
 from usidx.model.dimension import Array
 from usidx.stores import disk
 from usidx.stores.compression import Compression
@@ -120,9 +119,7 @@ def rechunk_to_zarr(
             f"{', '.join(map(repr, known))}"
         )
     chosen: Compression = False if compression is None else compression
-    with new_store(path, overwrite, chosen, zarr_format=zarr_format) as made:
-        store: Any = made  # of Zarr, as its format says
-        new = NewSharded(made, store.store, store.compression) if shards else made
+    with new_store(path, overwrite, chosen, zarr_format=zarr_format, shards=shards) as new:
         _fill(new, parts_of(obj), access, _MEMORY, _threads_of(None), progress)
     return path
 

@@ -11,9 +11,9 @@ from usidx.exporting.moving.chunking import Chunks, cut, cut_in_shards
 from usidx.exporting.moving.others import add_others
 from usidx.exporting.moving.parts import Exportable, Part, Parts, parts_of
 from usidx.exporting.moving.resuming import fingerprint_of, remaining, untransferred
+from usidx.exporting.moving.sharding import shard_for
 from usidx.exporting.moving.storing import Progress, blocked, store
 from usidx.exporting.moving.straight import Transfer, transfers_of
-from usidx.exporting.sharding import shard_for
 from usidx.stores.remote.url import Url, located
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from usidx.exporting.moving.bands import Access, Grid, chunk_for, grid_of
 from usidx.exporting.moving.coordinates import put_beside
 from usidx.exporting.moving.others import Other, add_others
 from usidx.exporting.moving.parts import Part
+from usidx.exporting.moving.sharding import shard_for
 from usidx.model.dimension import Array
 from usidx.stores import disk
 from usidx.stores.compression import IN_HDF5, IN_ZARR, Compression, codec_of
@@ -83,10 +84,12 @@ def new_store(
     compression: Compression,
     *,
     zarr_format: Literal[2, 3] | None = None,
+    shards: bool = False,
 ) -> Iterator[New]:
     """A store to be filled in the `with` block; it takes its name at the end of it.
 
-    What kind it is, its name says, but where a format of Zarr is given.
+    What kind it is, its name says, but where a format of Zarr is given. With `shards` files of Zarr
+    hold several chunks each.
 
     Raises
     ------
@@ -100,7 +103,7 @@ def new_store(
         with zarr_draft.draft(
             path, group=None, overwrite=overwrite, zarr_format=zarr_format
         ) as store:
-            yield _NewZarr(store, path, folder, codec)
+            yield _NewZarr(store, path, folder, codec, shards)
     elif path.endswith((".h5", ".hdf5", ".hf5")):
         from usidx.stores.hdf5.writing import create as hdf5_create
 
@@ -119,6 +122,7 @@ class _NewZarr:
     path: str
     folder: str
     compression: Literal["lz4", "zstd"] | None
+    shards: bool
 
     def set_attrs(self, path: str, attrs: Mapping[str, Any]) -> None:
         self.store.set_attrs(path, attrs)
@@ -130,6 +134,9 @@ class _NewZarr:
         names = spec.dtype.names
         widths = [spec.dtype[name].itemsize for name in names or ()] or [spec.dtype.itemsize]
         chunk = chunk_for(access, spec, max(widths))
+        # those of partial results are written one by one
+        shards = self.shards and part.completed is None and part.failures is None
+        shard = shard_for(access, spec, chunk, max(widths)) if shards else None
         made = self.store.add_main(
             spec,
             chunk,
@@ -137,12 +144,14 @@ class _NewZarr:
             completed=part.completed,
             failures=part.failures,
             compression=self.compression,
+            shards=shard,
         )
+        file = shard or chunk
         n_position = len(spec.position.shape)
-        tall, wide = math.prod(chunk[:n_position]), math.prod(chunk[n_position:])
+        tall, wide = math.prod(file[:n_position]), math.prod(file[n_position:])
         grid = grid_of(spec.shape_2d, (tall, wide))
         return [
-            _ZarrTarget(grid, each.dtype, chunk_files(each), spec.shape, chunk, n_position)
+            _ZarrTarget(grid, each.dtype, chunk_files(each), spec.shape, file, n_position)
             for each in made
         ]
 
@@ -155,7 +164,7 @@ class _NewZarr:
 
 @dataclass(frozen=True)
 class _ZarrTarget:
-    """An array of a USID-Zarr store."""
+    """An array of a USID-Zarr store; where files hold several chunks, its chunks are the files."""
 
     grid: Grid
     dtype: np.dtype[Any]
