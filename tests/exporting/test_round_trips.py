@@ -6,6 +6,7 @@ import pathlib
 import tempfile
 from typing import Any
 
+import h5py
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -187,6 +188,20 @@ def test_what_dimensions_measure(tmp_path: pathlib.Path) -> None:
     found = [usidx.open(path, name) for name in ("First", "Second")]
     assert [each.X.attrs["long_name"] for each in found] == ["Stage", "Tip"]
     assert usidx.validate(path, values=True).ok
+
+
+def test_the_counters_of_points(samples: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """Rows that just count, as of sparse scans, are not counted by their values afterwards."""
+    file = samples / "h5usid" / "pyusid" / "11_sparse_DimType_INCOMPLETE.h5"
+    now: Any = usidx.open(file)
+    for number, export in enumerate(CHAIN):
+        path = export(now, tmp_path / str(number))
+        now = usidx.open(path)
+        if export is to_h5usid:
+            with h5py.File(path) as written, h5py.File(file) as original:
+                for name in ("Position_Indices", "Position_Values"):
+                    place = f"Measurement_000/Channel_000/{name}"
+                    np.testing.assert_array_equal(written[place], original[place])
 
 
 def test_results_and_lineage(tmp_path: pathlib.Path) -> None:

@@ -102,10 +102,10 @@ def _points_coordinates(layout: Points) -> dict[str, xr.Variable]:
     if layout.reason:
         found[layout.columns[0].name].attrs[REASON] = layout.reason
     for each in layout.columns:
-        if each.indices is None or np.array_equal(each.indices, rank(each.values)):
-            continue
-        if np.array_equal(each.indices, np.arange(layout.size)):
+        if each.indices is None or np.array_equal(each.indices, np.arange(layout.size)):
             found[each.name].attrs[INDICES] = "count"
+        elif np.array_equal(each.indices, rank(each.values)):
+            continue
         else:
             _add_index(found, each.name, layout.dims, each.indices, layout)
     return found
