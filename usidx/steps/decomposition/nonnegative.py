@@ -23,12 +23,13 @@ from usidx.steps.decomposition.matrix import (
 )
 from usidx.steps.spectra import check_whole
 
-_SWEEPS = 20  # over the components of one pass, which costs nothing beside the pass
+# Over the components of a block: in the end, and in passes that only improve components.
+_MOST_SWEEPS, _SWEEPS = 500, 20
 _Sums = tuple[Array, Array, Array]
 
 
 @register
-@step("NMF", version="1", holds=in_mixtures)
+@step("NMF", version="2", holds=in_mixtures)
 def nmf(data: xr.DataArray, *, n_components: int = 8, passes: int = 4, seed: int = 0) -> xr.Dataset:
     r"""Spectra as sums of components, of which neither spectra nor maps have values below 0.
 
@@ -79,7 +80,7 @@ def nmf(data: xr.DataArray, *, n_components: int = 8, passes: int = 4, seed: int
     matrix, dtype = matrix_of(data, n_components), floating(data.dtype)
     components = delayed(begun, pure=True)(matrix.sample(), n_components, seed)
     for _ in range(passes):
-        sums = matrix.over_blocks(sums_of, added, components)
+        sums = matrix.over_blocks(sums_of, added, components, _SWEEPS)
         components = delayed(improved, pure=True)(components, sums)
     last = matrix.over_blocks(sums_of, added, components)
     ordered = delayed(in_order, pure=True, nout=2)(components, last)
@@ -93,7 +94,7 @@ def begun(sample: Array, k: int, seed: int) -> Array:
     check_finite(sample)
     _check_sign(sample)
     model = learning("decomposition").NMF(
-        k, init="nndsvda", random_state=seed, max_iter=400, tol=1e-6
+        k, init="nndsvda", random_state=seed, max_iter=100, tol=1e-5
     )
     with warnings.catch_warnings():
         # the passes over all of the data go on from there
@@ -112,39 +113,51 @@ def loadings_of(values: Array, *, components: Array) -> Array:
     return found
 
 
-def best_loadings(overlaps: Array, gram: Array) -> Array:
+def best_loadings(overlaps: Array, gram: Array, sweeps: int = _MOST_SWEEPS) -> Array:
     """The L that is 0 or above of least :math:`|d - L V|^2`, row by row.
 
-    Coordinate descent over all rows at once, until nothing moves by more than a millionth.
+    Coordinate descent over all rows at once, and then over those that still move, until none does
+    by more than a millionth.
 
     Parameters
     ----------
     overlaps : ndarray, shape (n, k), :math:`d V^T`
     gram : ndarray, shape (k, k), :math:`V V^T`
+    sweeps : over the components, at most
     """
-    size = np.where(np.diag(gram) > 0, np.diag(gram), np.inf)
+    size = np.where(np.diag(gram) > 0, np.diag(gram), np.inf)[:, np.newaxis]
+    right = np.ascontiguousarray(overlaps.T)
     try:
-        found = np.maximum(np.linalg.solve(gram, overlaps.T).T, 0)
+        found = np.maximum(np.linalg.solve(gram, right), 0)
     except np.linalg.LinAlgError:  # two components are the same
-        found = np.zeros_like(overlaps)
-    for _ in range(500):
-        most = 0.0
-        for k in range(gram.shape[0]):
-            better = np.maximum(found[:, k] + (overlaps[:, k] - found @ gram[:, k]) / size[k], 0)
-            most = max(most, float(np.abs(better - found[:, k]).max(initial=0)))
-            found[:, k] = better
-        if most <= 1e-6 * float(found.max(initial=0)):
+        found = np.zeros_like(right)
+    least = 1e-6 * float(found.max(initial=0))
+    steps, ends = gram / size, right / size
+    rows, now = np.arange(right.shape[1]), found.copy()
+    for _ in range(sweeps):
+        before = now.copy()
+        for k, each in enumerate(now):
+            np.maximum(each + (ends[k] - steps[k] @ now), 0, out=each)
+        moved = (np.abs(now - before) > least).any(0)
+        count = np.count_nonzero(moved)
+        if 2 * count < moved.size:
+            found[:, rows] = now
+            rows, now, ends = rows[moved], now[:, moved], ends[:, moved]
+        if not count:
             break
-    return found
+    found[:, rows] = now
+    return np.asarray(found.T)
 
 
-def sums_of(values: Array, components: Array) -> _Sums:
+def sums_of(values: Array, components: Array, sweeps: int = _MOST_SWEEPS) -> _Sums:
     """What the best components depend on: L'L, L'd, and the sum of squares, of a block."""
     k, d = components.shape
     gram, overlaps, whole = np.zeros((k, k)), np.zeros((k, d)), np.zeros(())
+    alike = components @ components.T
     for part in pieces(values):
         rows = np.asarray(values[part], float)
-        loadings = loadings_of(rows, components=components)
+        _check_sign(rows)
+        loadings = best_loadings(rows @ components.T, alike, sweeps)
         gram += loadings.T @ loadings
         overlaps += loadings.T @ rows
         whole += np.vdot(rows, rows)
