@@ -87,7 +87,7 @@ def test_a_filter_of_frames_does_so_by_itself(grow):
 def test_what_mixes_rows_is_computed_anew(grow):
     options = {"sigma": {"Y": 1.0}}
     grow(4).usid.process(usidx.steps.gaussian_filter, **options).run()
-    result = grow(6).usid.process(usidx.steps.gaussian_filter, **options).run(memory="10 kB")
+    result = grow(6).usid.process(usidx.steps.gaussian_filter, **options).run(memory="30 kB")
 
     assert ATTRIBUTE not in result.record.attrs
 

@@ -245,7 +245,7 @@ def test_what_blocks_share_fails_for_those_that_need_it(
         light = xr.apply_ufunc(kernel, spectra, dask="parallelized", output_dtypes=[spectra.dtype])
         return light + light.roll(Y=1)
 
-    result = one.usid.process(shifted).run(on_error="mark", **SMALL)
+    result = one.usid.process(shifted).run(on_error="mark", memory="45 kB", workers=1)
     lost = {each.where["Y"] for each in result.failed}
     assert lost == {2, 3, 4, 5}  # the block that fails, and the one that needs its last row
     kept = [y for y in range(16) if y not in lost]
