@@ -37,6 +37,21 @@ def test_a_step_runs_once(call: Any, scan: pathlib.Path) -> None:
     assert fresh["group"].endswith("Peak_Response_001")
 
 
+def test_what_is_completed_was_computed(call: Any, scan: pathlib.Path) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    process = usidx.open(scan, "Raw_Data").usid.process(usidx.steps.peak_response)
+    with pytest.raises(KeyboardInterrupt):
+        process.run(memory="20 kB", workers=1, on_block=stop)
+    (left,) = process.existing()
+    assert left.status == "partial"
+    done = json.loads(call("run", scan, "Raw_Data", "peak_response", "--json").stdout)
+    assert (done["group"], done["computed"], done["status"]) == (left.path, True, "complete")
+    again = json.loads(call("run", scan, "Raw_Data", "peak_response", "--json").stdout)
+    assert (again["group"], again["computed"]) == (left.path, False)
+
+
 def test_results_go_where_they_are_sent(call: Any, scan: pathlib.Path) -> None:
     before = scan.read_bytes()
     result = call(

@@ -157,8 +157,7 @@ def ran(
     """
     into, fresh = target.into, target.fresh
     start = time.perf_counter()
-    before = () if fresh else process.existing(into=into)
-    known = {each.path for each in process.existing(into=into)}
+    known = {each.path: each.status for each in process.existing(into=into)}
 
     def partial() -> ResultGroup | None:
         there = process.existing(into=into)
@@ -168,9 +167,8 @@ def ran(
 
     with going_on(partial, target.where, step if ":" in step else None, again):
         result = process.run(into=into, fresh=fresh, compression=target.compression, **options)
-    reused = not target.where.retry_failed and any(
-        each.path == result.path and each.status == "complete" for each in before
-    )
+    there = not fresh and known.get(result.path) == "complete"
+    reused = there and not target.where.retry_failed
     return Ran(result, not reused, time.perf_counter() - start, result.record.failed)
 
 
