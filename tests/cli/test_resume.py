@@ -160,7 +160,8 @@ def test_what_slurm_needs_is_said(
     (tmp_path / "jobs.yaml").write_text("cores: 1\nmemory: 1GB\n")
     import sys
 
-    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    for name in ("dask_jobqueue", "dask_jobqueue.slurm"):  # whoever imported them before
+        monkeypatch.setitem(sys.modules, name, None)
     told = call("run", scan, "Raw_Data", "mean", "--slurm", "jobs.yaml")
     assert told.exit_code == 1
     assert "pip install 'usidx[slurm]'" in told.stderr
