@@ -86,6 +86,26 @@ def test_blocks_get_what_is_left_beside_what_they_share(
     np.testing.assert_allclose(values, np.fft.fft2(truth, axes=(0, 1)), rtol=1e-4, atol=1e-3)
 
 
+@step("Power", version="1")
+def power(spectra: xr.DataArray) -> xr.DataArray:
+    """Of maps by the dozen, which take four times their memory and more while they are made."""
+    maps = spectra.chunk({"Y": -1, "X": -1, "Frequency": 16})
+    values = maps.data.map_blocks(np.fft.fft2, axes=(0, 1), dtype=complex)
+    return maps.copy(data=(abs(values) ** 2).astype("f4"))
+
+
+def test_making_what_is_shared_is_counted_too(source: xr.DataArray, truth: xr.DataArray) -> None:
+    process = source.usid.process(power)
+    # two halves of the maps at once: as complex numbers, as real ones twice, and a copy
+    making = 2 * truth.size // 2 * (16 + 8 + 8 + 4 + 16)
+    assert 2 * shared_by(process._replan(memory=making // 5, workers=2)).making == making
+    with pytest.raises(PlanError, match="stay in memory"):
+        process.run(memory=making // 2, workers=2)
+    found = process.run(memory=2 * making, workers=2).open()
+    wanted = abs(np.fft.fft2(truth, axes=(0, 1))) ** 2
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3)
+
+
 def test_what_a_step_says_it_holds_is_counted(source: xr.DataArray, path: str) -> None:
     alone = source.usid.process(sampled, samples=0).estimate(memory=30_000, workers=2)
     process = source.usid.process(sampled, samples=2000)

@@ -118,7 +118,8 @@ def shared_by(plan: Plan) -> Shared:
         scattered = scattered or _is_scattered(output, one, own)
         # what is joined of others is there once, whoever made those
         computed = [key for key in one.keys() & other.keys() if len(one[key].dependencies) == 1]
-        piece = max((sizes[key] for key in computed), default=0)
+        within = {each for key in computed if sizes[key] for each in one[key].dependencies}
+        piece = max((sizes[key] for key in computed if key not in within), default=0)
         making = max((_made_of(key, one, sizes) for key in computed), default=0)
         found.append(Shared(0, piece, making, any(map(reads_anything, own.values()))))
     return Shared(
