@@ -23,10 +23,8 @@ from usidx.model.dimension import Array
 Write = Callable[[Any, Box, Array], None]
 
 # Bytes that are read in a row from a file that is opened once, and at most at a time.
-_IN_A_ROW = 32 * 2**20
+_IN_A_ROW = 128 * 2**20
 _LARGEST = 64 * 2**20
-# No row is more than one of so many parts of what is left, unless it is a single box.
-_AT_LAST = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +47,14 @@ class Transfer:
         """Bytes of the largest box."""
         return max(map(self._nbytes, self.boxes), default=0)
 
-    def rows(self) -> Iterator[tuple[Box, ...]]:
-        """The boxes, so many together as are read in a row; fewer towards the end.
+    def rows(self, workers: int) -> Iterator[tuple[Box, ...]]:
+        """The boxes, so many together as one thread reads in a row; fewer towards the end.
 
-        So that threads end at about the same time.
+        So that all threads end at about the same time.
         """
         start, most = 0, max(1, _IN_A_ROW // max(1, self.most))
         while left := len(self.boxes) - start:
-            step = min(most, max(1, left // _AT_LAST))
+            step = min(most, max(1, left // (2 * workers)))
             yield self.boxes[start : start + step]
             start += step
 
@@ -131,7 +129,8 @@ def carry_out(transfers: Iterable[Transfer], write: Write) -> None:
         for box, values in zip(boxes, transfer.source.each(boxes, memory), strict=True):
             write(transfer.target, box, values)
 
-    each(_workers(), move, ((one, boxes) for one in transfers for boxes in one.rows()))
+    workers = _workers()
+    each(workers, move, ((one, boxes) for one in transfers for boxes in one.rows(workers)))
 
 
 def _workers() -> int:
