@@ -85,20 +85,20 @@ def to_zarr(
     InvalidMainError, OptionError : for values or attributes that Zarr cannot hold
     """
     path = os.fspath(located(path, storage_options))
-    if zarr_format not in (None, 2, 3):
-        raise OptionError(f"zarr_format={zarr_format!r} is neither 2 nor 3")
-    if zarr_format == 2 and shards is not None:
-        raise OptionError(
-            "Zarr v2 has no shards: take shards away, or write zarr_format=3, which has them"
-        )
+    _check_together(
+        path,
+        group=group,
+        overwrite=overwrite,
+        extend=extend,
+        resume=resume,
+        chunks=chunks,
+        shards=shards,
+        access=access,
+        zarr_format=zarr_format,
+    )
     if isinstance(path, Url):
         from usidx.exporting.uploading import upload
 
-        if extend or resume or access is not None or shards is not None:
-            raise OptionError(
-                f"extend={extend}, resume={resume}, access={access!r}, shards={shards!r}: a store "
-                "behind a URL is written whole, at once, in chunks that are said"
-            )
         return upload(
             obj,
             path,
@@ -112,20 +112,11 @@ def to_zarr(
     if extend:
         from usidx.exporting.extending import extend_zarr, is_there
 
-        if shards is not None or access is not None:
-            raise OptionError("a store that is extended keeps its chunks; take away shards, access")
-        if overwrite or group is not None:
-            raise OptionError("a store is extended, or written anew (overwrite, group), not both")
         if is_there(path):
             return extend_zarr(obj, path, progress=progress, zarr_format=zarr_format)
     if access is not None:
         from usidx.exporting.rechunking import rechunk_to_zarr
 
-        if chunks is not None or shards not in (None, True) or resume or group is not None:
-            raise OptionError(
-                "access says the chunks (and with shards=True the shards) of a whole store that is "
-                "written in one go; take chunks, sizes of shards, resume and group away"
-            )
         return rechunk_to_zarr(
             obj,
             access,
@@ -148,6 +139,47 @@ def to_zarr(
         zarr_format=zarr_format,
         progress=progress,
     )
+
+
+def _check_together(
+    path: str,
+    *,
+    group: str | None,
+    overwrite: bool,
+    extend: bool,
+    resume: bool | str,
+    chunks: Chunks,
+    shards: Shards,
+    access: Literal["spectra", "maps", "both"] | None,
+    zarr_format: Literal[2, 3] | None,
+) -> None:
+    """Nothing, where options of `to_zarr` go together.
+
+    Raises
+    ------
+    OptionError : naming those that do not
+    """
+    if zarr_format not in (None, 2, 3):
+        raise OptionError(f"zarr_format={zarr_format!r} is neither 2 nor 3")
+    if zarr_format == 2 and shards is not None:
+        raise OptionError(
+            "Zarr v2 has no shards: take shards away, or write zarr_format=3, which has them"
+        )
+    if isinstance(path, Url) and (extend or resume or access is not None or shards is not None):
+        raise OptionError(
+            f"extend={extend}, resume={resume}, access={access!r}, shards={shards!r}: a store "
+            "behind a URL is written whole, at once, in chunks that are said"
+        )
+    if extend and (shards is not None or access is not None):
+        raise OptionError("a store that is extended keeps its chunks; take away shards, access")
+    if extend and (overwrite or group is not None):
+        raise OptionError("a store is extended, or written anew (overwrite, group), not both")
+    in_parts = chunks is not None or shards not in (None, True) or resume or group is not None
+    if access is not None and in_parts:
+        raise OptionError(
+            "access says the chunks (and with shards=True the shards) of a whole store that is "
+            "written in one go; take chunks, sizes of shards, resume and group away"
+        )
 
 
 def _written(
