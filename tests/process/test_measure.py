@@ -14,7 +14,7 @@ import usidx
 from usidx.errors import PlanError, StepError
 from usidx.model import pieces
 from usidx.process.planning.budget import memory_of
-from usidx.process.running import estimate, measure, streaming
+from usidx.process.running import estimate, helping, measure
 from usidx.step import step
 from usidx.steps import fft_filter, mean
 from usidx.testing import make_main
@@ -37,7 +37,7 @@ def parts(spectra: xr.DataArray) -> xr.Dataset:
 @pytest.fixture
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pieces, "PIECE", 1024)
-    monkeypatch.setattr(streaming, "GATHERED", 1024)
+    monkeypatch.setattr(helping, "GATHERED", 1024)
     monkeypatch.setattr(estimate, "GATHERED", 1024)
     monkeypatch.setattr(estimate, "AROUND", 100)
     monkeypatch.setattr(estimate, "AROUND_ZARR", 1000)

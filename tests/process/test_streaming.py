@@ -16,7 +16,7 @@ from usidx.model import pieces
 from usidx.model.pieces import piece_shape
 from usidx.process.planning.bind import bind
 from usidx.process.running.streaming import Stream, stream_of
-from usidx.steps import fft_filter, mean, peak_response, sho_guess
+from usidx.steps import fft_filter, mean, peak_response, sho_fit, sho_guess
 from usidx.testing import make_main
 
 MAIN = "Measurement_000/Channel_000/Raw_Data"
@@ -49,6 +49,18 @@ def test_several_outputs_and_complex_values_are_streamed(tmp_path: pathlib.Path)
     assert len(found) == len(expected) == 5
     for name, values in zip(expected, found.values(), strict=True):
         np.testing.assert_allclose(values, expected[name], rtol=1e-4)
+
+
+def test_fits_are_streamed_whose_functions_have_several_results(tmp_path: pathlib.Path) -> None:
+    main = make_main((7, 11, 24), dtype="complex64")
+    source = usidx.open(usidx.to_h5usid(main, tmp_path / "scan.h5"), "Raw_Data")
+    process = source.usid.process(sho_fit)
+    assert stream_of(process.plan) is not None
+    found, expected = process.run().open()["Fit"], sho_fit(main)
+    assert len(found.data_vars) == 5
+    for name, values in found.data_vars.items():
+        field = str(name).partition(" [")[0]
+        np.testing.assert_allclose(values, expected[field], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(13, 17, 8), (1, 1, 8), (300, 8), (3, 5, 7, 4)])

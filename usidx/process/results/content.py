@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 from usidx.arrays.origin import Origin
 from usidx.errors import PlanError, SourceChangedError
 from usidx.model.blocks import block_shape, blocks_of
+from usidx.model.dimension import Array
 from usidx.model.layout import Layout
 from usidx.process.planning.plan import Plan
 from usidx.readers import store_behind
@@ -32,6 +33,8 @@ _PIECES_OF_CHUNKS = 16
 ATTRIBUTE = "usid_content"
 
 log = logging.getLogger("usidx")
+
+Key = tuple[slice, ...]
 
 
 def content_of(plan: Plan) -> dict[str, str]:
@@ -117,13 +120,42 @@ def digest_of(origin: Origin, first: Layout | None = None) -> str:
         )
     if first is not None:
         stored = replace(stored, spec=replace(stored.spec, position=first))
+    return f"{'all' if stored.spec.nbytes <= WHOLE else 'some'}:{_sum_of(stored)}"
+
+
+def _sum_of(stored: StoredMain) -> str:
+    """Of the values in a file that is opened once, where that is possible."""
+    array: Any = stored.array
+    reading: Any = getattr(array, "reading", lambda: None)()
+    if reading is None:
+        return _summed(array.__getitem__, stored)
+
+    def read(key: Key) -> Array:
+        shape = tuple([part.stop - part.start for part in key])
+        found: Array = reading.read(key, np.empty(shape, array.dtype))
+        return found
+
+    with reading:
+        try:
+            found = _summed(read, stored)
+        except Exception:
+            if reading.holds():
+                raise
+        else:
+            if reading.holds():
+                return found
+    # the file changed meanwhile: each part with a look at it
+    return _summed(array.__getitem__, stored)
+
+
+def _summed(read: Callable[[Key], Array], stored: StoredMain) -> str:
     digest = hashlib.sha256()
     for key in _keys(stored):
-        digest.update(np.ascontiguousarray(stored.array[key]).view(np.uint8).reshape(-1).data)
-    return f"{'all' if stored.spec.nbytes <= WHOLE else 'some'}:{digest.hexdigest()}"
+        digest.update(np.ascontiguousarray(read(key)).view(np.uint8).reshape(-1).data)
+    return digest.hexdigest()
 
 
-def _keys(stored: StoredMain) -> Iterator[tuple[slice, ...]]:
+def _keys(stored: StoredMain) -> Iterator[Key]:
     spec = stored.spec
     n_position, itemsize = len(spec.position.shape), spec.dtype.itemsize
     anywhere = bool(getattr(stored.array, "reads_anywhere", False))

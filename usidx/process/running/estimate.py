@@ -17,8 +17,9 @@ import xarray as xr
 from usidx.process.planning.budget import memory_of
 from usidx.process.planning.held import told_by
 from usidx.process.planning.plan import Plan
+from usidx.process.running.helping import GATHERED
 from usidx.process.running.measure import seconds_of
-from usidx.process.running.streaming import GATHERED, Stream, stream_of
+from usidx.process.running.streaming import Stream, stream_of
 from usidx.process.running.work import MANY_TASKS, count_units
 
 # What a thread takes besides the values: its stack, its allocator's memory, plans of transforms.
@@ -129,17 +130,20 @@ def estimate_of(
     marks = sum(each.spec.position.size for each in plan.outputs)
     stream = stream_of(plan)
     whole = memory_of(plan.cost) + (AROUND_ZARR if _in_chunks(folder) else 0)
+    each, helpers = whole, 0
+    if stream is not None and (in_pieces := _of_pieces(plan, stream, folder)) < whole:
+        each, helpers = in_pieces, _of_helpers(plan, stream, workers - blocks)
     return Estimate(
         outputs=outputs,
         blocks=blocks,
-        block_memory=whole if stream is None else min(whole, _of_pieces(plan, stream, folder)),
+        block_memory=each,
         # a few blocks for which much of the source is reduced are computed by all threads
         in_flight=workers if stream is None and _reduces(plan) else min(workers, blocks),
         disk=sum(each.nbytes for each in outputs) + marks,
         disk_free=_free(folder),
         streamed=stream is not None,
         timed=functools.partial(seconds_of, plan, threads or workers, folder),
-        kept=told_by(plan),
+        kept=told_by(plan) + helpers,
     )
 
 
@@ -153,12 +157,7 @@ def _reduces(plan: Plan) -> bool:
 
 def _of_pieces(plan: Plan, stream: Stream, folder: str | None) -> int:
     """Bytes that computing a block takes which is read, computed and written piece by piece."""
-    output = plan.outputs[0]
-    n = output.n_position
-    block, piece = math.prod(output.block[:n]), math.prod(stream.piece)
-    source = stream.array.dtype.itemsize * math.prod(stream.array.shape[n:])
-    results = [each.spec.spectroscopic.size * each.spec.dtype.itemsize for each in plan.outputs]
-    pieces = memory_of(piece * (source + sum(results)))
+    block, source, results = _of_positions(plan, stream)
     # storage chunks that are larger than pieces are decoded once, for all of them
     whole = 2 * block * source if stream.read_whole else 0
     if _in_chunks(folder):
@@ -166,7 +165,30 @@ def _of_pieces(plan: Plan, stream: Stream, folder: str | None) -> int:
         gathered = 2 * block * sum(results) + AROUND_ZARR
     else:
         gathered = sum(block * each for each in results if block * each <= GATHERED)
-    return pieces + whole + gathered + AROUND
+    return _of_piece(plan, stream) + whole + gathered + AROUND
+
+
+def _of_helpers(plan: Plan, stream: Stream, most: int) -> int:
+    """Bytes that threads take, `most` of them, that take part in blocks of others."""
+    block = plan.outputs[0].block[: len(stream.piece)]
+    cut = zip(block, stream.piece, strict=True)
+    more = count_units(plan) * (math.prod(-(-size // part) for size, part in cut) - 1)
+    return max(0, min(most, more)) * (_of_piece(plan, stream) + AROUND)
+
+
+def _of_piece(plan: Plan, stream: Stream) -> int:
+    """Bytes that computing one piece takes."""
+    _, source, results = _of_positions(plan, stream)
+    return memory_of(math.prod(stream.piece) * (source + sum(results)))
+
+
+def _of_positions(plan: Plan, stream: Stream) -> tuple[int, int, list[int]]:
+    """(positions in a block, bytes of one in the source, and in each result)."""
+    output = plan.outputs[0]
+    n = output.n_position
+    source = stream.array.dtype.itemsize * math.prod(stream.array.shape[n:])
+    results = [each.spec.spectroscopic.size * each.spec.dtype.itemsize for each in plan.outputs]
+    return math.prod(output.block[:n]), source, results
 
 
 def _in_chunks(folder: str | None) -> bool:

@@ -37,11 +37,15 @@ class Chunks:
     def graph(self, place: tuple[int, ...]) -> Graph:
         """The tasks of one chunk of all results, and no others."""
         from dask._task_spec import convert_legacy_graph
+        from dask.optimization import cull
 
         found: Graph = {}
-        for each in self.results:
-            found.update(each.dask.cull({self.key(each, place)}).to_dict())
-        return dict(convert_legacy_graph(found))
+        keys = [self.key(each, place) for each in self.results]
+        for each, key in zip(self.results, keys, strict=True):
+            found.update(each.dask.cull({key}).to_dict())
+        # dask keeps layers of functions with several results whole
+        needed, _ = cull(convert_legacy_graph(found), keys)
+        return dict(needed)
 
 
 def program_of(chunks: Chunks) -> Routine | None:

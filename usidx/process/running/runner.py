@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from usidx.errors import OptionError
@@ -13,6 +13,7 @@ from usidx.process.planning.plan import Plan
 from usidx.process.running.common import Common, common_of
 from usidx.process.running.failures import Ended
 from usidx.process.running.heap import keep_memory
+from usidx.process.running.helping import Doing, help_with
 from usidx.process.running.mending import Mending, UnitFailedError, guarded
 from usidx.process.running.rereading import read_anew
 from usidx.process.running.search import Locate, Search, Tried
@@ -186,17 +187,28 @@ class Threads:
                 report(pair[0], _attempt(*pair))
             return
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="usidx")
-        running: dict[Future[Ended], Unit] = {}
+        running: dict[Future[Ended], tuple[Unit, Doing | None]] = {}
+        helpers: set[Future[None]] = set()
         try:
             while True:
                 # one more than there are threads, so that none waits for its next block
                 while len(running) <= self.workers and (pair := next(works, None)) is not None:
-                    running[pool.submit(_attempt, *pair)] = pair[0]
+                    work, doing = _shared(pair[1])
+                    running[pool.submit(_attempt, pair[0], work)] = pair[0], doing
                 if not running:
                     return
+                under_way = [doing for _, doing in running.values() if doing is not None]
+                helpers = {each for each in helpers if not each.done()}
+                idle = self.workers - len(running) - len(helpers) if under_way else 0
+                for number in range(idle):
+                    first = number % len(under_way)
+                    helpers.add(pool.submit(help_with, under_way[first:] + under_way[:first]))
                 for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    report(running.pop(done), done.result())
+                    report(running.pop(done)[0], done.result())
         finally:
+            for _, doing in running.values():
+                if doing is not None:
+                    doing.call_off()
             # What is half done is brought to its end, so that nothing writes after the claim is
             # let go.
             pool.shutdown(wait=True, cancel_futures=True)
@@ -228,7 +240,18 @@ class Threads:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _attempt(unit: Unit, work: AnyWork) -> Ended:
+def _shared(work: AnyWork) -> tuple[AnyWork | Doing, Doing | None]:
+    """(what is called, what other threads may take part in): of a block in pieces."""
+    if isinstance(work, StreamedWork):
+        doing = work.shared()
+        return doing, doing
+    if isinstance(work, Tried) and isinstance(work.work, StreamedWork):
+        doing = work.work.shared()
+        return replace(work, work=doing), doing
+    return work, None
+
+
+def _attempt(unit: Unit, work: AnyWork | Doing) -> Ended:
     try:
         return work()
     except Exception as error:

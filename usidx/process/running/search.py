@@ -16,6 +16,7 @@ import xarray as xr
 from usidx.model.dimension import Array
 from usidx.process.planning.outputs import Draft, drafts_of
 from usidx.process.running.failures import Outcome, Raised, blank, is_failure, reason_of
+from usidx.process.running.helping import Doing
 from usidx.process.running.program import Chunks, program_of
 from usidx.process.running.routine import Routine
 from usidx.process.running.streaming import StreamedWork
@@ -238,7 +239,7 @@ class Tried:
     work : of a block
     """
 
-    work: Work | StreamedWork
+    work: Work | StreamedWork | Doing
 
     @property
     def commits(self) -> tuple[Commit, ...]:

@@ -6,27 +6,22 @@ one before. Fresh memory for whole blocks costs more than reading and writing th
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import math
-import threading
-import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
 from usidx.arrays.lazy import stored_of, to_dask
 from usidx.arrays.views import Readable
-from usidx.model.blocks import Block
-from usidx.model.dimension import Array
-from usidx.model.pieces import cut_in, piece_shape, within
+from usidx.model.pieces import piece_shape
 from usidx.process.planning.identity import Labelled
 from usidx.process.planning.outputs import drafts_of
+from usidx.process.running.helping import Doing
 from usidx.process.running.program import Chunks, program_of
 from usidx.process.running.routine import Routine
 from usidx.process.running.work import Commit, Unit
@@ -34,15 +29,9 @@ from usidx.process.running.work import Commit, Unit
 if TYPE_CHECKING:
     from usidx.process.planning.plan import Plan
 
-# Results of a block that are no larger are written at once.
-GATHERED = 2**20
-_memory = threading.local()
 _streams: weakref.WeakKeyDictionary[Plan, Stream | None] = weakref.WeakKeyDictionary()
 
 log = logging.getLogger("usidx")
-
-Put = Callable[[tuple[slice, ...], tuple[int, ...], Array], None]
-Read = Callable[[tuple[slice, ...], Array], Array]
 
 
 @dataclass(frozen=True)
@@ -84,97 +73,18 @@ class StreamedWork:
 
     def __call__(self, shared: Mapping[Any, Any] | None = None) -> float:
         """Seconds that it took."""
-        started = time.perf_counter()
         stream = self.stream if shared is None or "stream" not in shared else shared["stream"]
         assert stream is not None
-        reading = getattr(stream.array, "reading", lambda: None)()
-        if reading is None or not self._done_by(stream, reading):
-            self._compute(stream, None)
-        for commit in self.commits:
-            commit.mark()
-        return time.perf_counter() - started
+        return Doing(stream, self.commits)()
 
-    def _done_by(self, stream: Stream, reading: Any) -> bool:
-        """Whether all was computed from values that were still in their place afterwards."""
-        with reading:
-            try:
-                self._compute(stream, reading.read)
-            except Exception:
-                if reading.holds():
-                    raise
-                return False
-            return bool(reading.holds())
-
-    def _compute(self, stream: Stream, read: Read | None) -> None:
-        """Compute and write all pieces of the block."""
-        where = self.commits[0].key[: len(stream.piece)]
-        with contextlib.ExitStack() as stack:
-            puts = {each.name: stack.enter_context(pieces_of(each)) for each in self.commits}
-            for key, shape, values in _pieces(stream, where, read):
-                results = stream.programs[shape](values)
-                for name, result in zip(stream.names, results, strict=True):
-                    if name in puts:
-                        puts[name](key, shape, result)
+    def shared(self) -> Doing:
+        """The same for threads of this process, which may help each other."""
+        assert self.stream is not None
+        return Doing(self.stream, self.commits)
 
     def without_stream(self) -> StreamedWork:
         """The same for a machine that has the stream already."""
         return replace(self, stream=None)
-
-
-def _pieces(
-    stream: Stream, where: tuple[slice, ...], read: Read | None
-) -> Iterator[tuple[tuple[slice, ...], tuple[int, ...], Array]]:
-    """(slices of the positions, their shape, their values) of each piece; valid until the next."""
-    rest = stream.array.shape[len(where) :]
-    everything = tuple(slice(0, size) for size in rest)
-    whole = stream.array[where + everything] if stream.read_whole else None
-    read = read or getattr(stream.array, "read", None)
-    rooms: dict[tuple[int, ...], Array] = {}
-    for key in cut_in(where, stream.piece):
-        shape = tuple([part.stop - part.start for part in key])
-        if whole is not None:
-            yield key, shape, whole[within(key, where)]
-        elif read is None:
-            yield key, shape, np.asarray(stream.array[key + everything])
-        else:
-            if shape not in rooms:
-                rooms[shape] = _room(shape + rest, stream.array.dtype)
-            yield key, shape, read(key + everything, rooms[shape])
-
-
-def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Memory that this thread reads into each time; what was in it is lost."""
-    nbytes = math.prod(shape) * dtype.itemsize
-    memory: Array | None = getattr(_memory, "piece", None)
-    if memory is None or memory.nbytes < nbytes:
-        memory = _memory.piece = np.empty(nbytes, np.uint8)
-    room: Array = memory[:nbytes].view(dtype).reshape(shape)
-    return room
-
-
-@contextlib.contextmanager
-def pieces_of(commit: Commit) -> Iterator[Put]:
-    """A function that takes the pieces of a block, and has them written when the context ends."""
-    rest = commit.key[commit.n_marks :]
-    expected = Block(rest).shape
-    pieces = getattr(commit.writer, "pieces", None)
-    nbytes = math.prod(Block(commit.key).shape) * np.dtype(commit.writer.dtype).itemsize
-    if pieces is not None and nbytes > GATHERED:
-        with pieces() as write:
-
-            def put(key: tuple[slice, ...], shape: tuple[int, ...], values: Array) -> None:
-                write(key + rest, commit.checked(values, shape + expected))
-
-            yield put
-        return
-    # A store that takes whole blocks only, or a block that is no more than a piece.
-    block = np.empty(Block(commit.key).shape, commit.writer.dtype)
-
-    def gather(key: tuple[slice, ...], shape: tuple[int, ...], values: Array) -> None:
-        block[within(key, commit.key)] = commit.checked(values, shape + expected)
-
-    yield gather
-    commit.writer.write(commit.key, block)
 
 
 def stream_of(plan: Plan) -> Stream | None:
