@@ -30,6 +30,7 @@ from usidx.process.planning.inputs import Given, call, given
 from usidx.process.planning.neighbours import needs_of
 from usidx.process.planning.outputs import Draft, drafts_of
 from usidx.process.planning.plan import Output, Plan
+from usidx.process.planning.surroundings import surrounded
 from usidx.step import Step
 
 # How often blocks are cut anew after a look at what they need of their neighbours.
@@ -166,6 +167,8 @@ def _settled(make: Callable[[Positions], Plan], memory: int | None, workers: int
     for _ in range(_ROUNDS):
         plan = make(sizes)
         needs = needs_of(plan)
+        if needs.near is not None:
+            plan = surrounded(plan, needs.near)
         largest = largest_of(plan, needs.reach)
         found.append((replace(plan, cost=largest.nbytes, apart=needs.apart), largest))
         known = min(sizes.values(), default=None)

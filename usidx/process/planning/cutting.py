@@ -24,6 +24,9 @@ from usidx.process.planning.identity import Labelled, Source, opened_in
 from usidx.process.planning.outputs import Draft
 
 Sizes = tuple[tuple[int, ...], ...]
+# Small chunks to each side of a block. dask joins one that is smaller than its reach with those
+# beside it, and moves what is padded by a part of one.
+_SMALL = 3
 
 
 @dataclass(frozen=True)
@@ -49,38 +52,61 @@ class Cut:
         return math.prod(len(each) for each in self.sizes)
 
 
-def cut_at(shape: Sequence[int], block: Sequence[int], places: Iterable[Sequence[int]]) -> Cut:
+def cut_at(
+    shape: Sequence[int],
+    block: Sequence[int],
+    places: Iterable[Sequence[int]],
+    around: int = 0,
+) -> Cut:
     """The Cut of axes of `shape` that has the blocks at some places.
 
     Parameters
     ----------
     block : shape of the blocks
     places : numbers of a block along each axis
+    around : what lies beside a block, across the ends of an axis too, is in chunks of about this
+        size, and not in one that is much larger
 
     Examples
     --------
     >>> cut_at((1000,), (10,), [(7,), (8,)]).sizes
     ((70, 10, 10, 910),)
+    >>> cut_at((1000,), (10,), [(7,), (8,)], around=4).sizes
+    ((58, 4, 4, 4, 10, 10, 4, 4, 4, 898),)
     """
     wanted = list(zip(*places, strict=True))
     sizes: list[tuple[int, ...]] = []
     numbers: list[dict[int, int]] = []
     for size, step, along in zip(shape, block, wanted, strict=True):
+        ordered = sorted(set(along))
+        first, last = ordered[0] * step, min((ordered[-1] + 1) * step, size)
         found: list[int] = []
         at: dict[int, int] = {}
         end = 0
-        for number in sorted(set(along)):
+        # those at one end may be neighbours of those at the other
+        before = around if last + around > size else 0
+        for number in ordered:
             start = number * step
-            if start > end:
-                found.append(start - end)
+            found += _between(start - end, before, around)
             at[number] = len(found)
             end = min(start + step, size)
             found.append(end - start)
-        if end < size:
-            found.append(size - end)
+            before = around
+        found += _between(size - end, around, around if first < around else 0)
         sizes.append(tuple(found))
         numbers.append(at)
     return Cut(tuple(sizes), tuple(numbers))
+
+
+def _between(size: int, before: int, after: int) -> list[int]:
+    """Sizes of the chunks of what lies between blocks: small ones at its ends, one for the rest."""
+    most = max(before, after)
+    rest = size - _SMALL * (before + after)
+    if rest > most:
+        ends = [before] * _SMALL, [after] * _SMALL
+        return [each for each in (*ends[0], rest, *ends[1]) if each]
+    count = max(1, size // most) if most else 1
+    return [size // count + (part < size % count) for part in range(count)] if size else []
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +118,8 @@ class Remaking:
     made : what the step makes of a source
     labelled, source : what it is run on, as an array and as a record
     position, run : the side along which it is cut, and the shape of the runs that blocks are
+    around : positions along each axis on both sides of a block that are cut from what lies between
+    most : positions that a block may need, its own included, where any are cut so
     """
 
     made: Callable[[Labelled], tuple[Draft, ...]]
@@ -99,6 +127,8 @@ class Remaking:
     source: Source
     position: Layout
     run: tuple[int, ...]
+    around: int = 0
+    most: int = 0
 
     def __call__(
         self, cut: Cut, runs: Iterable[tuple[int, int]]

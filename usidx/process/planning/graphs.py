@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import xarray as xr
 
 from usidx.errors import PlanError
@@ -15,6 +16,8 @@ from usidx.model.blocks import MOST_BLOCKS, row_range
 from usidx.process.planning.cutting import Cut, Remaking, cut_at
 from usidx.process.planning.outputs import Draft
 from usidx.process.planning.plan import Output, Plan
+from usidx.process.planning.reading import Graph as Graph
+from usidx.process.planning.reading import is_read, read_by
 
 if TYPE_CHECKING:
     import dask.array
@@ -23,9 +26,10 @@ if TYPE_CHECKING:
     from usidx.process.planning.identity import Labelled
     from usidx.process.running.work import Unit
 
-Graph = dict[Any, Any]
 # Chunks that are described for a handful of blocks.
 _MOST_CHUNKS = 8192
+# Bytes that any task may make, whatever blocks are, and times those that a block may need.
+_LITTLE, _BETWEEN = 2**20, 8
 # Blocks that need each other are all described at once, some kilobytes each.
 _MOST_JOINED = 100_000
 # What a step makes of a source that is cut everywhere, while its plan is there.
@@ -40,10 +44,12 @@ class Described:
     ----------
     arrays : in which each of the blocks is a chunk
     keys : dask's key of the chunk that is a block, by the key that the output gives the block
+    tasks : of the blocks, where they were looked at: slices of what is read are read alone
     """
 
     arrays: tuple[dask.array.Array, ...]
     keys: dict[Any, Any]
+    tasks: Graph | None = None
 
     @property
     def merged(self) -> HighLevelGraph:
@@ -56,6 +62,8 @@ class Described:
         """The tasks of the blocks, as they were described, and no others."""
         from dask._task_spec import convert_legacy_graph
 
+        if self.tasks is not None:
+            return self.tasks
         return dict(convert_legacy_graph(self.merged.cull(set(self.keys.values())).to_dict()))
 
 
@@ -65,7 +73,8 @@ def graph_of(plan: Plan, units: Sequence[Unit]) -> Graph:
     from dask._task_spec import Alias
 
     described = describe(plan, [key for unit in units for key in unit.keys])
-    graph = dict(da.optimize(described.merged, list(described.keys.values())))
+    whole = described.merged if described.tasks is None else described.tasks
+    graph = dict(da.optimize(whole, list(described.keys.values())))
     graph.update({key: Alias(key, known) for key, known in described.keys.items()})
     return graph
 
@@ -77,8 +86,53 @@ def describe(plan: Plan, blocks: Sequence[Any]) -> Described:
     ------
     PlanError : where there are very many blocks, and they need each other
     """
-    found = _near(plan, blocks) if plan.is_large else None
-    return found if found is not None else _whole(plan, blocks)
+    found = nearby(plan, blocks) if plan.is_large else None
+    if found is not None:
+        return found
+    if plan.remaking is not None and plan.remaking.around:
+        raise PlanError(
+            f"some blocks of {plan.source.name!r} need far more of it than those that were looked "
+            f"at before {plan.tool!r} began, so that they cannot be computed each on its own. Give "
+            "more memory for fewer and larger blocks"
+        )
+    return _whole(plan, blocks)
+
+
+def nearby(plan: Plan, blocks: Sequence[Any]) -> Described | None:
+    """The values of some blocks, of a source that is cut where these are.
+
+    None where that is no good: where a block needs what lies between them.
+    """
+    found = []
+    for some in _handfuls(plan, blocks):
+        each = _near(plan, some)
+        if each is None:
+            return None
+        found.append(each)
+    tasks = {key: node for each in found if each.tasks for key, node in each.tasks.items()}
+    return Described(
+        tuple(array for each in found for array in each.arrays),
+        {key: own for each in found for key, own in each.keys.items()},
+        tasks or None,
+    )
+
+
+def _handfuls(plan: Plan, blocks: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """The blocks, in parts for each of which few chunks are described: some lie all over a map."""
+    around = plan.remaking.around if plan.remaking is not None else 0
+    cuts = (_cut_of(output, some, around) for output, some in _by_output(plan, blocks))
+    if len(blocks) < 2 or all(cut.count <= _MOST_CHUNKS for cut in cuts):
+        yield blocks
+        return
+    half = len(blocks) // 2
+    yield from _handfuls(plan, blocks[:half])
+    yield from _handfuls(plan, blocks[half:])
+
+
+def _cut_of(output: Output, blocks: Sequence[Any], around: int) -> Cut:
+    n = output.n_position
+    places = [key[1 : n + 1] for key in blocks]
+    return cut_at(output.spec.shape[:n], output.block[:n], places, around)
 
 
 def _by_output(plan: Plan, blocks: Iterable[Any]) -> list[tuple[Output, list[Any]]]:
@@ -102,12 +156,7 @@ def _whole(plan: Plan, blocks: Sequence[Any]) -> Described:
 def _remade(plan: Plan, output: Output) -> dask.array.Array:
     """The values of an output, of the source cut into blocks everywhere."""
     assert plan.remaking is not None
-    if output.count > _MOST_JOINED:
-        raise PlanError(
-            f"{plan.tool!r} makes {output.count} blocks of {plan.source.name!r}, which need more "
-            "than their own positions: so many cannot be planned together. Give more memory for "
-            "fewer and larger blocks"
-        )
+    check_joined(plan)
     if plan.remaking not in _everywhere:
         _everywhere[plan.remaking] = plan.remaking.everywhere()
     found = _everywhere[plan.remaking]
@@ -115,14 +164,31 @@ def _remade(plan: Plan, output: Output) -> dask.array.Array:
     return Output(draft.spec, draft, output.block).values
 
 
+def check_joined(plan: Plan) -> None:
+    """Nothing, where there are few enough blocks to be described all at once.
+
+    Raises
+    ------
+    PlanError : saying what would do
+    """
+    most = max(output.count for output in plan.outputs)
+    if most > _MOST_JOINED:
+        raise PlanError(
+            f"{plan.tool!r} makes {most} blocks of {plan.source.name!r}, which need more than "
+            "their own positions and those around them: so many cannot be planned together. Give "
+            "more memory for fewer and larger blocks"
+        )
+
+
 def _near(plan: Plan, blocks: Sequence[Any]) -> Described | None:
     """Of arrays that are cut where the blocks are; None where that is no good."""
     arrays, keys = [], {}
+    around = plan.remaking.around if plan.remaking is not None else 0
     known: dict[Any, tuple[tuple[Draft, ...], Labelled | None]] = {}
     for output, some in _by_output(plan, blocks):
         n = output.n_position
         places = [key[1 : n + 1] for key in some]
-        cut = cut_at(output.spec.shape[:n], output.block[:n], places)
+        cut = _cut_of(output, some, around)
         if cut.count > _MOST_CHUNKS:
             return None
         name = (output.cut, cut.sizes)
@@ -136,11 +202,53 @@ def _near(plan: Plan, blocks: Sequence[Any]) -> Described | None:
         array = draft.values(cut.sizes + tuple((size,) for size in output.spec.shape[n:]))
         rest = (0,) * (array.ndim - n)
         own = {key: (array.name, *cut.place(at), *rest) for key, at in zip(some, places)}
-        if source is not None and _reads_more(array, own.values(), source, output):
+        if source is not None and not around and _reads_more(array, own.values(), source, output):
             return None
         arrays.append(array)
         keys.update(own)
-    return Described(tuple(arrays), keys)
+    found = Described(tuple(arrays), keys)
+    if not around:
+        return found
+    tasks = _tasks_nearby(plan, found)
+    return None if tasks is None else replace(found, tasks=tasks)
+
+
+def _tasks_nearby(plan: Plan, described: Described) -> Graph | None:
+    """The tasks of blocks, with slices of what lies around them; None where one needs far more."""
+    from dask._task_spec import Alias, DataNode
+
+    remaking = plan.remaking
+    assert remaking is not None
+    own = read_by(described.graph(), list(described.keys.values()))
+    positions = remaking.position.size
+    made = sum(each.spec.nbytes for each in plan.outputs)
+    each = -(-(plan.labelled.nbytes + made) // positions)
+    most = max(_LITTLE, _BETWEEN * remaking.most * each)
+    noted = {name: layer.collection_annotations for name, layer in described.merged.layers.items()}
+    for key, node in own.graph.items():
+        if key in own.read:
+            nbytes = own.read[key].size * np.dtype(own.read[key].array.dtype).itemsize
+        elif is_read(node):
+            return None
+        elif isinstance(node, (Alias, DataNode)):
+            continue
+        else:
+            nbytes = _bytes(key, noted)
+        if nbytes > most:
+            return None
+    read = own.share_of(remaking.labelled) * positions
+    return own.graph if read <= remaking.most * len(described.keys) else None
+
+
+def _bytes(key: Any, noted: Mapping[str, Any]) -> int:
+    """Of the chunk that a key is of an array, by what dask notes of it; 0 where it is of none."""
+    name, *place = key if isinstance(key, tuple) else (key,)
+    found = noted.get(name) or {}
+    chunks, dtype = found.get("chunks"), found.get("dtype")
+    if chunks is None or dtype is None or len(chunks) != len(place):
+        return 0
+    sizes = [along[at] for along, at in zip(chunks, place, strict=True)]
+    return int(math.prod(sizes) * np.dtype(dtype).itemsize)
 
 
 def _made_in(

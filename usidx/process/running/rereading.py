@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from usidx.process.planning.neighbours import is_cheap, reads_anything
+from usidx.process.planning.reading import is_cheap, reads_anything
 
 if TYPE_CHECKING:
     from usidx.process.running.work import Graph
