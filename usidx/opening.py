@@ -29,6 +29,7 @@ from usidx.model.blocks import block_shape, blocks_of
 from usidx.readers import store_of
 from usidx.stores.base import Store, StoredMain
 from usidx.stores.choosing import main_called, no_mains, resolve, sole_raw
+from usidx.stores.keeping import keeping_open
 from usidx.stores.remote.url import located
 from usidx.stores.table import MainTable
 
@@ -116,9 +117,10 @@ def open(  # the name that people write: usidx.open
     OptionError : for `form`, `chunks` or `reader`
     """
     check_form(form)
-    stored = main_called(
-        store_of(located(path, storage_options), allow_external, reader, reader_options), main
-    )
+    with keeping_open():
+        stored = main_called(
+            store_of(located(path, storage_options), allow_external, reader, reader_options), main
+        )
     return labelled(stored, form=form, chunks=chunks)
 
 

@@ -69,7 +69,8 @@ def to_dataarray(spec: MainSpec, data: Any, *, origin: Origin | None = None) -> 
     array = xr.DataArray(variable, coords=coords, name=spec.name)
     array = _without_empty_sides(array, spec)
     further = load_coordinates(spec.attrs, dict(array.sizes))
-    array = array.assign_coords({k: v for k, v in further.items() if k not in array.coords})
+    unknown = {name: each for name, each in further.items() if name not in array.coords}
+    array = array.assign_coords(unknown) if unknown else array
     if origin is not None:
         mark_origin(array, origin)
     return array
@@ -80,7 +81,7 @@ def _without_empty_sides(array: xr.DataArray, spec: MainSpec) -> xr.DataArray:
     empty = np.ravel(spec.attrs.get(EMPTY_SIDES, []))
     sides = [each for each in (spec.position, spec.spectroscopic) if each.role in empty]
     stand_ins = [each.dims[0] for each in sides if _is_single_cell(each)]
-    return array.isel(dict.fromkeys(stand_ins, 0), drop=True)
+    return array.isel(dict.fromkeys(stand_ins, 0), drop=True) if stand_ins else array
 
 
 def _is_single_cell(side: Layout) -> bool:

@@ -24,6 +24,7 @@ from usidx.model.layout import Layout
 from usidx.process.planning.plan import Plan
 from usidx.readers import store_behind
 from usidx.stores.base import ResultRecord, StoredMain
+from usidx.stores.keeping import keeping_open
 
 # A Main up to this many bytes is read whole, of a larger one as many pieces, evenly spread.
 WHOLE = 64 * 2**20
@@ -111,7 +112,8 @@ def digest_of(origin: Origin, first: Layout | None = None) -> str:
     ------
     SourceChangedError : where the Main is another one than when it was opened
     """
-    stored = store_behind(origin).open_main(origin.main)
+    with keeping_open():
+        stored = store_behind(origin).open_main(origin.main)
     # A part may have been taken of a result that others go on with.
     if stored.identity != origin.identity and stored.completed is None:
         raise SourceChangedError(

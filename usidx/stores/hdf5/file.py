@@ -22,6 +22,7 @@ from usidx.stores import disk
 from usidx.stores.hdf5.objects.filters import lacks_plugin, missing_plugin
 from usidx.stores.hdf5.transactions.log import log_path
 from usidx.stores.hdf5.transactions.transaction import recover
+from usidx.stores.keeping import kept
 from usidx.stores.remote.url import Url
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -86,6 +87,11 @@ def open_file(path: str, *, timeout: float = LOCK_TIMEOUT) -> Iterator[h5py.File
         from usidx.stores.hdf5.values.afar import open_afar
 
         with open_afar(path) as file:
+            yield file
+        return
+    file = kept(("file", path), lambda stack: _opened_whole(path, timeout, stack))
+    if file is not None:
+        with understandable(path):
             yield file
         return
     with ExitStack() as stack:

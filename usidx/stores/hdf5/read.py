@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import h5py
 
@@ -30,6 +30,7 @@ from usidx.stores.hdf5.results import Results
 from usidx.stores.hdf5.values.bytes import HDF5Array
 from usidx.stores.hdf5.values.selection import Fold
 from usidx.stores.hdf5.writing.failures import find_numbers, reasons_of
+from usidx.stores.keeping import kept
 from usidx.stores.remote.url import Url
 
 __all__ = [
@@ -73,13 +74,18 @@ class Session:
 @contextmanager
 def opened(path: str, allow_external: Sequence[str] = ()) -> Iterator[Session]:
     """The open file, after a look at what it reaches; nothing was opened in it yet."""
-    with open_file(path) as file:
-        guard.check(file, () if isinstance(path, Url) else allow_external)
-        session = Session(file, path, allow_external)
-        try:
-            yield session
-        finally:
-            session.catalog.close()
+    with open_file(path) as file, ExitStack() as stack:
+
+        def made(end: ExitStack) -> Session:
+            guard.check(file, () if isinstance(path, Url) else allow_external)
+            session = Session(file, path, allow_external)
+            end.callback(session.catalog.close)
+            return session
+
+        known = None
+        if not isinstance(path, Url):
+            known = kept(("session", path, tuple(allow_external)), made)
+        yield known or made(stack)
 
 
 def candidates(
@@ -171,7 +177,7 @@ def stored_main(session: Session, main: str) -> StoredMain:
     if errors(violations):
         raise invalid_main(main, violations)
     position, spectroscopic = session.ancillaries.layouts(facts)
-    place = find_place(dataset)
+    place = find_place(dataset, session.ancillaries.sides(main))
     array = block_array(dataset, place, (position, spectroscopic), session.allow_external)
     group = session.results.holding(main)
     completion = None if group is None else session.results.completion(group, dataset)

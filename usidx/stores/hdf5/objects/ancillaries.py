@@ -18,7 +18,7 @@ from usidx.stores.hdf5.file import size_of
 from usidx.stores.hdf5.objects import attributes
 from usidx.stores.hdf5.objects.extents import absurdity
 from usidx.stores.hdf5.objects.filters import require_filters
-from usidx.stores.hdf5.objects.place import plain_dtype, to_bytes
+from usidx.stores.hdf5.objects.place import Side, plain_dtype, to_bytes
 from usidx.stores.hdf5.objects.walk import Address, Catalog, address_of
 
 # Attribute of values: what each column measures, where that is something else than its label.
@@ -79,6 +79,7 @@ class Ancillaries:
         self._catalog = catalog
         self._described: dict[Address, AncillaryFacts] = {}
         self._datasets: dict[str, h5py.Dataset] = {}
+        self._sides: dict[tuple[str, str], Side] = {}
         self._layouts: dict[tuple[str, str], Layout] = {}
         self._first: dict[Kind, tuple[str, str] | None] = {}
         self._known: dict[bytes, Layout] = {}
@@ -113,8 +114,13 @@ class Ancillaries:
             self._pairs[pair] = disambiguate(*sides)
         return self._pairs[pair]
 
+    def sides(self, path: str) -> dict[str, Side]:
+        """What the references of a Main lead to whose `facts` were asked for, by the attribute."""
+        return {name: side for (main, name), side in self._sides.items() if main == path}
+
     def _ancillary(self, main: h5py.Dataset, path: str, attribute: str) -> AncillaryFacts:
         referred = attributes.read_reference(main, attribute)
+        self._sides[path, attribute] = Side(referred, None)
         if referred.found != "dataset":
             return AncillaryFacts(attribute, odd=referred.odd)
         target: h5py.Dataset = referred.target
@@ -133,7 +139,9 @@ class Ancillaries:
                 units=attributes.read_texts(target, "units"),
                 absurd=absurdity(target.id, size_of(target.file), spare=_SPARE_BYTES) or "",
             )
-        return replace(self._described[address], attribute=attribute, odd=referred.odd)
+        facts = self._described[address]
+        self._sides[path, attribute] = Side(referred, facts.labels)
+        return replace(facts, attribute=attribute, odd=referred.odd)
 
     def _path(self, target: h5py.Dataset, main: str, attribute: str) -> str | None:
         self._catalog = self._catalog or Catalog(target.file)

@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -68,26 +69,49 @@ class Place:
         return self.offset + math.prod(self.shape) * self.dtype.itemsize
 
 
-def find_place(dataset: h5py.Dataset) -> Place:
-    """Where `dataset` is, now; of its ancillaries only samples are read."""
+class Side(NamedTuple):
+    """What a reference of a Main leads to, and the labels of that; None where it has none."""
+
+    referred: attributes.Referred
+    labels: tuple[str, ...] | None
+
+
+def find_place(dataset: h5py.Dataset, known: Mapping[str, Side] | None = None) -> Place:
+    """Where `dataset` is, now; of its ancillaries only samples are read.
+
+    Parameters
+    ----------
+    known : what its references lead to, by the attribute, where that was just looked up
+    """
     digest = hashlib.sha256(repr((dataset.shape, plain_dtype(dataset.dtype))).encode())
-    watched = [dataset]
+    descriptor = _descriptor(dataset.file)
+    offset = plain_offset(dataset)
+    watched: list[tuple[h5py.Dataset, int | None]] = [(dataset, None)]
     for name in REFERENCES:
-        referred = attributes.read_reference(dataset, name)
+        referred, labels = (known or {}).get(name) or _side(dataset, name)
         digest.update(f"{name}:{referred.found}".encode())
         if referred.found == "dataset":
-            labels = attributes.read_texts(referred.target, "labels")
-            digest.update(repr((referred.target.shape, labels)).encode())
-            digest.update(sample(referred.target))
-            watched.append(referred.target)
+            target = referred.target
+            start = plain_offset(target)
+            digest.update(repr((target.shape, labels)).encode())
+            digest.update(_sample(target, start, descriptor))
+            watched.append((target, start))
     return Place(
         shape=tuple(dataset.shape),
         dtype=plain_dtype(dataset.dtype),
-        offset=plain_offset(dataset),
+        offset=offset,
         chunks=dataset.chunks,
         digest=digest.hexdigest(),
-        probes=_probes(watched),
+        probes=() if descriptor is None else _probes(watched, descriptor),
     )
+
+
+def _side(dataset: h5py.Dataset, name: str) -> Side:
+    referred = attributes.read_reference(dataset, name)
+    labels = None
+    if referred.found == "dataset":
+        labels = attributes.read_texts(referred.target, "labels")
+    return Side(referred, labels)
 
 
 def plain_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -142,20 +166,24 @@ def _has_kind(dtype: np.dtype[Any], chars: str) -> bool:
 
 def sample(dataset: h5py.Dataset) -> bytes:
     """Some values of a dataset as bytes, the same ones each time; all where they are few."""
-    shape = dataset.shape
+    return _sample(dataset, plain_offset(dataset), _descriptor(dataset.file))
+
+
+def _sample(dataset: h5py.Dataset, offset: int | None, descriptor: int | None) -> bytes:
+    """The same, where its offset and the descriptor of its file are known."""
+    shape, itemsize = dataset.shape, dataset.dtype.itemsize
     if not math.prod(shape):
         return b""
-    if math.prod(shape) * dataset.dtype.itemsize <= _SAMPLE_BYTES:
+    if math.prod(shape) * itemsize <= _SAMPLE_BYTES:
         return to_bytes(dataset[()])
     axis = int(np.argmax(shape))
     others = [slice(0, 64)] * len(shape)
     places = 32 if dataset.chunks is None else 8  # each place may mean a chunk to decompress
     starts = np.linspace(0, shape[axis] - 16, places).astype(int).clip(0).tolist()
-    offset = plain_offset(dataset) if _by_descriptor(dataset.file) else None
-    if offset is not None and axis == 0 and shape[0] >= 16 and max(shape[1:], default=1) <= 64:
+    narrow = axis == 0 and shape[0] >= 16 and max(shape[1:], default=1) <= 64
+    if offset is not None and descriptor is not None and narrow:
         # the same bytes, thirty times as fast
-        width = math.prod(shape[1:]) * dataset.dtype.itemsize
-        descriptor = int(dataset.file.id.get_vfd_handle())
+        width = math.prod(shape[1:]) * itemsize
         found = [os.pread(descriptor, 16 * width, offset + start * width) for start in starts]
         if all(len(each) == 16 * width for each in found):
             return b"".join(found)
@@ -166,9 +194,13 @@ def sample(dataset: h5py.Dataset) -> bytes:
     return b"".join(parts)
 
 
-def _by_descriptor(file: h5py.File) -> bool:
-    """Whether bytes of an open file can be read past HDF5, which goes on from where it was."""
-    return hasattr(os, "pread") and file.driver == "sec2"
+def _descriptor(file: h5py.File) -> int | None:
+    """By which bytes of an open file are read past HDF5, which goes on from where it was.
+
+    None where that cannot be.
+    """
+    by_place = hasattr(os, "pread") and file.driver == "sec2"
+    return int(file.id.get_vfd_handle()) if by_place else None
 
 
 def to_bytes(values: Any) -> bytes:
@@ -179,21 +211,16 @@ def to_bytes(values: Any) -> bytes:
     return np.ascontiguousarray(array).tobytes()
 
 
-def _probes(watched: list[h5py.Dataset]) -> tuple[Probe, ...]:
-    """The headers of the datasets, and the first values of those that are contiguous but the first.
+def _probes(watched: list[tuple[h5py.Dataset, int | None]], descriptor: int) -> tuple[Probe, ...]:
+    """The headers of datasets, and the first values of those whose offset is given.
 
-    The header of a dataset holds the address of its values. Where the system cannot read at a place
-    without moving the position that HDF5 relies on, there are none.
+    The header of a dataset holds the address of its values.
     """
-    file = watched[0].file
-    if not _by_descriptor(file):
-        return ()
-    descriptor = int(file.id.get_vfd_handle())
+    base = watched[0][0].file.userblock_size
     size = os.fstat(descriptor).st_size
     found = []
-    for number, dataset in enumerate(watched):
-        spans = [(h5py.h5o.get_info(dataset.id).addr + file.userblock_size, _HEADER_BYTES)]
-        offset = plain_offset(dataset) if number else None
+    for dataset, offset in watched:
+        spans = [(h5py.h5o.get_info(dataset.id).addr + base, _HEADER_BYTES)]
         if offset is not None:
             spans.append((offset, min(_PROBE_BYTES, dataset.id.get_storage_size())))
         found += [(start, min(length, size - start)) for start, length in spans if start < size]
