@@ -59,7 +59,7 @@ STORES = ("low-pass", "limited", "kernel", "stored-mean", *TOGETHER, *CLUSTERS)
 BEYOND = (*CLUSTERS, *TOGETHER)  # not asked of those who have another way to work
 PEERS = "USIDX_PEERS_PYTHON"
 CONTESTANTS = (
-    Contestant("floor", "floor", cannot=TOGETHER),
+    Contestant("floor", "floor", cannot=(*TOGETHER, "open-labelled")),
     Contestant("h5py", "floor:ByHDF5", works=("compressed-lazy-mean",)),
     Contestant("usidx", "ours"),
     Contestant("usidx, Zarr", "ours:ToZarr", works=STORES),
@@ -67,7 +67,7 @@ CONTESTANTS = (
     Contestant("xarray", "xarray_dask", cannot=(*CLUSTERS, *OVERLAPS)),
     Contestant("xarray, Zarr", "xarray_dask:ToZarr", works=STORES, cannot=OVERLAPS),
     Contestant("HyperSpy", "hyperspy_lazy", PEERS, cannot=BEYOND),
-    Contestant("LiberTEM", "libertem_udf", PEERS, cannot=BEYOND),
+    Contestant("LiberTEM", "libertem_udf", PEERS, cannot=(*BEYOND, "open-labelled")),
     Contestant("sidpy", "sidpy_reader", PEERS, cannot=BEYOND),
     Contestant("pyUSID", "pyusid", "USIDX_PYUSID_PYTHON", cannot=BEYOND),
 )
@@ -195,7 +195,11 @@ def race(
             _remove(left)
     if not report:
         return {"failed": f"over {patience:.0f} s" if late else _reason(child.returncode, words)}
-    own = {"cpu": report["cpu"] + watch.cpu} if work not in ("open", "map", "spectrum") else {}
+    own = (
+        {"cpu": report["cpu"] + watch.cpu}
+        if not work.startswith(("open", "map", "spectrum"))
+        else {}
+    )
     mib = {
         "peak_mib": watch.resident / 2**20,
         "private_mib": watch.private / 2**20,

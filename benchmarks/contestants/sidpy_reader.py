@@ -12,6 +12,8 @@ from job import Stored, kernel, low_pass, stored_in_hdf5
 class Contestant:
     """sidpy into NSID files."""
 
+    reads_at_once = True  # all of the file when it is opened, which is a part of its work then
+
     def __init__(self, threads, memory=0):
         dask.config.set(scheduler="threads", num_workers=threads)
 

@@ -7,6 +7,7 @@ import importlib
 import dask
 import dask.array
 import h5py
+import numpy as np
 from job import BLOCK, RAW, Stored, stored_in_hdf5
 from job import kernel as kernel_of
 from job import low_pass as low_pass_of
@@ -27,6 +28,25 @@ class Source:
             return file[RAW][key]
 
 
+def labels_of(main, side, turned):
+    """The coordinates of one side of a grid that is stored in order."""
+    indices, values = (main.file[main.attrs[f"{side}_{kind}"]] for kind in ("Indices", "Values"))
+    rows, table = (each[()].T if turned else each[()] for each in (indices, values))
+    shape = rows.max(0) + 1
+    grid = np.indices(shape).reshape(len(shape), -1).T
+    if not np.array_equal(rows, grid):
+        raise ValueError(f"{side} is no grid in order")
+    found = {}
+    for number, (label, unit) in enumerate(
+        zip(indices.attrs["labels"], indices.attrs["units"], strict=True)
+    ):
+        along = table[:: int(np.prod(shape[number + 1 :], dtype=int)), number][: shape[number]]
+        if not np.array_equal(table[:, number], along[rows[:, number]]):
+            raise ValueError(f"{label!r} varies with something else")
+        found[str(label)] = xr.Variable(str(label), along, {"units": str(unit)})
+    return found
+
+
 class Contestant:
     """xarray and dask into HDF5."""
 
@@ -44,6 +64,20 @@ class Contestant:
         lazy = dask.array.from_array(source, chunks=(rows, -1))
         self.da = xr.DataArray(lazy, dims=("position", "Frequency"), name="values")
         return self.da.size
+
+    def look_at_labels(self, path):
+        """As a map of spectra: what stands in the file of them, made sure of."""
+        coords, attrs = {}, {}
+        with h5py.File(path, "r") as file:
+            main = file[RAW]
+            for side, turned in (("Position", False), ("Spectroscopic", True)):
+                coords |= labels_of(main, side, turned)
+            attrs = {name: main.attrs[name] for name in ("quantity", "units")}
+        source = Source(path)
+        lazy = dask.array.from_array(source, chunks=(self.block, -1))
+        lazy = lazy.reshape([variable.size for variable in coords.values()])
+        labelled = xr.DataArray(lazy, coords=coords, attrs=attrs, name="values", dims=list(coords))
+        return labelled.size
 
     def start(self):
         from distributed import Client, LocalCluster

@@ -17,6 +17,8 @@ _KINDS: dict[int, Literal["group", "dataset", "datatype"]] = {
     h5py.h5o.TYPE_DATASET: "dataset",
     h5py.h5o.TYPE_NAMED_DATATYPE: "datatype",
 }
+# Objects of a small file.
+_FEW = 64
 _ENCODED = tuple(name.encode() for name in REFERENCES)
 
 
@@ -65,7 +67,9 @@ class Catalog:
 
     @cached_property
     def holds_main(self) -> bool:
-        """Whether there is a candidate; the first one ends the search."""
+        """Whether there is a candidate; in large files the first one ends the search."""
+        if len(self.items) <= _FEW:  # where the others are wanted next
+            return bool(self.candidates)
         return any(_may_be_main(self.file, each, each.path) for each in self.items)
 
     def candidates_called(self, ending: str) -> tuple[str, ...]:
