@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from usidx.process.planning.cutting import Cut, Remaking, cut_at
 from usidx.process.planning.outputs import Draft
 from usidx.process.planning.plan import Output, Plan
 from usidx.process.planning.reading import Graph as Graph
-from usidx.process.planning.reading import is_read, read_by
+from usidx.process.planning.reading import is_read, needed, read_by, share_work
 
 if TYPE_CHECKING:
     import dask.array
@@ -34,6 +35,8 @@ _LITTLE, _BETWEEN = 2**20, 8
 _MOST_JOINED = 100_000
 # What a step makes of a source that is cut everywhere, while its plan is there.
 _everywhere: WeakKeyDictionary[Remaking, tuple[Draft, ...]] = WeakKeyDictionary()
+# All tasks of very many blocks: they are made once, rather than for each handful.
+_all_tasks: WeakKeyDictionary[Draft, tuple[str, Graph]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +48,13 @@ class Described:
     arrays : in which each of the blocks is a chunk
     keys : dask's key of the chunk that is a block, by the key that the output gives the block
     tasks : of the blocks, where they were looked at: slices of what is read are read alone
+    known : tasks of the blocks and of others, where there are very many that need each other
     """
 
     arrays: tuple[dask.array.Array, ...]
     keys: dict[Any, Any]
     tasks: Graph | None = None
+    known: Graph | None = None
 
     @property
     def merged(self) -> HighLevelGraph:
@@ -58,22 +63,48 @@ class Described:
 
         return HighLevelGraph.merge(*(each.dask for each in self.arrays))
 
-    def graph(self) -> Graph:
-        """The tasks of the blocks, as they were described, and no others."""
+    def graph(self, instead: Graph | None = None) -> Graph:
+        """The tasks of the blocks, as they were described, and no others.
+
+        Parameters
+        ----------
+        instead : nodes that take the place of what was described
+        """
         from dask._task_spec import convert_legacy_graph
 
-        if self.tasks is not None:
-            return self.tasks
-        return dict(convert_legacy_graph(self.merged.cull(set(self.keys.values())).to_dict()))
+        targets = list(self.keys.values())
+        if self.known is not None:
+            return needed(self.known, targets, instead)
+        found = self.tasks
+        if found is None:
+            found = dict(convert_legacy_graph(self.merged.cull(set(targets)).to_dict()))
+        return needed(found, targets, instead) if instead else found
 
 
 def graph_of(plan: Plan, units: Sequence[Unit]) -> Graph:
     """The optimised graph that computes the units, without their writing."""
+    return _optimised(describe(plan, [key for unit in units for key in unit.keys]))
+
+
+def graph_apart(plan: Plan, units: Sequence[Unit]) -> Graph | None:
+    """The same; None where there are very many units, and all of them have work in common."""
+    described = describe(plan, [key for unit in units for key in unit.keys])
+    if described.known is not None and len(units) > 1:
+        first, last = (
+            needed(described.known, [described.keys[key] for key in unit.keys])
+            for unit in (units[0], units[-1])
+        )
+        if share_work(first, last):
+            return None
+    return _optimised(described)
+
+
+def _optimised(described: Described) -> Graph:
     import dask.array as da
     from dask._task_spec import Alias
 
-    described = describe(plan, [key for unit in units for key in unit.keys])
-    whole = described.merged if described.tasks is None else described.tasks
+    alone = described.tasks is None and described.known is None
+    whole = described.merged if alone else described.graph()
     graph = dict(da.optimize(whole, list(described.keys.values())))
     graph.update({key: Alias(key, known) for key, known in described.keys.items()})
     return graph
@@ -146,22 +177,37 @@ def _by_output(plan: Plan, blocks: Iterable[Any]) -> list[tuple[Output, list[Any
 def _whole(plan: Plan, blocks: Sequence[Any]) -> Described:
     """Of arrays in which every block of the plan is a chunk."""
     arrays, keys = [], {}
+    known: list[Graph] = []
     for output, some in _by_output(plan, blocks):
-        array = output.values if plan.remaking is None else _remade(plan, output)
-        arrays.append(array)
-        keys.update({key: (array.name, *key[1:]) for key in some})
-    return Described(tuple(arrays), keys)
+        remade = output if plan.remaking is None else _remade(plan, output)
+        if plan.is_large:
+            known.append(_all_tasks_of(remade))
+        arrays.append(remade.values)
+        keys.update({key: (remade.values.name, *key[1:]) for key in some})
+    together = known[0] if len(known) == 1 else dict(ChainMap(*known))
+    return Described(tuple(arrays), keys, known=together or None)
 
 
-def _remade(plan: Plan, output: Output) -> dask.array.Array:
-    """The values of an output, of the source cut into blocks everywhere."""
+def _all_tasks_of(output: Output) -> Graph:
+    """The tasks of all blocks of an output."""
+    from dask._task_spec import convert_legacy_graph
+
+    name, found = _all_tasks.get(output.draft, ("", {}))
+    if name != output.values.name:
+        found = dict(convert_legacy_graph(output.values.dask.to_dict()))
+        _all_tasks[output.draft] = output.values.name, found
+    return found
+
+
+def _remade(plan: Plan, output: Output) -> Output:
+    """The output, of the source cut into blocks everywhere."""
     assert plan.remaking is not None
     check_joined(plan)
     if plan.remaking not in _everywhere:
         _everywhere[plan.remaking] = plan.remaking.everywhere()
     found = _everywhere[plan.remaking]
     (draft,) = (each for each in found if each.spec.name == output.name)
-    return Output(draft.spec, draft, output.block).values
+    return Output(draft.spec, draft, output.block)
 
 
 def check_joined(plan: Plan) -> None:

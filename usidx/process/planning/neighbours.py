@@ -117,7 +117,7 @@ def graphs_of(
     from dask._task_spec import Alias
 
     described = describe(plan, [key for keys in handfuls for key in keys])
-    whole = {**described.graph(), **(known or {})}
+    whole = described.graph(known)
     for keys in handfuls:
         own = needed(whole, [described.keys[key] for key in keys])
         yield {**own, **{key: Alias(key, described.keys[key]) for key in keys}}

@@ -161,15 +161,29 @@ def _parts(node: Any) -> list[Any]:
     return [one for each in parts for one in _parts(each)]
 
 
-def needed(graph: Graph, targets: Sequence[Any]) -> Graph:
-    """The tasks that lead to some keys."""
+def share_work(one: Graph, other: Graph) -> bool:
+    """Whether two graphs have tasks in common that cost more than reading, of what is read."""
+    return any(
+        not is_cheap(one[key]) and any(map(reads_anything, needed(one, [key]).values()))
+        for key in one.keys() & other.keys()
+    )
+
+
+def needed(graph: Graph, targets: Sequence[Any], instead: Graph | None = None) -> Graph:
+    """The tasks that lead to some keys.
+
+    Parameters
+    ----------
+    instead : nodes that take the place of those of the graph
+    """
+    other = instead or {}
     found: Graph = {}
     waiting = list(targets)
     while waiting:
         key = waiting.pop()
         if key not in found:
-            found[key] = graph[key]
-            waiting += found[key].dependencies
+            node = found[key] = other[key] if key in other else graph[key]
+            waiting += node.dependencies
     return found
 
 

@@ -17,7 +17,7 @@ from usidx.process.planning.costs import MOST_AGAIN, side_of
 from usidx.process.planning.cutting import Remaking
 from usidx.process.planning.graphs import check_joined, nearby
 from usidx.process.planning.plan import Output, Plan
-from usidx.process.planning.reading import Graph, is_cheap, needed, read_by, reads_anything
+from usidx.process.planning.reading import needed, read_by, share_work
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _reach(plan: Plan, looked_at: Sequence[Sequence[Any]], own: int) -> int | No
         graphs = [needed(tasks, [described.keys[key]]) for key in keys]
         # the first and the last may be neighbours across the ends of an axis, the middle is none
         first, middle, last = graphs[0], graphs[1], graphs[-1]
-        if _work_is_shared(first, middle) or _work_is_shared(middle, last):
+        if share_work(first, middle) or share_work(middle, last):
             return None
         share = max(
             read_by(graph, [described.keys[key]]).share_of(plan.labelled)
@@ -125,11 +125,3 @@ def _looked_at(output: Output) -> list[Any]:
     keys = dict.fromkeys((output.prefix, *place) for place in places)
     last = (output.prefix, *(count - 1 for count in counts))
     return [*(key for key in keys if key != last), last]
-
-
-def _work_is_shared(one: Graph, other: Graph) -> bool:
-    """Whether blocks that are no neighbours need the same of what costs more than reading."""
-    return any(
-        not is_cheap(one[key]) and any(map(reads_anything, needed(one, [key]).values()))
-        for key in one.keys() & other.keys()
-    )

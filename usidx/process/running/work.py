@@ -16,6 +16,7 @@ from usidx.errors import StepError
 from usidx.model.blocks import Block
 from usidx.model.dimension import Array
 from usidx.process.planning.graphs import Graph as Graph
+from usidx.process.planning.graphs import graph_apart
 from usidx.process.planning.graphs import graph_of as graph_of
 from usidx.process.planning.neighbours import own_graphs
 from usidx.process.planning.plan import Output, Plan
@@ -224,7 +225,8 @@ def batches(units: Iterable[Unit], size: int = BATCH) -> Iterator[tuple[Unit, ..
 def works_in(plan: Plan, units: Sequence[Unit]) -> tuple[Work, ...] | None:
     """One Work for each unit of a plan, None where they are to be computed together."""
     if not plan.apart:
-        return works_of(graph_of(plan, units), units)
+        graph = graph_apart(plan, units)
+        return None if graph is None else works_of(graph, units)
     graphs = own_graphs(plan, [unit.keys for unit in units])
     return tuple(
         Work(graph, unit.keys, unit.commits) for graph, unit in zip(graphs, units, strict=True)
