@@ -28,6 +28,8 @@ KINDS = {
     "threads": "local threads, into HDF5",
     "zarr": "local threads, into Zarr",
     "graph": "a step that dask makes the graph of",
+    "overlap": "a filter that reaches the next position",
+    "mean": "less a mean that was stored before",
     "cluster": "a LocalCluster, into HDF5",
 }
 WATCHED = 2000  # blocks of the million that are computed
@@ -79,13 +81,26 @@ def doubled(spectra: Any) -> Any:
     return (2 * spectra).assign_attrs(spectra.attrs)
 
 
+def less(spectra: Any, *, mean: Any) -> Any:
+    """What is left of the values where a spectrum is taken away from each."""
+    return (spectra - mean).assign_attrs(spectra.attrs)
+
+
 def process_of(path: str, kind: str) -> Any:
     """A process that makes next to nothing of a Main."""
     import usidx
-    from usidx.steps import peak_response
+    from usidx.steps import gaussian_filter, peak_response
 
-    step = usidx.step("Doubled", doubled, version="1") if kind == "graph" else peak_response
-    return usidx.open(path, RAW).usid.process(step)
+    source = usidx.open(path, RAW)
+    if kind == "graph":
+        return source.usid.process(usidx.step("Doubled", doubled, version="1"))
+    if kind == "overlap":
+        sigma = {"X": float(source.X[1] - source.X[0])}
+        return source.usid.process(gaussian_filter, sigma=sigma, truncate=1.0)
+    if kind == "mean":
+        mean = source.usid.save(source.mean(["Y", "X"]), tool="Mean").open()
+        return source.usid.process(usidx.step("Less", less, version="1"), mean=mean)
+    return source.usid.process(peak_response)
 
 
 def smallest(process: Any, options: dict[str, Any]) -> int:
