@@ -134,15 +134,15 @@ class Checked:
 
     dtype = np.dtype("f4")
 
-    def __init__(self, expected: np.ndarray) -> None:
-        self.expected = expected
+    def __init__(self, expected: np.ndarray, within: float = 0) -> None:
+        self.expected, self.within = expected, within
         self.marked = 0
 
     def done(self) -> np.ndarray:
         return np.zeros(self.expected.shape[:2], bool)
 
     def write(self, key: Any, values: Any) -> None:
-        np.testing.assert_array_equal(values, self.expected[key])
+        np.testing.assert_allclose(values, self.expected[key], rtol=0, atol=self.within)
 
     def mark(self, key: Any) -> None:
         self.marked += 1

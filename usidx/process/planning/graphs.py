@@ -222,7 +222,10 @@ def check_joined(plan: Plan) -> None:
         raise PlanError(
             f"{plan.tool!r} makes {most} blocks of {plan.source.name!r}, which need more than "
             "their own positions and those around them: so many cannot be planned together. Give "
-            "more memory for fewer and larger blocks"
+            "more memory for fewer and larger blocks. Where all of them need the same, such as a "
+            "mean over the map, store that first (mean = da.usid.save(da.mean([...]), "
+            "tool='Mean').open()) and give it to the step as a parameter: there may be any number "
+            "of blocks then"
         )
 
 
