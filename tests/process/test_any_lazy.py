@@ -236,10 +236,16 @@ def test_any_lazy_result(
 
 @pytest.mark.parametrize("kind", ["h5", "zarr"])
 @pytest.mark.parametrize(
-    ("make", "by_numpy"), [(neighbours, neighbours_np), (decomposition, decomposition_np)]
+    ("make", "by_numpy", "memory"),
+    [(neighbours, neighbours_np, "20 kB"), (decomposition, decomposition_np, "120 kB")],
 )
 def test_a_step_of_that_kind_resumes_itself(
-    kind: str, make: Any, by_numpy: Any, truth: xr.DataArray, tmp_path: pathlib.Path
+    kind: str,
+    make: Any,
+    by_numpy: Any,
+    memory: str,
+    truth: xr.DataArray,
+    tmp_path: pathlib.Path,
 ) -> None:
     da = opened(kind, "nd", truth, tmp_path)
     mine = step("Mine", make, version="1")
@@ -248,7 +254,7 @@ def test_a_step_of_that_kind_resumes_itself(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        da.usid.process(mine).run(on_block=stop, memory="20 kB", workers=1)
+        da.usid.process(mine).run(on_block=stop, memory=memory, workers=1)
     (begun,) = da.usid.results()
     assert begun.status == "partial"
     done = begun.resume(step=mine, workers=2)

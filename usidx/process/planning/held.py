@@ -17,9 +17,12 @@ import numpy as np
 from usidx.errors import PlanError
 from usidx.process.planning.budget import memory_of
 from usidx.process.planning.costs import largest_of
+from usidx.process.planning.course import course_of
 from usidx.process.planning.graphs import Graph, describe
-from usidx.process.planning.neighbours import graphs_of, is_read, reads_anything
+from usidx.process.planning.neighbours import graphs_of
 from usidx.process.planning.plan import Output, Plan
+from usidx.process.planning.reading import is_read, reads_anything
+from usidx.process.planning.sizes import noted_of
 
 
 def told_by(plan: Plan) -> int:
@@ -71,14 +74,18 @@ def held_by(plan: Plan, workers: int) -> int:
     All of it is in memory while the last blocks are computed, and nearly all of it while its last
     pieces are made, which is before the first block.
     """
+    blocks = sum({each.cut: each.count for each in plan.outputs}.values())
+    at_once = min(workers, blocks)
+    counted = memory_of(plan.cost)
+    course = course_of(plan, workers)
+    if course is not None:
+        last = course.kept + at_once * max(course.each, counted)
+        return max(0, max(last, course.before) - at_once * counted)
     shared = shared_by(plan)
     if not shared.nbytes:
         return 0
     largest = largest_of(plan, {})
     cost, positions = largest.cost, largest.positions
-    blocks = sum({each.cut: each.count for each in plan.outputs}.values())
-    at_once = min(workers, blocks)
-    counted = memory_of(plan.cost)
     each = counted
     if not shared.reads:
         each = memory_of(positions * cost.written + cost.beside)
@@ -106,7 +113,8 @@ def shared_by(plan: Plan) -> Shared:
         ends = [(output.prefix, *places) for places in ([0] * len(counts), [n - 1 for n in counts])]
         one, other = graphs_of(plan, [[key] for key in ends])
         layers = describe(plan, ends).merged.layers
-        sizes = {key: _bytes(key, layers) for key in one}
+        noted = {key: noted_of(key, layers) for key in one}
+        sizes = {key: 0 if value is None else value.nbytes for key, value in noted.items()}
         own = {key: node for key, node in one.items() if key not in other}
         used = {
             key
@@ -155,14 +163,3 @@ def _made_of(key: Any, graph: Graph, sizes: Mapping[Any, int]) -> int:
         together += sizes[key]
         largest = max(largest, sizes[key])
     return max(together + largest, memory_of(largest))
-
-
-def _bytes(key: Any, layers: Mapping[str, Any]) -> int:
-    """Of the chunk that a key is of an array; 0 where it is of none."""
-    name, *place = key if isinstance(key, tuple) else (key,)
-    noted = getattr(layers.get(name), "collection_annotations", None) or {}
-    chunks, dtype = noted.get("chunks"), noted.get("dtype")
-    if chunks is None or dtype is None or len(chunks) != len(place):
-        return 0
-    sizes = [along[at] for along, at in zip(chunks, place, strict=True)]
-    return int(math.prod(sizes) * np.dtype(dtype).itemsize)

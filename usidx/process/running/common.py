@@ -13,15 +13,13 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from usidx.process.planning.costs import MOST_AGAIN
-from usidx.process.planning.graphs import Graph
-from usidx.process.planning.neighbours import (
-    graphs_of,
-    is_cheap,
-    own_graph_of,
-    read_by,
-    reads_anything,
-)
+from usidx.process.planning.ends import ends_of
+from usidx.process.planning.graphs import Graph, describe
+from usidx.process.planning.neighbours import graphs_of, own_graph_of
 from usidx.process.planning.plan import Plan
+from usidx.process.planning.reading import is_cheap, read_by, reads_anything
+from usidx.process.planning.sizes import factorises, values_in
+from usidx.process.planning.trees import MANY, in_trees
 from usidx.process.running.mending import UnitFailedError
 from usidx.process.running.rereading import read_anew
 from usidx.process.running.work import Unit, Work, batches
@@ -74,21 +72,54 @@ def common_of(plan: Plan, units: Sequence[Unit], executor: Executor) -> Common |
         return None
     looked_at = _looked_at(units)
     graphs = list(graphs_of(plan, [unit.keys for unit in looked_at]))
+    if any(factorises(node) for graph in graphs for node in graph.values()):
+        found = _of_factors(plan, units, executor)
+        if found is not None:
+            return found
     keys = _summaries(graphs)
     if not 0 < len(keys) <= _MOST_KEYS or _grows(plan, looked_at, keys):
         return None
+    whole = {key: node for graph in graphs for key, node in graph.items()}
+    values = _computed(plan, whole, keys, executor)
+    if values is None or sum(map(bytes_of, values)) > _MOST_BYTES:
+        return None
+    return Common(plan, dict(zip(keys, values, strict=True)))
+
+
+def _of_factors(plan: Plan, units: Sequence[Unit], executor: Executor) -> Common | None:
+    """What is made of the factors of all blocks, which each block then makes again for itself.
+
+    As large as it may be: in one graph with the blocks it would be there as well, and the factors
+    besides. But values that go to the workers of a cluster go through one process.
+    """
+    described = describe(plan, [key for unit in units for key in unit.keys])
+    graph = described.graph()
+    keys = ends_of(graph, [[described.keys[key] for key in unit.keys] for unit in units])
+    if not keys:
+        return None
+    if hasattr(executor, "memory"):
+        sizes = values_in(graph, described.merged.layers)
+        if len(keys) > _MOST_KEYS or sum(sizes[key].nbytes for key in keys) > _MOST_BYTES:
+            return None
+    values = _computed(plan, graph, keys, executor)
+    return None if values is None else Common(plan, dict(zip(keys, values, strict=True)))
+
+
+def _computed(
+    plan: Plan, graph: Graph, keys: Sequence[Any], executor: Executor
+) -> list[Any] | None:
+    """The values of some keys; None where the step raises."""
     from dask.array.optimization import optimize
 
-    whole = {key: node for graph in graphs for key, node in graph.items()}
-    graph = read_anew(dict(optimize(whole, keys)))
     try:
-        values = executor.compute(graph, keys)
+        if len(graph) > MANY:  # to have dask fuse them takes longer than they do
+            whole = in_trees(read_anew(read_by(graph, list(keys)).graph), keys)
+        else:
+            whole = read_anew(dict(optimize(graph, list(keys))))
+        return executor.compute(whole, keys)
     except UnitFailedError:
         log.debug("what blocks of %s have in common was not computed", plan.tool, exc_info=True)
         return None
-    if sum(map(bytes_of, values)) > _MOST_BYTES:
-        return None
-    return Common(plan, dict(zip(keys, values, strict=True)))
 
 
 def bytes_of(value: Any) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from usidx.errors import PlanError
 from usidx.process.planning.budget import in_text, memory_of, parse_memory
 from usidx.process.planning.costs import NoRoomError
+from usidx.process.planning.course import course_of
 from usidx.process.planning.held import held_by, told_by
 from usidx.process.planning.plan import Plan
 from usidx.process.planning.replanning import Replan
@@ -56,6 +57,9 @@ def _within(replan: Replan, memory: int, workers: int, *, shared: bool) -> Plan:
                 break
             refused, room = error, error.need  # the smallest that there are
             continue
+        smallest = plan
+        if shared:
+            plan = _as_large_as_free(plan, replan, workers)
         kept = told_by(plan) + (held_by(plan, workers) if shared else 0)
         if not kept and refused is None:
             return plan
@@ -63,7 +67,8 @@ def _within(replan: Replan, memory: int, workers: int, *, shared: bool) -> Plan:
         if together <= memory:
             return plan
         best = min(best or (together, kept, plan), (together, kept, plan), key=lambda each: each[0])
-        if refused is not None:
+        # where blocks could be larger and take no more, smaller ones take no less
+        if refused is not None or plan is not smallest:
             break
         room = memory - kept if not tried and kept < memory else 4 ** _power(room)
     if best is None or (refused is not None and not best[1]):
@@ -71,6 +76,22 @@ def _within(replan: Replan, memory: int, workers: int, *, shared: bool) -> Plan:
         raise refused
     need, kept, plan = best
     raise _refusal(plan, kept, need, memory, workers)
+
+
+def _as_large_as_free(plan: Plan, replan: Replan, workers: int) -> Plan:
+    """The plan in larger blocks where those take no more, since a chunk is factorised for any."""
+    course = course_of(plan, workers)
+    if course is None or course.each <= memory_of(plan.cost):
+        return plan
+    try:
+        larger = replan(memory=course.each * workers, workers=workers)
+    except NoRoomError:
+        return plan
+    now, then = (
+        held_by(each, workers) + memory_of(each.cost) * min(workers, count_units(each))
+        for each in (plan, larger)
+    )
+    return larger if then <= now else plan
 
 
 def _power(room: int) -> int:
