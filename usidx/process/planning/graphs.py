@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -19,6 +19,7 @@ from usidx.process.planning.outputs import Draft
 from usidx.process.planning.plan import Output, Plan
 from usidx.process.planning.reading import Graph as Graph
 from usidx.process.planning.reading import is_read, needed, read_by, share_work
+from usidx.process.planning.sizes import noted_of
 
 if TYPE_CHECKING:
     import dask.array
@@ -180,12 +181,14 @@ def _whole(plan: Plan, blocks: Sequence[Any]) -> Described:
     known: list[Graph] = []
     for output, some in _by_output(plan, blocks):
         remade = output if plan.remaking is None else _remade(plan, output)
-        if plan.is_large:
+        if plan.is_large and max(output.count, remade.draft.pieces) <= _MOST_JOINED:
             known.append(_all_tasks_of(remade))
         arrays.append(remade.values)
         keys.update({key: (remade.values.name, *key[1:]) for key in some})
+    if len(known) < len(arrays):
+        return Described(tuple(arrays), keys)
     together = known[0] if len(known) == 1 else dict(ChainMap(*known))
-    return Described(tuple(arrays), keys, known=together or None)
+    return Described(tuple(arrays), keys, known=together)
 
 
 def _all_tasks_of(output: Output) -> Graph:
@@ -273,7 +276,7 @@ def _tasks_nearby(plan: Plan, described: Described) -> Graph | None:
     made = sum(each.spec.nbytes for each in plan.outputs)
     each = -(-(plan.labelled.nbytes + made) // positions)
     most = max(_LITTLE, _BETWEEN * remaking.most * each)
-    noted = {name: layer.collection_annotations for name, layer in described.merged.layers.items()}
+    layers = described.merged.layers
     for key, node in own.graph.items():
         if key in own.read:
             nbytes = own.read[key].size * np.dtype(own.read[key].array.dtype).itemsize
@@ -282,22 +285,12 @@ def _tasks_nearby(plan: Plan, described: Described) -> Graph | None:
         elif isinstance(node, (Alias, DataNode)):
             continue
         else:
-            nbytes = _bytes(key, noted)
+            noted = noted_of(key, layers)
+            nbytes = 0 if noted is None else noted.nbytes
         if nbytes > most:
             return None
     read = own.share_of(remaking.labelled) * positions
     return own.graph if read <= remaking.most * len(described.keys) else None
-
-
-def _bytes(key: Any, noted: Mapping[str, Any]) -> int:
-    """Of the chunk that a key is of an array, by what dask notes of it; 0 where it is of none."""
-    name, *place = key if isinstance(key, tuple) else (key,)
-    found = noted.get(name) or {}
-    chunks, dtype = found.get("chunks"), found.get("dtype")
-    if chunks is None or dtype is None or len(chunks) != len(place):
-        return 0
-    sizes = [along[at] for along, at in zip(chunks, place, strict=True)]
-    return int(math.prod(sizes) * np.dtype(dtype).itemsize)
 
 
 def _made_in(
