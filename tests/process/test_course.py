@@ -214,6 +214,20 @@ def test_tasks_at_once_take_more_than_one_after_the_other() -> None:
     assert peak_of(graph, {key: Value() for key in graph}, (), 1) == 0
 
 
+def test_a_value_stays_until_the_last_task_that_needs_it_is_done() -> None:
+    ones = da.ones((40,), chunks=10, dtype="f8")
+    graph = dict(convert_legacy_graph(dict(ones.dask)))
+    values = {key: Value((10,), 8) for key in graph}
+    assert peak_of(graph, values, (), 1) == 80
+    assert peak_of(graph, values, (), 3) == 240
+    assert peak_of(graph, values, list(graph), 1) == 320
+    described = {"a": (int,), "b": (int,), "c": (max, "a", "b"), "d": (abs, "c")}
+    tasks = dict(convert_legacy_graph(described))
+    sizes = {key: Value((10,), 8) for key in tasks}
+    # c and d are one task for dask, in which a and b stay
+    assert peak_of(tasks, sizes, ["d"], 1) == 4 * 80
+
+
 def test_no_course_is_known_of_what_factorises_nothing(scan: str) -> None:
     source = opened(scan)
     less = source - source.mean(["Y", "X"])

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from usidx.process.planning.budget import memory_of
 from usidx.process.planning.ends import ends_of, needed_by
 from usidx.process.planning.plan import Plan
 from usidx.process.planning.reading import Graph
@@ -83,7 +82,7 @@ def _found(plan: Plan, workers: int) -> Course | None:
     for output, array in zip(plan.outputs, made, strict=True):
         alike[output.cut] += _of_block(graph, array, kept, values)
     each = max(alike.values())
-    each += min(_AROUND, each // 4)
+    each += min(_AROUND, each // 8)
     if kept:
         before = peak_of(needed_by(graph, kept), values, kept, workers)
         before += min(workers * _AROUND, before // 4)
@@ -125,7 +124,8 @@ def _alone(graph: Graph, key: Any, kept: Collection[Any], values: Mapping[Any, V
         values[each].nbytes + max((values[one].nbytes for one in node.dependencies), default=0)
         for each, node in own.items()
     )
-    return max(peak_of(own, values, (), 1), memory_of(largest))
+    # and a copy of what goes into any task, and of what comes out
+    return max(peak_of(own, values, (), 1), 2 * largest)
 
 
 def _share(graph: Graph, keys: Sequence[Any]) -> bool:
@@ -154,7 +154,7 @@ def peak_of(
     >>> import dask.array as da
     >>> from dask._task_spec import convert_legacy_graph
     >>> ones = da.ones((40, 100), chunks=(10, 100), dtype="f8")
-    >>> graph = dict(convert_legacy_graph(dict(ones.sum(axis=1).dask)))
+    >>> graph = dict(convert_legacy_graph(dict((ones + 1).dask)))
     >>> peak_of(graph, {key: Value((10, 100), 8) for key in graph}, [], 1)
     16000
     """
@@ -176,6 +176,7 @@ def peak_of(
     missing = {key: len(node.dependencies) for key, node in graph.items()}
     ready = [(places[key], key) for key, count in missing.items() if not count]
     heapq.heapify(ready)
+    later: dict[Any, list[Any]] = {}
     live = most = 0
     while ready:
         now = [heapq.heappop(ready)[1] for _ in range(min(workers, len(ready)))]
@@ -185,8 +186,13 @@ def peak_of(
         live += sum(given.values())
         for key in now:
             # another name of a value needs it for as long as it is needed itself
-            unused = [] if left[key] else [key]
-            unused += [] if isinstance(graph[key], Alias) else graph[key].dependencies
+            unused = [] if isinstance(graph[key], Alias) else [*graph[key].dependencies]
+            unused += later.pop(key, ())
+            user = users[key][0] if len(users[key]) == left[key] == 1 else None
+            if user is not None and len(graph[user].dependencies) == 1:
+                # dask makes one task of both, which has what goes in until its end
+                later[user], unused = unused, []
+            unused += [] if left[key] else [key]
             live -= _left_by(unused, graph, values, left, free)
             for each in users[key]:
                 missing[each] -= 1
