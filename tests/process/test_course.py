@@ -169,7 +169,7 @@ def test_what_was_made_of_all_blocks_is_kept_and_their_factors_are_not() -> None
     (stacked,) = kept
     assert stacked[0].endswith("q2-aux")
     # a block reads its own chunk alone, now that this is known
-    own = needed_by(graph, [keys[3]], kept)
+    own = needed_by(graph, [keys[3]], {stacked})
     assert sum(isinstance(getattr(node, "value", None), np.ndarray) for node in own.values()) == 1
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -76,7 +76,7 @@ def _found(plan: Plan, workers: int) -> Course | None:
     keys = [key for each in made for key in flatten(each.__dask_keys__())]
     graph = dict(convert_legacy_graph(layers.cull(set(keys)).to_dict()))
     values = values_in(graph, layers.layers)
-    kept = ends_of(graph, [[key] for key in keys])
+    kept = frozenset(ends_of(graph, [[key] for key in keys]))
     # blocks of outputs that are cut alike are computed together
     alike: Counter[Any] = Counter()
     for output, array in zip(plan.outputs, made, strict=True):
@@ -103,7 +103,7 @@ def _factorises(array: dask.array.Array) -> bool:
 
 
 def _of_block(
-    graph: Graph, array: dask.array.Array, kept: Collection[Any], values: Mapping[Any, Value]
+    graph: Graph, array: dask.array.Array, kept: Set[Any], values: Mapping[Any, Value]
 ) -> int:
     """Bytes for one chunk of an array: the first, one in the middle, or the last."""
     from dask.core import flatten
@@ -113,7 +113,7 @@ def _of_block(
     return max(_alone(graph, key, kept, values) for key in looked_at)
 
 
-def _alone(graph: Graph, key: Any, kept: Collection[Any], values: Mapping[Any, Value]) -> int:
+def _alone(graph: Graph, key: Any, kept: Set[Any], values: Mapping[Any, Value]) -> int:
     """Bytes for a block that is computed by itself, besides what is kept."""
     from dask._task_spec import DataNode
 

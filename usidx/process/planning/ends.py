@@ -7,8 +7,9 @@ larger. A block can factorise its part again: then only what was made of all blo
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -56,25 +57,28 @@ def ends_of(graph: Graph, handfuls: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
     return () if all(is_cheap(node) for node in work.values()) else tuple(kept)
 
 
-def needed_by(graph: Graph, targets: Iterable[Any], known: Iterable[Any] = ()) -> Graph:
+def needed_by(graph: Graph, targets: Iterable[Any], known: Set[Any] = frozenset()) -> Graph:
     """The tasks that lead to some keys, without those that are known and what leads to these."""
     found: Graph = {}
-    left_out = set(known)
-    waiting = [key for key in targets if key not in left_out]
+    waiting = [key for key in targets if key not in known]
     while waiting:
         key = waiting.pop()
         if key not in found:
             found[key] = graph[key]
-            waiting += found[key].dependencies - left_out
+            waiting += found[key].dependencies - known
     return found
 
 
 def _count(reads: Iterable[int | None]) -> int:
     """How much is read for several tasks together."""
+    return _together(reads).bit_count()
+
+
+def _together(reads: Iterable[int | None]) -> int:
     found = 0
     for each in reads:
         found |= each or 0
-    return found.bit_count()
+    return found
 
 
 def _common(graph: Graph, handfuls: Sequence[Sequence[Any]]) -> frozenset[Any]:
@@ -113,25 +117,24 @@ def _reads_of(graph: Graph) -> dict[Any, int | None]:
     from dask.core import toposort
 
     found: dict[Any, int | None] = {}
-    for number, key in enumerate(toposort(graph)):
+    bits = (1 << number for number in itertools.count())
+    for key in toposort(graph):
         node = graph[key]
         if isinstance(node, DataNode):
             # a chunk of what is in memory belongs to a block as one that is read does
-            found[key] = 1 << number if isinstance(node.value, np.ndarray) else 0
+            found[key] = next(bits) if isinstance(node.value, np.ndarray) else 0
             continue
         if is_read(node):
-            found[key] = 1 << number
+            found[key] = next(bits)
             continue
-        given = [found[each] for each in node.dependencies]
-        together = 0
-        for each in given:
-            together |= each or 0
+        given = {found[each] for each in node.dependencies}
         if None in given:
             found[key] = None
-        elif together or isinstance(node, Alias):
-            found[key] = together
+        elif any(given) or isinstance(node, Alias):
+            # where it is one, it is kept once: there may be many thousand bits
+            found[key] = given.pop() if len(given) == 1 else _together(given)
         else:
-            found[key] = 1 << number if _is_repeatable(node) else None
+            found[key] = next(bits) if _is_repeatable(node) else None
     return found
 
 
