@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import weakref
 from typing import Any
 
 import dask.array as da
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.process.test_graphs import few as few
-from usidx.process.planning.trees import in_trees
+from usidx.process.planning.trees import in_trees, values_of
 from usidx.process.running import common
 from usidx.process.running.runner import Threads
 from usidx.step import step
@@ -35,8 +36,33 @@ def test_values_are_the_same_and_tasks_are_fewer(data: st.DataObject) -> None:
     keys = data.draw(st.lists(st.sampled_from(sorted(graph)), min_size=1, max_size=3))
     few = data.draw(st.integers(1, 10))
     found = in_trees(graph, keys, few=few)
-    assert get_sync(found, keys) == get_sync(graph, keys)
+    expected = list(get_sync(graph, keys))
+    assert list(get_sync(found, keys)) == expected
+    assert values_of(found, keys) == values_of(graph, keys) == expected
     assert found.keys() <= graph.keys()
+
+
+def test_a_value_is_kept_no_longer_than_it_is_needed() -> None:
+    kept: list[weakref.ref[np.ndarray]] = []
+    most: list[int] = []
+
+    def made() -> np.ndarray:
+        most.append(sum(each() is not None for each in kept))
+        array = np.zeros(3)
+        kept.append(weakref.ref(array))
+        return array
+
+    # each is added to the sum of those before it, and made when its turn comes
+    graph: dict[Any, Any] = {("made", n): Task(("made", n), made) for n in range(6)}
+    before: Any = ("made", 0)
+    for n in range(1, 6):
+        pair = TaskRef(before), TaskRef(("made", n))
+        graph["sum", n] = Task(("sum", n), np.add, *pair)
+        before = ("sum", n)
+    (found,) = values_of(graph, [before])
+    np.testing.assert_array_equal(found, np.zeros(3))
+    assert max(most) <= 1
+    assert not any(each() is not None for each in kept)
 
 
 def test_a_mean_over_many_blocks_is_few_tasks_that_can_be_sent() -> None:

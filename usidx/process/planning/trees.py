@@ -7,7 +7,7 @@ and sums of sums. What a scheduler does for each of them takes longer than any.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,53 @@ class Tree:
             for each in node.dependencies - kept:
                 del known[each]
         return known[self.nodes[-1].key]
+
+
+def values_of(graph: Graph, keys: Sequence[Any]) -> list[Any]:
+    """The values of some keys, computed by this thread alone, each kept until it is not needed.
+
+    As dask's synchronous scheduler does it, in a fraction of the time for each task.
+
+    Parameters
+    ----------
+    graph : of dask's own kinds of nodes
+
+    Examples
+    --------
+    >>> from dask._task_spec import Task, TaskRef
+    >>> values_of({1: Task(1, int, "5"), 2: Task(2, abs, TaskRef(1))}, [2])
+    [5]
+    """
+    steps = dict.fromkeys(_ordered(graph, keys, {}), 0)
+    for key in steps:
+        steps[key] = 1 + max((steps[each] for each in graph[key].dependencies), default=0)
+    # what takes most steps first: what is done in one can wait until its turn comes
+    ordered = {key: graph[key] for key in _ordered(graph, keys, steps)}
+    users = Counter(each for node in ordered.values() for each in node.dependencies)
+    users.update(keys)  # which stay
+    values: dict[Any, Any] = {}
+    for key, node in ordered.items():
+        values[key] = node(values)
+        for each in node.dependencies:
+            users[each] -= 1
+            if not users[each]:
+                del values[each]
+    return [values[key] for key in keys]
+
+
+def _ordered(graph: Graph, keys: Sequence[Any], steps: Mapping[Any, int]) -> list[Any]:
+    """The keys that some need, each behind those that it needs: of these, most steps first."""
+    found: dict[Any, None] = {}
+    waiting = list(reversed(keys))
+    while waiting:
+        key = waiting[-1]
+        before = [] if key in found else [k for k in graph[key].dependencies if k not in found]
+        if before:
+            waiting += sorted(before, key=lambda each: steps.get(each, 0))
+        else:
+            found[key] = None
+            waiting.pop()
+    return list(found)
 
 
 def in_trees(graph: Graph, keys: Collection[Any], few: int = _FEW) -> Graph:

@@ -20,6 +20,7 @@ from usidx.process.planning.graphs import graph_apart
 from usidx.process.planning.graphs import graph_of as graph_of
 from usidx.process.planning.neighbours import own_graphs
 from usidx.process.planning.plan import Output, Plan
+from usidx.process.planning.trees import values_of
 from usidx.stores.base import BlockWriter
 
 # How many blocks have their graphs at hand at once: what a graph costs is paid for these only.
@@ -141,12 +142,9 @@ class Work:
         ----------
         shared : nodes of the graph that were sent apart, since many units need them
         """
-        from dask.local import get_sync
-
         started = time.perf_counter()
         graph = {**self.graph, **shared} if shared else self.graph
-        # No callbacks: a progress bar of dask's is no use within one block.
-        values = get_sync(graph, list(self.keys), callbacks=())
+        values = values_of(graph, self.keys)
         for commit, each in zip(self.commits, values, strict=True):
             commit(each)
         return time.perf_counter() - started
