@@ -138,10 +138,14 @@ def test_no_more_is_in_memory_than_was_told(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large = make_main((128, 64, 256), dtype="float32")
-    source = opened(write_h5usid(tmp_path / "scan.h5", large), rows=8)
-    with pytest.raises(PlanError, match="give memory=") as refused:
+    path = write_h5usid(tmp_path / "scan.h5", large)
+    source = opened(path, rows=8)
+    with pytest.raises(PlanError, match="of all chunks together.*of smaller chunks") as refused:
         source.usid.save(lazily(source, strengths_times), "Made", memory="1 MB", workers=2)
     told = re.search(r"memory='([^']+)'", str(refused.value))
+    rows = opened(path, rows=1)  # 64 positions, a quarter of the spectroscopic values
+    with pytest.raises(PlanError, match="or make it of larger chunks"):
+        rows.usid.save(lazily(rows, strengths_times), "Made", memory="1 MB", workers=2)
     assert told is not None
     memory = parse_memory(told[1])
     assert memory is not None

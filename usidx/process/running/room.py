@@ -102,7 +102,16 @@ def _power(room: int) -> int:
 def _refusal(plan: Plan, kept: int, need: int, memory: int, workers: int) -> PlanError:
     """What is there besides blocks, what both need, and what to do, as an error."""
     told, advice = told_by(plan), f"give memory='{in_text(need)}'"
-    if told < kept:
+    course = course_of(plan, workers)
+    if course is not None and told < kept:
+        what = (
+            f"{plan.tool!r} factorises {plan.source.name!r} chunk by chunk, and then the factors "
+            f"of all chunks together, which takes {in_text(kept)} besides its blocks"
+        )
+        # the factors of a chunk are no smaller than it where it has fewer rows than columns
+        together = course.before > 2 * workers * course.each
+        advice += f", or make it of {'larger' if together else 'smaller'} chunks"
+    elif told < kept:
         what = (
             f"every block of {plan.tool!r} needs {in_text(kept)} that are made of all of "
             f"{plan.source.name!r}, and stay in memory until the last block is written"
