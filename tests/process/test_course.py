@@ -177,6 +177,16 @@ def test_what_was_made_of_all_blocks_is_kept_and_their_factors_are_not() -> None
     assert sum(isinstance(getattr(node, "value", None), np.ndarray) for node in own.values()) == 1
 
 
+def test_a_decomposition_of_what_is_in_memory_is_not_made_for_each_block(
+    scan: str, truth: xr.DataArray
+) -> None:
+    source, other = opened(scan), truth.chunk({"Y": 8})
+    plan = bind_result(lazily(other, orthogonal), source, "Q", {}, memory=6_000_000)
+    assert plan.outputs[0].count > 4
+    assert not plan.apart
+    assert course_of(plan, 2) is not None
+
+
 def test_random_numbers_with_a_state_are_not_made_again() -> None:
     state = np.random.default_rng(0)
 

@@ -28,6 +28,7 @@ from usidx.process.planning.reading import (
     read_by,
     reads_anything,
 )
+from usidx.process.planning.sizes import factorises
 from usidx.process.planning.surroundings import Surroundings, surroundings_of
 
 # Of so few blocks the first and the last may be neighbours, or nearly so.
@@ -175,4 +176,5 @@ def _need_the_same(one: Graph, other: Graph, source: Labelled, *, cheap: bool) -
     common = one.keys() & other.keys()
     if not cheap and any(map(is_of_source, common)):
         return True
-    return any(not is_cheap(one[key]) and reads(key) for key in common)
+    # what is factorised is of all blocks also where they come from elsewhere
+    return any(not is_cheap(one[key]) and (factorises(one[key]) or reads(key)) for key in common)
