@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 import pathlib
+import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import h5py
@@ -83,3 +87,46 @@ def source(path: str) -> xr.DataArray:
     opened = usidx.open(path, chunks={"Y": 2})
     assert isinstance(opened, xr.DataArray)
     return opened
+
+
+class Checked:
+    """Takes what is written, and compares it."""
+
+    dtype = np.dtype("f4")
+
+    def __init__(self, expected: np.ndarray, within: float = 0) -> None:
+        self.expected, self.within = expected, within
+        self.marked = 0
+
+    def done(self) -> np.ndarray:
+        return np.zeros(self.expected.shape[:2], bool)
+
+    def write(self, key: Any, values: Any) -> None:
+        np.testing.assert_allclose(values, self.expected[key], rtol=0, atol=self.within)
+
+    def mark(self, key: Any) -> None:
+        self.marked += 1
+
+
+@contextlib.contextmanager
+def taking_little(objects: int) -> Iterator[None]:
+    """What is done in the block makes fewer `objects`, and takes little memory."""
+    gc.collect()
+    before = len(gc.get_objects())
+    tracemalloc.start()
+    try:
+        yield
+        held, most = tracemalloc.get_traced_memory()
+        # the marks of all positions are a million bytes
+        assert most < 40e6
+        assert held < 20e6
+        assert len(gc.get_objects()) - before < objects
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store with a million positions of two values, which tests only read."""
+    main = make_main((1000, 1000, 2), dtype="float32")
+    return str(main.usid.to_h5usid(tmp_path_factory.mktemp("large") / "large.h5"))

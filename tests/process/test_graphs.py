@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
-import tracemalloc
 from typing import Any
 
 import h5py
@@ -15,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import usidx
+from tests.process.conftest import Checked, taking_little
 from usidx.errors import PlanError
 from usidx.model.blocks import blocks_of
 from usidx.process.planning import bind as binding
@@ -24,7 +23,6 @@ from usidx.process.planning.cutting import cut_at
 from usidx.process.running import streaming
 from usidx.process.running.work import batches, count_units, graph_of, units_of, works_of
 from usidx.step import Step, step
-from usidx.testing import make_main
 
 MAIN = "Measurement_000/Channel_000/Raw_Data"
 
@@ -134,42 +132,13 @@ def test_a_cut_has_the_blocks_as_chunks(data: st.DataObject) -> None:
             assert slice(start, start + cut.sizes[axis][number]) == each.key[axis]
 
 
-class Checked:
-    """Takes what is written, and compares it."""
-
-    dtype = np.dtype("f4")
-
-    def __init__(self, expected: np.ndarray, within: float = 0) -> None:
-        self.expected, self.within = expected, within
-        self.marked = 0
-
-    def done(self) -> np.ndarray:
-        return np.zeros(self.expected.shape[:2], bool)
-
-    def write(self, key: Any, values: Any) -> None:
-        np.testing.assert_allclose(values, self.expected[key], rtol=0, atol=self.within)
-
-    def mark(self, key: Any) -> None:
-        self.marked += 1
-
-
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store with a million positions of two values."""
-    main = make_main((1000, 1000, 2), dtype="float32")
-    return str(main.usid.to_h5usid(tmp_path_factory.mktemp("large") / "large.h5"))
-
-
 @pytest.mark.parametrize("promise", [True, False])
 def test_a_million_blocks_begin_at_once_and_take_little(large: str, promise: bool) -> None:
     source = usidx.open(large)
     made = usidx.step("Twice", lambda da: 2 * da, version="1", per_position=promise)
     expected = 2 * source.values
     bind(made, source, {})  # what is imported and remembered once
-    gc.collect()
-    before = len(gc.get_objects())
-    tracemalloc.start()
-    try:
+    with taking_little(100_000):
         bound = bind(made, source, {}, memory=48, workers=1)
         assert count_units(bound) == 10**6
         (output,) = bound.outputs
@@ -187,13 +156,6 @@ def test_a_million_blocks_begin_at_once_and_take_little(large: str, promise: boo
         for work in works[:20]:
             work()
         assert writer.marked == 20
-        held, most = tracemalloc.get_traced_memory()
-        # the marks of all positions are a million bytes
-        assert most < 40e6
-        assert held < 20e6
-        assert len(gc.get_objects()) - before < 100_000
-    finally:
-        tracemalloc.stop()
 
 
 def test_a_million_blocks_that_need_each_other_are_refused(large: str) -> None:
